@@ -1,0 +1,173 @@
+package kvstore
+
+import (
+	"context"
+	"fmt"
+	"sync"
+)
+
+// This file is what travels to the writer goroutine. Callers encode their own entries, and a command owns its bytes from
+// the moment it is queued.
+
+// command is a message to the writer goroutine, which answers each exactly once.
+type command interface{ isCommand() }
+
+// writeCommand is one commit: a Set, a Delete or a Batch.
+type writeCommand struct {
+	entries []byte     // SET and DELETE entries, timestamps still zero; owned by the writer once queued
+	count   int        // how many entries
+	sets    int        // how many of them are SET
+	answer  chan error // of one place; for a caller that waits in Set, Delete or Apply
+	commit  *Commit    // for a caller of ApplyAsync, who has no answer channel
+	weight  int64      // acquired of the queue's bytes
+}
+
+// syncCommand asks for everything accepted before it to be durable.
+type syncCommand struct {
+	answer chan error // of one place
+}
+
+// flushCommand asks for the background fsync's next piece of work.
+type flushCommand struct {
+	answer chan *flush // of one place; nil means nothing to do
+}
+
+// closeCommand is the last command of a store.
+type closeCommand struct{}
+
+func (*writeCommand) isCommand() {}
+func (*syncCommand) isCommand()  {}
+func (*flushCommand) isCommand() {}
+func (*closeCommand) isCommand() {}
+
+// writeCommands are reused by callers that have got their answer.
+var writeCommands = sync.Pool{New: func() any { return &writeCommand{answer: make(chan error, 1)} }}
+
+// maxPooledBytes keeps large buffers out of the pool.
+const maxPooledBytes = 4 << 10
+
+func newWriteCommand() *writeCommand { return writeCommands.Get().(*writeCommand) }
+
+// recycle is for the goroutine that got the answer, or never sent the command.
+func (c *writeCommand) recycle() {
+	if cap(c.entries) > maxPooledBytes {
+		c.entries = nil
+	}
+	c.entries, c.count, c.sets, c.weight = c.entries[:0], 0, 0, 0
+	writeCommands.Put(c)
+}
+
+func (c *writeCommand) set(key string, value []byte) {
+	c.entries = appendEntry(c.entries, opSet, 0, key, value)
+	c.count++
+	c.sets++
+}
+
+func (c *writeCommand) delete(key string) {
+	c.entries = appendEntry(c.entries, opDelete, 0, key, "")
+	c.count++
+}
+
+// finish answers the command. The caller may reuse it at once.
+func (c *writeCommand) finish(err error) {
+	if c.commit != nil {
+		c.commit.finish(err)
+		return
+	}
+	c.answer <- err
+}
+
+// Commit is the future result of ApplyAsync. Its methods may be called from any number of goroutines.
+type Commit struct {
+	err  error         // written before done is closed, valid afterwards
+	done chan struct{} // closed by the writer, or by ApplyAsync if nothing was queued
+}
+
+func newCommit() *Commit { return &Commit{done: make(chan struct{})} }
+
+func (c *Commit) finish(err error) {
+	c.err = err
+	close(c.done)
+}
+
+// Done returns a channel that is closed when the commit is decided: durable and visible, or failed. It is closed in all
+// cases: when the store fails and when it is closed too.
+func (c *Commit) Done() <-chan struct{} { return c.done }
+
+// Wait waits for the result and returns it: nil, or an error as [Store.Apply] returns it. If ctx ends first, Wait
+// returns ctx.Err() and the commit goes on.
+func (c *Commit) Wait(ctx context.Context) error {
+	select {
+	case <-c.done:
+		return c.err
+	default:
+	}
+	select {
+	case <-c.done:
+		return c.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Batch is a list of writes that are committed together: all or none of them, in order, with one acknowledgement. The zero value
+// is an empty batch. It is not for concurrent use, and it keeps its memory for the next use after Reset.
+type Batch struct {
+	entries []byte // SET and DELETE entries, timestamps zero
+	count   int
+	sets    int
+	err     error // the first limit broken; nothing is added once it is set
+}
+
+// Set adds a write of key. Key and value are copied. Limits are reported by Apply.
+func (b *Batch) Set(key string, value []byte) {
+	if b.admit(key, value) {
+		b.entries = appendEntry(b.entries, opSet, 0, key, value)
+		b.sets++
+	}
+}
+
+// Delete adds a deletion of key, which need not exist.
+func (b *Batch) Delete(key string) {
+	if b.admit(key, nil) {
+		b.entries = appendEntry(b.entries, opDelete, 0, key, "")
+	}
+}
+
+// Len returns the number of writes added.
+func (b *Batch) Len() int { return b.count }
+
+// Reset empties the batch.
+func (b *Batch) Reset() {
+	*b = Batch{entries: b.entries[:0]}
+}
+
+// admit counts a write and reports whether it may be added: a batch that broke a limit is not going to be applied,
+// and must not eat memory meanwhile.
+func (b *Batch) admit(key string, value []byte) bool {
+	b.count++
+	if b.err == nil {
+		b.err = checkLimits(key, value)
+	}
+	if size := len(b.entries) + entryOverhead + len(key) + len(value); b.err == nil && size > MaxBatchBytes {
+		b.err = fmt.Errorf("%w: %d bytes with write %d, limit %d", ErrBatchTooLarge, size, b.count, MaxBatchBytes)
+	}
+	return b.err == nil
+}
+
+// fill makes c the commit of this batch, with a copy of its bytes.
+func (b *Batch) fill(c *writeCommand) {
+	c.entries = append(c.entries[:0], b.entries...)
+	c.count, c.sets = b.count, b.sets
+}
+
+// checkLimits verifies the sizes of one write.
+func checkLimits(key string, value []byte) error {
+	switch {
+	case len(key) > MaxKeyBytes:
+		return fmt.Errorf("%w: %d bytes, limit %d", ErrKeyTooLarge, len(key), MaxKeyBytes)
+	case len(value) > MaxValueBytes:
+		return fmt.Errorf("%w: %d bytes, limit %d", ErrValueTooLarge, len(value), MaxValueBytes)
+	}
+	return nil
+}

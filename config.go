@@ -1,0 +1,73 @@
+package kvstore
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+// Limits on what goes in.
+const (
+	// MaxKeyBytes is the length of the longest key: enough for any path or compound key, short enough that
+	// a wrong length in a damaged file stands out.
+	MaxKeyBytes = 65_535
+
+	// MaxValueBytes is the length of the longest value, 512 MiB.
+	MaxValueBytes = 512 << 20
+
+	// MaxBatchBytes is the size of the largest batch, 1 GiB, counted as in the log: 21 bytes plus key and value for
+	// each write. A batch is written, and held in memory, as one piece.
+	MaxBatchBytes = 1 << 30
+
+	// MaxKeys is the largest number of keys in a store: a snapshot counts them in 32 bits.
+	MaxKeys = 1<<32 - 1
+)
+
+// DefaultSyncInterval is what Config.SyncInterval 0 means.
+const DefaultSyncInterval = time.Second
+
+// Config says how to open a store. It is copied by OpenWithConfig and never written to.
+type Config struct {
+	// DataDir is the directory for WAL and snapshot files, created if missing. It belongs to the store alone,
+	// though files with foreign names in it are left in peace. Required.
+	DataDir string
+
+	// SyncWrites makes every write wait until it is on disk. Without it a write waits until the operating system
+	// has it: it survives a crash of the process, and a power cut if it is older than SyncInterval or a
+	// successful Sync came after it. The zero value is false, and Open then warns through Logger; DefaultConfig
+	// and Open say true.
+	SyncWrites bool
+
+	// SyncInterval is how often the log is fsynced in the background when SyncWrites is false. 0 means
+	// DefaultSyncInterval; negative is an error.
+	SyncInterval time.Duration
+
+	// ReadOnly opens a store that must exist, creates and writes nothing, not even to repair a torn tail,
+	// and shares the directory with other read-only openers, but not with a writer.
+	ReadOnly bool
+
+	// Logger hears what recovery found and why the store failed. nil means silence. It is called
+	// without locks; it may read from the store and write to it, but must not close it.
+	Logger *slog.Logger
+}
+
+// DefaultConfig returns the configuration that Open uses.
+func DefaultConfig(dataDir string) Config {
+	return Config{DataDir: dataDir, SyncWrites: true}
+}
+
+// withDefaults returns c with its zero values replaced, or what is wrong with it.
+func (c Config) withDefaults() (Config, error) {
+	switch {
+	case c.DataDir == "":
+		return c, fmt.Errorf("%w: DataDir is empty", ErrInvalidConfig)
+	case c.SyncInterval < 0:
+		return c, fmt.Errorf("%w: SyncInterval is negative: %v", ErrInvalidConfig, c.SyncInterval)
+	case c.SyncInterval == 0:
+		c.SyncInterval = DefaultSyncInterval
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c, nil
+}

@@ -1,0 +1,74 @@
+package kvstore
+
+import (
+	"errors"
+	"fmt"
+
+	"kvstore/internal/vfs"
+)
+
+// The errors that calls return, always wrapped with detail: compare with [errors.Is].
+var (
+	// ErrClosed is returned by calls on a closed store. Writes that were accepted before Close are not affected.
+	ErrClosed = errors.New("kvstore: store is closed")
+
+	// ErrFailed is returned by writes, Sync and Close after a write or an fsync of the log failed; the cause is
+	// wrapped too. Reads go on. The data on disk is intact up to the last acknowledged write; whether the writes
+	// that failed are there as well is unknown. Close the store and open it again.
+	ErrFailed = errors.New("kvstore: store has failed")
+
+	// ErrLocked is returned by Open while another opener, in this process or another, holds the data directory.
+	// The message names its process id.
+	ErrLocked = errors.New("kvstore: data directory is locked")
+
+	// ErrCorrupt is returned by Open when something that was durable is damaged or gone; see [CorruptError].
+	// Nothing was changed. Restore the directory from a backup.
+	ErrCorrupt = errors.New("kvstore: data is corrupt")
+
+	// ErrVersion is returned by Open when intact files were written by a later version of this package. Nothing was
+	// changed.
+	ErrVersion = errors.New("kvstore: data has a later format version")
+
+	// ErrReadOnly is returned by writes to a store that was opened with Config.ReadOnly.
+	ErrReadOnly = errors.New("kvstore: store is read-only")
+
+	// ErrConflict is returned when a transaction gave up because others kept changing what it had read.
+	ErrConflict = errors.New("kvstore: transaction conflict")
+
+	// ErrKeyTooLarge is returned for keys longer than MaxKeyBytes.
+	ErrKeyTooLarge = errors.New("kvstore: key too large")
+
+	// ErrValueTooLarge is returned for values longer than MaxValueBytes.
+	ErrValueTooLarge = errors.New("kvstore: value too large")
+
+	// ErrBatchTooLarge is returned for batches of more than MaxBatchBytes.
+	ErrBatchTooLarge = errors.New("kvstore: batch too large")
+
+	// ErrStoreFull is returned for writes that would leave more than MaxKeys keys in the store.
+	ErrStoreFull = errors.New("kvstore: too many keys")
+
+	// ErrInvalidConfig is returned by Open for a Config that makes no sense.
+	ErrInvalidConfig = errors.New("kvstore: invalid config")
+)
+
+// CorruptError tells what is damaged. errors.Is(err, ErrCorrupt) holds for it.
+type CorruptError struct {
+	File   string // base name in the data directory
+	Offset int64  // of the first byte that is known to be wrong
+	Reason string
+}
+
+func (e *CorruptError) Error() string {
+	return fmt.Sprintf("%v: %s at offset %d: %s", ErrCorrupt, e.File, e.Offset, e.Reason)
+}
+
+// Unwrap returns ErrCorrupt.
+func (e *CorruptError) Unwrap() error { return ErrCorrupt }
+
+// lockError turns a failure to lock dataDir into the error that Open returns.
+func lockError(dataDir string, err error) error {
+	if locked, ok := errors.AsType[*vfs.LockedError](err); ok {
+		return fmt.Errorf("%w: %s: %w", ErrLocked, dataDir, locked)
+	}
+	return fmt.Errorf("kvstore: lock %s: %w", dataDir, err)
+}

@@ -1,0 +1,79 @@
+package kvstore
+
+import (
+	"fmt"
+	"time"
+
+	"kvstore/internal/vfs"
+)
+
+// This file is the background fsync of a store with SyncWrites false: a flusher goroutine that asks the writer, by a command, what there
+// is to sync, and syncs it while the writer goes on.
+
+// flush is one background fsync: of what was written to a segment before the fsync began. It is made by the writer and
+// carried out by the flusher.
+type flush struct {
+	file  vfs.File      // immutable
+	group uint64        // immutable: the last group written when the flush was asked for
+	err   error         // written by the flusher; valid after done is closed
+	done  chan struct{} // closed by the flusher
+}
+
+// flusher fsyncs the log in the background every interval until the queue is closed. It shares nothing with the writer but the
+// commands it sends and the flush it is answered with.
+func flusher(q *queue, interval time.Duration) error {
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	c := &flushCommand{answer: make(chan *flush, 1)}
+	for {
+		select {
+		case <-ticker.C:
+		case <-q.closing.Done():
+			return nil
+		}
+		if err := q.send(c, 0); err != nil {
+			return nil // closed: the writer makes everything durable itself
+		}
+		if f := <-c.answer; f != nil {
+			f.err = f.file.Sync()
+			close(f.done)
+		}
+	}
+}
+
+// beginFlush prepares a background fsync; nil if there is nothing to do.
+func (w *walWriter) beginFlush() *flush {
+	w.settleFlush()
+	if w.failure != nil || w.flush != nil || w.durable == w.written {
+		return nil
+	}
+	w.flush = &flush{file: w.segment.file, group: w.written, done: make(chan struct{})}
+	return w.flush
+}
+
+// settleFlush takes in the result of the background fsync if it has one.
+func (w *walWriter) settleFlush() {
+	if w.flush == nil {
+		return
+	}
+	select {
+	case <-w.flush.done:
+		w.waitFlush()
+	default:
+	}
+}
+
+// waitFlush waits for the background fsync and takes in its result. Two fsyncs of one file must never overlap: the kernel reports
+// an error to one of them alone.
+func (w *walWriter) waitFlush() {
+	if w.flush == nil {
+		return
+	}
+	<-w.flush.done
+	if w.flush.err != nil {
+		_ = w.fail(fmt.Errorf("kvstore: background sync of %s: %w", w.segment.name, w.flush.err)) // kept in w.failure
+	} else {
+		w.durable = max(w.durable, w.flush.group)
+	}
+	w.flush = nil
+}

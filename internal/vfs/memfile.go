@@ -1,0 +1,195 @@
+package vfs
+
+import (
+	"errors"
+	"io"
+	"slices"
+)
+
+// sectorBytes is the unit in which a power cut keeps or loses what was not synced.
+const sectorBytes = 512
+
+// memFile is a file's bytes as a reader sees them, as they are on disk, and what was written in between.
+type memFile struct {
+	cache []byte
+	disk  []byte
+	dirty map[int64][][]byte // per sector, the versions written since the last sync, oldest first
+	sizes []int              // the lengths the file had since the last sync, oldest first
+}
+
+// write puts b at off into the cache; the disk knows nothing of it yet.
+func (f *memFile) write(b []byte, off int64) {
+	if end := int(off) + len(b); end > len(f.cache) {
+		f.resize(end)
+	}
+	copy(f.cache[off:], b)
+	for s := off / sectorBytes; s*sectorBytes < off+int64(len(b)); s++ {
+		if f.dirty == nil {
+			f.dirty = map[int64][][]byte{}
+		}
+		f.dirty[s] = append(f.dirty[s], slices.Clone(sector(f.cache, s)))
+	}
+}
+
+// resize makes the file longer, with zeros.
+func (f *memFile) resize(size int) {
+	f.cache = append(f.cache, make([]byte, size-len(f.cache))...)
+	f.sizes = append(f.sizes, size)
+}
+
+// truncate empties the file, as opening it to create it does.
+func (f *memFile) truncate() {
+	f.cache = nil
+	f.sizes = append(f.sizes, 0)
+}
+
+// sector returns sector s of b, shorter at the end of b.
+func sector(b []byte, s int64) []byte {
+	lo := min(s*sectorBytes, int64(len(b)))
+	return b[lo:min(lo+sectorBytes, int64(len(b)))]
+}
+
+func (f *memFile) sync() {
+	f.disk = resized(f.disk, len(f.cache))
+	for s := range f.dirty {
+		copy(f.disk[min(s*sectorBytes, int64(len(f.disk))):], sector(f.cache, s))
+	}
+	f.dirty, f.sizes = nil, nil
+}
+
+// syncFailed writes any subset of what is dirty and calls all of it clean.
+func (f *memFile) syncFailed(pick func(int) int) {
+	if n := pick(len(f.sizes) + 1); n > 0 {
+		f.disk = resized(f.disk, f.sizes[n-1])
+	}
+	for _, s := range sortedKeys(f.dirty) {
+		f.settle(s, f.dirty[s], pick)
+	}
+	f.dirty, f.sizes = nil, nil
+}
+
+// settle decides what sector s holds on disk: the old bytes, a newer version, or a mixture of two.
+func (f *memFile) settle(s int64, versions [][]byte, pick func(int) int) {
+	old := sector(f.disk, s)
+	choice := pick(len(versions) + 2)
+	switch {
+	case choice == 0:
+	case choice <= len(versions):
+		copy(old, versions[choice-1])
+	default:
+		tear(old, versions[pick(len(versions))], pick)
+	}
+}
+
+// tear replaces a run of bytes of a sector by newer ones: torn hardware writes stop or start somewhere.
+func tear(old, newer []byte, pick func(int) int) {
+	n := min(len(old), len(newer))
+	if n == 0 {
+		return
+	}
+	lo, hi := pick(n+1), pick(n+1)
+	if lo > hi {
+		lo, hi = hi, lo
+	}
+	copy(old[lo:hi], newer[lo:hi])
+}
+
+func (f *memFile) powerCut(pick func(int) int) {
+	f.syncFailed(pick)
+	f.cache = slices.Clone(f.disk)
+}
+
+func resized(b []byte, size int) []byte {
+	if size <= len(b) {
+		return b[:size:size]
+	}
+	return append(b[:len(b):len(b)], make([]byte, size-len(b))...)
+}
+
+func sortedKeys(m map[int64][][]byte) []int64 {
+	keys := make([]int64, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// memFileHandle is an open file.
+type memFileHandle struct {
+	m          *Mem
+	file       *memFile
+	name       string
+	generation int
+}
+
+func (h *memFileHandle) op(kind OpKind, off int64, n int) error {
+	return h.m.enter(h.generation, Op{Kind: kind, Name: h.name, Offset: off, Bytes: n})
+}
+
+func (h *memFileHandle) ReadAt(b []byte, off int64) (int, error) {
+	if err := h.op(OpRead, off, len(b)); err != nil {
+		return 0, err
+	}
+	defer h.m.mu.Unlock()
+	if off >= int64(len(h.file.cache)) {
+		return 0, io.EOF
+	}
+	n := copy(b, h.file.cache[off:])
+	if n < len(b) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+func (h *memFileHandle) WriteAt(b []byte, off int64) (int, error) {
+	err := h.op(OpWrite, off, len(b))
+	var short *ShortWrite
+	switch {
+	case errors.As(err, &short):
+		h.m.mu.Lock()
+		b = b[:min(short.Bytes, len(b))]
+	case err != nil:
+		return 0, err
+	}
+	defer h.m.mu.Unlock()
+	h.file.write(b, off)
+	return len(b), err
+}
+
+func (h *memFileHandle) Size() (int64, error) {
+	if err := h.op(OpSize, 0, 0); err != nil {
+		return 0, err
+	}
+	defer h.m.mu.Unlock()
+	return int64(len(h.file.cache)), nil
+}
+
+func (h *memFileHandle) Allocate(size int64) error {
+	if err := h.op(OpAllocate, 0, int(size)); err != nil {
+		return err
+	}
+	defer h.m.mu.Unlock()
+	if int(size) > len(h.file.cache) {
+		h.file.resize(int(size))
+	}
+	return nil
+}
+
+func (h *memFileHandle) Sync() error {
+	err := h.op(OpSync, 0, 0)
+	if errors.Is(err, ErrCrashed) {
+		return err
+	}
+	if err != nil {
+		h.m.mu.Lock()
+		defer h.m.mu.Unlock()
+		h.file.syncFailed(h.m.pick)
+		return err
+	}
+	defer h.m.mu.Unlock()
+	h.file.sync()
+	return nil
+}
+
+func (h *memFileHandle) Close() error { return nil }

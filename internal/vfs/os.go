@@ -1,0 +1,139 @@
+package vfs
+
+import (
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// OS is the operating system's file system. Directories it creates have mode 0700 and files 0600, less the umask.
+type OS struct{}
+
+// Mkdir implements [FS].
+func (OS) Mkdir(path string) error { return os.Mkdir(path, 0o700) }
+
+// SyncParent implements [FS].
+func (OS) SyncParent(path string) error {
+	// Not filepath.Join, which would resolve ".." by text and miss where a symbolic link leads.
+	return syncDir(func() (*os.File, error) { return os.Open(path + string(filepath.Separator) + "..") })
+}
+
+// OpenDir implements [FS].
+func (OS) OpenDir(path string) (Dir, error) {
+	root, err := os.OpenRoot(path)
+	if err != nil {
+		return nil, err
+	}
+	return osDir{root}, nil
+}
+
+// osDir works through an open descriptor of the directory, never through its path.
+type osDir struct {
+	root *os.Root
+}
+
+func (d osDir) Create(name string) (File, error) {
+	return d.open(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC)
+}
+
+func (d osDir) Open(name string) (File, error) { return d.open(name, os.O_RDWR) }
+
+func (d osDir) OpenRead(name string) (File, error) { return d.open(name, os.O_RDONLY) }
+
+func (d osDir) open(name string, flag int) (File, error) {
+	f, err := d.root.OpenFile(name, flag, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	return osFile{f}, nil
+}
+
+func (d osDir) Rename(oldName, newName string) error { return d.root.Rename(oldName, newName) }
+
+func (d osDir) Remove(name string) error { return d.root.Remove(name) }
+
+func (d osDir) List() ([]string, error) {
+	f, err := d.root.Open(".")
+	if err != nil {
+		return nil, err
+	}
+	names, err := f.Readdirnames(-1)
+	return names, errors.Join(err, f.Close())
+}
+
+func (d osDir) Sync() error {
+	return syncDir(func() (*os.File, error) { return d.root.Open(".") })
+}
+
+func (d osDir) Close() error { return d.root.Close() }
+
+// Lock implements [Dir] on top of the platform's lockFile.
+func (d osDir) Lock(name string, shared bool) (io.Closer, error) {
+	f, err := lockFile(d.root, name, shared)
+	if err != nil {
+		return nil, err
+	}
+	if !shared {
+		err = writePID(f)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+func writePID(f *os.File) error {
+	if err := f.Truncate(0); err != nil {
+		return err
+	}
+	_, err := f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+	return err
+}
+
+// readPID returns the process id that the holder left in the lock file, 0 if there is none.
+func readPID(f *os.File) int {
+	var b [32]byte
+	n, err := f.ReadAt(b[:], 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return 0
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(b[:n])))
+	if err != nil {
+		return 0
+	}
+	return pid
+}
+
+// osFile is an *os.File whose Sync and Allocate are the platform's best.
+type osFile struct {
+	*os.File
+}
+
+func (f osFile) Size() (int64, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
+}
+
+// writeZeros makes the file size bytes long by writing zeros behind its end: for systems that cannot
+// reserve space otherwise.
+func writeZeros(f *os.File, size int64) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	zeros := make([]byte, min(size, 1<<20))
+	for at := info.Size(); at < size; {
+		n, err := f.WriteAt(zeros[:min(int64(len(zeros)), size-at)], at)
+		if err != nil {
+			return err
+		}
+		at += int64(n)
+	}
+	return nil
+}

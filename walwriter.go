@@ -1,0 +1,418 @@
+package kvstore
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"kvstore/internal/table"
+	"kvstore/internal/vfs"
+)
+
+// Bounds on one group.
+const (
+	// maxGroupBytes ends a group: past a few MiB a longer one makes callers wait and saves nothing, since the disk's
+	// bandwidth, not its latency, is what the time goes to. One command may go beyond it.
+	maxGroupBytes = 4 << 20
+
+	// maxKeptBytes and maxKeptOps keep the buffers of one huge batch from staying for ever.
+	maxKeptBytes = 4 * maxGroupBytes
+	maxKeptOps   = 64 << 10
+)
+
+// walWriter is the state of the writer goroutine. Open builds it, hands it to its goroutine and forgets it: no other
+// goroutine can reach it, so nothing in it needs a lock. What it shares with readers is the table and the figures in
+// status.
+//
+// Fields are owned by [walWriter.run] unless they say otherwise.
+type walWriter struct {
+	queue  *queue       // shared; the writer alone receives
+	table  *table.Table // shared; the writer alone changes it
+	status *status      // shared; written by the writer, read by Store
+	dir    vfs.Dir
+	lock   io.Closer // the data directory's; released when everything else has ended
+	log    *slog.Logger
+	spawn  func(func() error) // starts a goroutine that Close waits for
+	now    func() time.Time   // the clock
+
+	syncWrites bool   // immutable
+	maxKeys    uint64 // immutable
+
+	segment     *segment
+	nextBytes   int64      // the size of the next segment
+	written     uint64     // the last group that was written
+	durable     uint64     // the last group known durable: written before an fsync began that returned nil
+	version     int64      // of the last commit
+	snapshotted uint64     // the last group that the newest snapshot covers
+	flush       *flush     // background fsync under way, nil if none
+	failure     error      // sticky; Is(ErrFailed)
+	buf         []byte     // the group that is being written
+	ops         []table.Op // the commit that is being applied
+	group       []*writeCommand
+	held        *writeCommand // received, but left for the next group
+}
+
+// status is what the writer tells Store.
+type status struct {
+	keys     atomic.Int64 // as of the last group; for Stats after Close
+	walBytes atomic.Int64
+	syncs    atomic.Uint64
+	groups   atomic.Uint64
+	commits  atomic.Uint64
+	failure  atomic.Pointer[error]
+}
+
+// run carries out commands until the last one. It is the only goroutine that writes to the log and to the table. The way of
+// a group:
+//
+//  1. [walWriter.gather] waits for a command and takes, with it, those that are queued already. While one group is being
+//     synced, the next one queues up: the slower the disk, the larger the groups. There is no timer, and a lone caller
+//     never waits for company.
+//  2. [walWriter.makeRoom] rotates to a new segment if the group does not fit. The new segment's space is reserved before
+//     anything is written, so that a full disk fails the group and nothing else.
+//  3. [walWriter.append] gives each commit its version, closes the group with a COMMIT entry and writes all of it with one
+//     pwrite into the reserved space.
+//  4. [walWriter.sync] makes it durable with one fdatasync. (SyncWrites false: the flusher does, every SyncInterval.)
+//  5. [walWriter.apply] shows it to readers, one commit after the other, each under the locks of its shards and no longer.
+//  6. The callers are answered, in commit order.
+//  7. A control command that ended the gathering is carried out.
+//
+// What holds between any two steps:
+//
+//   - Nothing is in the table whose fsync (SyncWrites false: pwrite) has not returned nil. A reader sees the state before the group
+//     until 5, and the group's commits one by one during it.
+//   - No lock is held in 1 to 4, so no reader ever waits for a disk.
+//   - The COMMIT of a group vouches for w.durable: groups whose pwrite returned before an fsync began that returned nil. It
+//     is what tells damage from a torn tail later, so it may lag, and must never lead.
+//   - The first error of a write or an fsync is the last: [walWriter.fail] keeps it, and every later command gets it.
+//     After a failed fsync the kernel may have dropped the pages and marked them clean, and the next fsync would
+//     succeed without writing anything; so it is never tried again on that file.
+//   - Every command is answered exactly once, failed or not, and gives back its bytes of the queue after that. So who waits for
+//     an answer or for room is released by the writer going on, and by [queue.close] when it will not.
+//
+// Tried and dropped: appending to a segment that recovery has read (the tail of one crash would look like damage after
+// the next), and an END without what it knows durable (a crash before its fsync would make it a false witness).
+func (w *walWriter) run() error {
+	for {
+		control := w.gather()
+		w.commitGroup()
+		switch c := control.(type) {
+		case *syncCommand:
+			c.answer <- w.makeDurable()
+			w.queue.bytes.Release(minCommandBytes)
+		case *flushCommand:
+			c.answer <- w.beginFlush()
+		case *closeCommand:
+			return w.shutdown()
+		}
+	}
+}
+
+// gather fills w.group: it waits for one command and takes those behind it that are queued already, up to maxGroupBytes. A
+// control command ends the group and is returned.
+func (w *walWriter) gather() (control command) {
+	w.group = w.group[:0]
+	sets, bytes := 0, 0
+	for bytes < maxGroupBytes {
+		c := w.next(len(w.group) == 0)
+		write, ok := c.(*writeCommand)
+		if !ok {
+			return c
+		}
+		if len(w.group) > 0 && !w.hasRoomFor(sets+write.sets) {
+			w.held = write // to be looked at alone: see admit
+			return nil
+		}
+		w.group = append(w.group, write)
+		sets += write.sets
+		bytes += len(write.entries)
+	}
+	return nil
+}
+
+// next returns the next command; nil if there is none and it is not to wait.
+func (w *walWriter) next(wait bool) command {
+	if c := w.held; c != nil {
+		w.held = nil
+		return c
+	}
+	if !wait && len(w.queue.commands) == 0 {
+		return nil // nobody else receives, so what len counts cannot vanish, and a plain receive does not block
+	}
+	return <-w.queue.commands
+}
+
+// commitGroup makes w.group durable, visible and answered, or fails all of it.
+func (w *walWriter) commitGroup() {
+	if len(w.group) == 0 {
+		return
+	}
+	err := w.persistGroup()
+	if err == nil {
+		w.apply()
+	}
+	weight := int64(0)
+	for _, c := range w.group {
+		weight += c.weight
+		c.finish(err) // now it is its caller's again
+	}
+	clear(w.group)
+	w.queue.bytes.Release(weight)
+}
+
+// persistGroup brings w.group to the disk (SyncWrites false: to the operating system).
+func (w *walWriter) persistGroup() error {
+	w.settleFlush()
+	if w.failure != nil {
+		return w.failure
+	}
+	if err := w.admit(); err != nil {
+		return err
+	}
+	size := commitEntryBytes
+	for _, c := range w.group {
+		size += len(c.entries)
+	}
+	if err := w.makeRoom(int64(size)); err != nil {
+		return err
+	}
+	if err := w.append(size); err != nil {
+		return w.fail(err)
+	}
+	if !w.syncWrites {
+		return nil
+	}
+	w.status.syncs.Add(1)
+	return w.sync()
+}
+
+// append writes w.group behind the segment's last one.
+func (w *walWriter) append(size int) error {
+	if cap(w.buf) > max(maxKeptBytes, size) {
+		w.buf = nil
+	}
+	buf := w.buf[:0]
+	version := max(w.now().UnixNano(), w.version+1)
+	for i, c := range w.group {
+		setTimestamps(c.entries, version+int64(i))
+		buf = append(buf, c.entries...)
+	}
+	w.version = version + int64(len(w.group)) - 1
+	w.buf = appendCommit(buf, 0, w.version, w.written+1, w.durable, w.segment.seed())
+	if err := w.segment.append(w.buf); err != nil {
+		return err
+	}
+	w.written++
+	w.status.walBytes.Add(int64(len(w.buf)))
+	return nil
+}
+
+// sync makes all that was written durable.
+func (w *walWriter) sync() error {
+	if err := w.segment.sync(); err != nil {
+		return w.fail(err)
+	}
+	w.durable = w.written
+	return nil
+}
+
+// apply shows w.group to readers.
+func (w *walWriter) apply() {
+	version := w.version - int64(len(w.group)) + 1
+	for i, c := range w.group {
+		w.ops = w.ops[:0]
+		for op := range entryOps(c.entries) {
+			w.ops = append(w.ops, op)
+		}
+		w.table.Apply(w.ops, version+int64(i))
+		clear(w.ops)
+	}
+	if cap(w.ops) > maxKeptOps {
+		w.ops = nil
+	}
+	w.status.keys.Store(int64(w.table.Len()))
+	w.status.groups.Add(1)
+	w.status.commits.Add(uint64(len(w.group)))
+}
+
+// entryOps iterates over the operations of SET and DELETE entries.
+func entryOps(entries []byte) iter.Seq[table.Op] {
+	return func(yield func(table.Op) bool) {
+		for len(entries) > 0 {
+			e, _ := decodeEntry(entries)
+			if !yield(table.Op{Key: e.key, Value: e.value, Delete: e.op == opDelete}) {
+				return
+			}
+			entries = entries[e.size():]
+		}
+	}
+}
+
+// hasRoomFor reports whether so many more keys are possible even if all of them are new.
+func (w *walWriter) hasRoomFor(sets int) bool {
+	return uint64(w.table.Len())+uint64(sets) <= w.maxKeys
+}
+
+// admit refuses a group that would leave more than maxKeys keys. Near the limit groups are of one commit, and are counted
+// key by key.
+func (w *walWriter) admit() error {
+	sets := 0
+	for _, c := range w.group {
+		sets += c.sets
+	}
+	if w.hasRoomFor(sets) {
+		return nil
+	}
+	present := map[string]bool{}
+	keys := w.table.Len()
+	for op := range entryOps(w.group[0].entries) {
+		was, known := present[string(op.Key)]
+		if !known {
+			was = w.table.Has(string(op.Key))
+		}
+		present[string(op.Key)] = !op.Delete
+		switch {
+		case was && op.Delete:
+			keys--
+		case !was && !op.Delete:
+			keys++
+		}
+	}
+	if uint64(keys) > w.maxKeys {
+		return fmt.Errorf("%w: %d with this write, limit %d", ErrStoreFull, keys, w.maxKeys)
+	}
+	return nil
+}
+
+// makeRoom makes sure that a group of size bytes fits into the segment, by rotating if it does not. Running out of space for the
+// next segment is no failure of the store: nothing was written, and the next group tries again.
+func (w *walWriter) makeRoom(size int64) error {
+	if w.segment.fits(size) {
+		return nil
+	}
+	next, err := w.reserve(size)
+	if vfs.IsExhausted(err) {
+		return err
+	}
+	if err != nil {
+		return w.fail(err)
+	}
+	if err := w.rotate(next); err != nil {
+		return w.fail(err)
+	}
+	return nil
+}
+
+// reserve makes the next segment, large enough for a group of size bytes, under its temporary name.
+func (w *walWriter) reserve(size int64) (*segment, error) {
+	header := w.segment.header
+	header.number++
+	return reserveSegment(w.dir, header, w.now().UnixNano(), w.nextBytes, segmentEntryBytes+size+endEntryBytes)
+}
+
+// rotate ends the segment and goes on with the next one, which gets its name only when the END is durable: so a segment
+// that is not the last has an END, or is damaged.
+func (w *walWriter) rotate(next *segment) error {
+	err := w.end()
+	if err == nil {
+		err = next.publish(w.dir)
+	}
+	if err != nil {
+		return errors.Join(err, next.close())
+	}
+	w.status.walBytes.Add(segmentEntryBytes)
+	w.nextBytes = min(2*w.nextBytes, maxSegmentBytes)
+	old := w.segment
+	w.segment = next
+	return old.close()
+}
+
+// end closes the segment with an END entry and makes all of it durable.
+func (w *walWriter) end() error {
+	w.waitFlush()
+	if w.failure != nil {
+		return w.failure
+	}
+	end := appendEnd(nil, w.version, endRecord{group: w.written, durable: w.durable}, w.segment.seed())
+	if err := w.segment.append(end); err != nil {
+		return w.fail(err)
+	}
+	w.status.walBytes.Add(endEntryBytes)
+	return w.sync()
+}
+
+// makeDurable carries out a syncCommand.
+func (w *walWriter) makeDurable() error {
+	w.waitFlush()
+	if w.failure != nil || w.durable == w.written {
+		return w.failure
+	}
+	return w.sync()
+}
+
+// fail makes the first error the store's last word.
+func (w *walWriter) fail(err error) error {
+	if w.failure != nil {
+		return w.failure
+	}
+	w.failure = fmt.Errorf("%w, close it and open it again: %w", ErrFailed, err)
+	w.status.failure.Store(&w.failure)
+	// In a goroutine of its own: a Logger may write to this very store, and would wait for the writer for ever.
+	w.spawn(func() error {
+		w.log.Error("kvstore: store failed", "error", err)
+		return nil
+	})
+	return w.failure
+}
+
+// shutdown ends the session: a snapshot, unless the newest one covers everything, then the segments that it covers go.
+func (w *walWriter) shutdown() error {
+	w.waitFlush()
+	err := w.failure
+	if err == nil {
+		err = w.closeLog()
+	}
+	return errors.Join(err, w.segment.close(), w.dir.Close(), w.lock.Close())
+}
+
+// closeLog leaves the directory as a session should: a snapshot of everything and no segment.
+func (w *walWriter) closeLog() error {
+	number := w.segment.header.number
+	if w.written == w.snapshotted {
+		// The segment is empty, and the next session makes its own.
+		return removeAll(w.dir, []string{w.segment.name})
+	}
+	var covered []string
+	if w.segment.empty() {
+		covered = append(covered, w.segment.name) // not covered, but empty
+	} else {
+		if err := w.end(); err != nil {
+			return err
+		}
+		number++
+	}
+	if err := w.snapshot(number); err != nil {
+		return err
+	}
+	files, err := list(w.dir)
+	if err != nil {
+		return err
+	}
+	return removeAll(w.dir, append(files.below(number), covered...))
+}
+
+// snapshot writes the table, whose state is that of all segments below number.
+func (w *walWriter) snapshot(number uint64) error {
+	info := &snapshotInfo{
+		timestamp: w.version,
+		count:     uint32(w.table.Len()),
+		id:        w.segment.header.id,
+		number:    number,
+		lastGroup: w.written,
+	}
+	return writeSnapshot(w.dir, info, w.table.All())
+}
