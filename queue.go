@@ -87,9 +87,3 @@ func (q *queue) close() bool {
 	q.end()
 	return true
 }
-
-func (q *queue) isClosed() bool {
-	q.gate.RLock()
-	defer q.gate.RUnlock()
-	return q.closed
-}

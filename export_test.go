@@ -1,0 +1,43 @@
+package kvstore
+
+import (
+	"time"
+
+	"kvstore/internal/vfs"
+)
+
+// This file is the only bridge from the tests to what is not exported.
+
+// EnvOption changes what a store finds outside of its Config.
+type EnvOption func(*environment)
+
+// WithClock replaces the clock.
+func WithClock(now func() time.Time) EnvOption {
+	return func(env *environment) { env.now = now }
+}
+
+// WithMaxKeys replaces MaxKeys, which no test can reach.
+func WithMaxKeys(n uint64) EnvOption {
+	return func(env *environment) { env.maxKeys = n }
+}
+
+// WithFirstSegmentBytes replaces the size of a session's first segment; the following ones double.
+func WithFirstSegmentBytes(n int64) EnvOption {
+	return func(env *environment) { env.firstSegmentBytes = n }
+}
+
+// OpenFS is OpenWithConfig on another file system. Segments start with one page, so that a test of a few writes
+// rotates.
+func OpenFS(fs vfs.FS, config Config, options ...EnvOption) (*Store, error) {
+	env := environment{fs: fs, now: time.Now, maxKeys: MaxKeys, firstSegmentBytes: segmentAlign}
+	for _, option := range options {
+		option(&env)
+	}
+	return open(config, env)
+}
+
+// BatchOfBytes returns a batch that counts as n bytes already and has room for as many as the limit allows. What it holds are
+// pages of zeros that nobody has touched, no entries: it is for seeing what is refused, not for being committed.
+func BatchOfBytes(n int) *Batch {
+	return &Batch{entries: make([]byte, n, MaxBatchBytes), count: 1}
+}
