@@ -11,7 +11,7 @@ test:
 race:
 	go test -race ./...
 fuzz: ## FUZZTIME=30s each
-	for f in $$(go test -list '^Fuzz' . | grep ^Fuzz); do go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(or $(FUZZTIME),30s) . || exit 1; done
+	for f in $$(go test -list '^Fuzz' . | grep ^Fuzz); do go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(or $(FUZZTIME),30s) -fuzzminimizetime 10x . || exit 1; done
 bench:
 	go test -run '^$$' -bench . -benchmem .
 crash: ## 200 cycles of SIGKILL under load

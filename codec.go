@@ -237,7 +237,8 @@ type group struct {
 	commitRecord
 	bytes   []byte // the whole group, its COMMIT included
 	entries int    // how many SET and DELETE entries
-	unknown op     // the first op that is neither SET nor DELETE, 0 if there is none
+	strange bool   // an op is neither SET nor DELETE
+	unknown op     // the first such op
 }
 
 // groupAt returns the group that starts at offset; ok is false if no whole and undamaged group does. It reads each byte at
@@ -252,8 +253,8 @@ func (s *segmentBytes) groupAt(offset int) (g group, ok bool) {
 			g.bytes = s.data[offset : at+e.size()]
 			g.commitRecord, ok = s.commitAt(at, &e)
 			return g, ok && g.entries > 0 && s.holds(offset, at, g.commitRecord)
-		case e.op != opSet && e.op != opDelete && g.unknown == 0:
-			g.unknown = e.op
+		case e.op != opSet && e.op != opDelete && !g.strange:
+			g.strange, g.unknown = true, e.op
 		}
 		at += e.size()
 	}

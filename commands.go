@@ -3,7 +3,6 @@ package kvstore
 import (
 	"context"
 	"fmt"
-	"sync"
 )
 
 // This file is what travels to the writer goroutine. Callers encode their own entries, and a command owns its bytes from
@@ -18,7 +17,7 @@ type writeCommand struct {
 	count   int        // how many entries
 	sets    int        // how many of them are SET
 	answer  chan error // of one place; for a caller that waits in Set, Delete or Apply
-	commit  *Commit    // for a caller of ApplyAsync, who has no answer channel
+	commit  *Commit    // for a caller of ApplyAsync; nil for the others
 	weight  int64      // acquired of the queue's bytes
 }
 
@@ -39,23 +38,6 @@ func (*writeCommand) isCommand() {}
 func (*syncCommand) isCommand()  {}
 func (*flushCommand) isCommand() {}
 func (*closeCommand) isCommand() {}
-
-// writeCommands are reused by callers that have got their answer.
-var writeCommands = sync.Pool{New: func() any { return &writeCommand{answer: make(chan error, 1)} }}
-
-// maxPooledBytes keeps large buffers out of the pool.
-const maxPooledBytes = 4 << 10
-
-func newWriteCommand() *writeCommand { return writeCommands.Get().(*writeCommand) }
-
-// recycle is for the goroutine that got the answer, or never sent the command.
-func (c *writeCommand) recycle() {
-	if cap(c.entries) > maxPooledBytes {
-		c.entries = nil
-	}
-	c.entries, c.count, c.sets, c.weight = c.entries[:0], 0, 0, 0
-	writeCommands.Put(c)
-}
 
 func (c *writeCommand) set(key string, value []byte) {
 	c.entries = appendEntry(c.entries, opSet, 0, key, value)

@@ -22,7 +22,7 @@ const (
 	tmpSuffix      = ".tmp" // behind the whole name, while the file is being made
 	numberDigits   = 20
 
-	// maxFileNumber leaves room to count on from any number that is accepted. No store gets there.
+	// maxFileNumber is far beyond what a store counts to, and far from where counting on would wrap around.
 	maxFileNumber = 1 << 62
 )
 
@@ -131,38 +131,35 @@ func syncDir(dir vfs.Dir) error {
 	return nil
 }
 
-// makeDir creates the directory at path, and the ones above it that are missing, from the top: each name is durable
-// before anything is created below it. So whatever an Open that crashed on the way has left, only the last existing
-// level can be a name that is not durable yet, and that one is synced here, or by syncName when it is path itself.
+// makeDir creates the directory at path, and the ones above it that are missing, from the top. Each name is durable
+// before anything is created below it: so whatever an Open that crashed on the way has left, only the lowest
+// name that exists may be one that is not durable.
 func makeDir(fsys vfs.FS, path string) error {
-	err := fsys.Mkdir(path)
-	if errors.Is(err, fs.ErrExist) {
-		return nil
+	dir, err := fsys.OpenDir(path)
+	if err == nil {
+		err = dir.Close()
 	}
 	parent := filepath.Dir(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist) && parent != path:
-		if err := makeDir(fsys, parent); err != nil {
-			return err
-		}
-		err = fsys.Mkdir(path)
-	case err == nil:
-		err = syncName(fsys, parent)
+	if err == nil || !errors.Is(err, fs.ErrNotExist) || parent == path {
+		return err
 	}
-	if err != nil {
-		return fmt.Errorf("kvstore: create data directory: %w", err)
+	if err := makeDir(fsys, parent); err != nil {
+		return err
 	}
-	if err := fsys.SyncParent(path); err != nil {
-		return fmt.Errorf("kvstore: sync parent of %s: %w", path, err)
+	if err := syncName(fsys, parent); err != nil {
+		return err
 	}
-	return nil
+	if err := fsys.Mkdir(path); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return fsys.SyncParent(path)
 }
 
 // syncName makes the name of an existing directory durable. Where we may not even read the directory above, it was
 // not us who made that name, and nothing is left to do.
 func syncName(fsys vfs.FS, path string) error {
-	if err := fsys.SyncParent(path); err != nil && !errors.Is(err, fs.ErrPermission) {
-		return fmt.Errorf("kvstore: sync parent of %s: %w", path, err)
+	if err := fsys.SyncParent(path); !errors.Is(err, fs.ErrPermission) {
+		return err
 	}
 	return nil
 }

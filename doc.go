@@ -7,11 +7,9 @@
 //	if err != nil {
 //		return err
 //	}
-//	defer s.Close()
-//	if err := s.Set("greeting", []byte("hello")); err != nil { // durable when it returns nil
-//		return err
-//	}
-//	value, ok := s.Get("greeting")
+//	err = s.Set("greeting", []byte("hello")) // nil: it is on disk
+//	value, ok := s.Get("greeting")           // from memory, a copy
+//	err = errors.Join(err, s.Close())        // writes a snapshot
 //
 // One goroutine writes. Set, Delete, Apply and ApplyAsync send it commands; it takes all that are waiting, appends them to a log as
 // one group, makes the group durable with one fsync, applies it to the table in memory, and answers. So

@@ -34,7 +34,7 @@ type Store struct {
 // Stats are figures about a store. Counters count from Open.
 type Stats struct {
 	Keys     int    // keys present
-	WALBytes int64  // bytes of log written or replayed since the newest snapshot that Open found, without reserved space
+	WALBytes int64  // bytes of groups in the log since the newest snapshot that Open found
 	Syncs    uint64 // fsyncs that made a group of writes durable; 0 with SyncWrites false
 	Groups   uint64 // groups of commits written together
 	Commits  uint64 // commits: each Set, Delete and non-empty batch is one
@@ -110,7 +110,7 @@ func recoverDir(dir vfs.Dir, config Config, env environment) (*recovery, *segmen
 	}
 	if r.fresh {
 		if err := syncName(env.fs, config.DataDir); err != nil {
-			return nil, nil, err
+			return nil, nil, fmt.Errorf("kvstore: sync the directory above %s: %w", config.DataDir, err)
 		}
 	}
 	if err := r.repair(); err != nil {
@@ -145,7 +145,7 @@ func (s *Store) start(r *recovery, segment *segment, env environment, lock io.Cl
 func openDir(config Config, fsys vfs.FS) (vfs.Dir, io.Closer, error) {
 	if !config.ReadOnly {
 		if err := makeDir(fsys, config.DataDir); err != nil {
-			return nil, nil, err
+			return nil, nil, fmt.Errorf("kvstore: create data directory: %w", err)
 		}
 	}
 	dir, err := fsys.OpenDir(config.DataDir)
@@ -239,7 +239,10 @@ func (s *Store) Set(key string, value []byte) error {
 	if err := s.admit(ctx); err != nil {
 		return err
 	}
-	c := newWriteCommand()
+	c, err := s.queue.reserve(ctx, entryOverhead+len(key)+len(value))
+	if err != nil {
+		return err
+	}
 	c.set(key, value)
 	return s.commit(ctx, c)
 }
@@ -253,7 +256,10 @@ func (s *Store) Delete(key string) error {
 	if err := s.admit(ctx); err != nil {
 		return err
 	}
-	c := newWriteCommand()
+	c, err := s.queue.reserve(ctx, entryOverhead+len(key))
+	if err != nil {
+		return err
+	}
 	c.delete(key)
 	return s.commit(ctx, c)
 }
@@ -267,7 +273,10 @@ func (s *Store) Apply(ctx context.Context, b *Batch) error {
 	if err := s.admitBatch(ctx, b); err != nil || b.count == 0 {
 		return err
 	}
-	c := newWriteCommand()
+	c, err := s.queue.reserve(ctx, len(b.entries))
+	if err != nil {
+		return err
+	}
 	b.fill(c)
 	return s.commit(ctx, c)
 }
@@ -281,9 +290,13 @@ func (s *Store) ApplyAsync(ctx context.Context, b *Batch) *Commit {
 		commit.finish(err)
 		return commit
 	}
-	c := &writeCommand{commit: commit}
-	b.fill(c)
-	if err := s.submit(ctx, c); err != nil {
+	c, err := s.queue.reserve(ctx, len(b.entries))
+	if err == nil {
+		b.fill(c)
+		c.commit = commit
+		err = s.queue.send(c, c.weight)
+	}
+	if err != nil {
 		commit.finish(err)
 	}
 	return commit
@@ -329,18 +342,9 @@ func (s *Store) admitBatch(ctx context.Context, b *Batch) error {
 	return s.admit(ctx)
 }
 
-// submit queues a command; after an error it is not queued, and the caller's again.
-func (s *Store) submit(ctx context.Context, c *writeCommand) error {
-	c.weight = commandWeight(len(c.entries))
-	if err := s.queue.acquire(ctx, c.weight); err != nil {
-		return err
-	}
-	return s.queue.send(c, c.weight)
-}
-
 // commit queues a command and waits for the answer, at most as long as ctx lasts.
 func (s *Store) commit(ctx context.Context, c *writeCommand) error {
-	err := s.submit(ctx, c)
+	err := s.queue.send(c, c.weight)
 	if err == nil {
 		select {
 		case err = <-c.answer:
@@ -348,7 +352,7 @@ func (s *Store) commit(ctx context.Context, c *writeCommand) error {
 			return ctx.Err() // c is the writer's still
 		}
 	}
-	c.recycle()
+	s.queue.recycle(c)
 	return err
 }
 

@@ -36,8 +36,11 @@ func OpenFS(fs vfs.FS, config Config, options ...EnvOption) (*Store, error) {
 	return open(config, env)
 }
 
-// BatchOfBytes returns a batch that counts as n bytes already and has room for as many as the limit allows. What it holds are
-// pages of zeros that nobody has touched, no entries: it is for seeing what is refused, not for being committed.
-func BatchOfBytes(n int) *Batch {
-	return &Batch{entries: make([]byte, n, MaxBatchBytes), count: 1}
+// FillBatch makes b count as n bytes already, with memory for as many as the limit allows. What it holds are pages that nobody
+// has touched, no entries: it is for seeing what is refused, not for being committed.
+func FillBatch(b *Batch, n int) {
+	if cap(b.entries) < MaxBatchBytes {
+		b.entries = make([]byte, 0, MaxBatchBytes)
+	}
+	*b = Batch{entries: b.entries[:n], count: 1}
 }

@@ -76,14 +76,14 @@ type machine struct {
 	config kvstore.Config
 	store  *kvstore.Store
 
-	base      map[string]string // the state at the last Open
-	commits   []commit          // since then, in call order
-	acked     int               // how many of them are acknowledged
-	synced    int               // how many of them are known to survive a power cut
-	pending   []*kvstore.Commit // of the commits behind acked, in order
-	failed    bool              // the store has failed or the process is dead
-	armed     bool              // the process is to be killed at a later file operation
-	cut       atomic.Bool       // it was, by a power cut
+	base    map[string]string // the state at the last Open
+	commits []commit          // since then, in call order
+	acked   int               // how many of them are acknowledged
+	synced  int               // how many of them are known to survive a power cut
+	pending []*kvstore.Commit // of the commits behind acked, in order
+	failed  bool              // the store has failed or the process is dead
+	armed   bool              // the process is to be killed at a later file operation
+	cut     atomic.Bool       // it was, by a power cut
 }
 
 func newMachine(t *rapid.T) *machine {

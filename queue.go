@@ -32,6 +32,37 @@ type queue struct {
 
 	closing context.Context    // ended by close, for those who wait for bytes
 	end     context.CancelFunc // of closing
+
+	// spare holds commands whose callers have got their answer. It is not a global one, since a channel that was made in
+	// a testing/synctest bubble must not turn up in another.
+	spare sync.Pool
+}
+
+// maxSpareBytes keeps large buffers out of the pool.
+const maxSpareBytes = 4 << 10
+
+// reserve waits for room for a write of so many bytes and returns an empty command, to be filled and sent. Filling comes
+// after waiting: who waits holds no copy of what it wants to write.
+func (q *queue) reserve(ctx context.Context, bytes int) (*writeCommand, error) {
+	weight := commandWeight(bytes)
+	if err := q.acquire(ctx, weight); err != nil {
+		return nil, err
+	}
+	c, ok := q.spare.Get().(*writeCommand)
+	if !ok {
+		c = &writeCommand{answer: make(chan error, 1)}
+	}
+	c.weight = weight
+	return c, nil
+}
+
+// recycle takes back a command from the goroutine that got its answer, or never sent it.
+func (q *queue) recycle(c *writeCommand) {
+	if cap(c.entries) > maxSpareBytes {
+		c.entries = nil
+	}
+	c.entries, c.count, c.sets, c.weight = c.entries[:0], 0, 0, 0
+	q.spare.Put(c)
 }
 
 func newQueue() *queue {

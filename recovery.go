@@ -41,6 +41,7 @@ type recovery struct {
 	files       listing
 	table       *table.Table
 	id          storeID       // of the store; a new one if the directory is fresh
+	knowsID     bool          // id was read from a file
 	fresh       bool          // no snapshot and no segment
 	snapshot    uint64        // number of the snapshot that was loaded, 0 for none
 	snapshotted uint64        // the last group it covers
@@ -48,7 +49,7 @@ type recovery struct {
 	durable     uint64        // the highest group that the log itself proves durable
 	unproven    []placedGroup // groups above durable, with the bytes that were judged
 	last        *lastSegment  // nil if there is no segment
-	walBytes    int64         // header, groups and END of the segments loaded
+	walBytes    int64         // of the groups replayed
 	report      Recovery
 }
 
@@ -67,6 +68,10 @@ type lastSegment struct {
 	offset int64  // behind the last group: of END, whether it is there or belongs there
 	end    []byte // the END entry found, nil if there is none
 }
+
+// unused reports whether no group of the segment counts. Then the new session's segment replaces it, so that a process that
+// is killed again and again before it writes leaves one segment, not one each time.
+func (l *lastSegment) unused() bool { return l.offset == segmentEntryBytes }
 
 // judge loads the newest snapshot and replays the segments that follow it.
 func (r *recovery) judge() (err error) {
@@ -102,7 +107,7 @@ func (r *recovery) loadNewestSnapshot() error {
 	if err != nil {
 		return err
 	}
-	r.table, r.id = loaded.table, loaded.id
+	r.table, r.id, r.knowsID = loaded.table, loaded.id, true
 	r.snapshotted, r.lastGroup = loaded.lastGroup, loaded.lastGroup
 	r.report.Snapshot = snapshotName(r.snapshot)
 	return nil
@@ -145,10 +150,7 @@ func (r *recovery) replaySegment(number uint64, isLast bool) error {
 	}
 	end, ended := s.endAt(offset)
 	ended = ended && end.group == r.lastGroup
-	r.walBytes += int64(offset)
-	if ended {
-		r.walBytes += endEntryBytes
-	}
+	r.walBytes += int64(offset - segmentEntryBytes)
 	r.forgetProven()
 	switch {
 	case isLast:
@@ -193,12 +195,11 @@ func (r *recovery) checkHeader(s *segmentBytes) error {
 		return fmt.Errorf("%w: %s is of version %d, this package reads up to %d", ErrVersion, name, h.version, formatVersion)
 	case h.number != s.number:
 		return &CorruptError{File: name, Reason: fmt.Sprintf("is segment %d under another name", h.number)}
-	case r.id == storeID{}:
-		r.id = h.id
-	case h.id != r.id:
+	case r.knowsID && h.id != r.id:
 		return &CorruptError{File: name, Reason: "belongs to another store"}
 	}
-	s.id = r.id
+	r.id, r.knowsID = h.id, true
+	s.id = h.id
 	return nil
 }
 
@@ -210,7 +211,7 @@ func (r *recovery) replayGroup(s *segmentBytes, offset int, g *group) error {
 	if g.number != r.lastGroup+1 {
 		return damage(fmt.Sprintf("group %d is here where group %d belongs", g.number, r.lastGroup+1))
 	}
-	if g.unknown != 0 {
+	if g.strange {
 		return fmt.Errorf("%w: %s at offset %d: unknown op 0x%02x", ErrVersion, segmentName(s.number), offset, byte(g.unknown))
 	}
 	if reason := applyEntries(r.table, g.bytes[:g.length]); reason != "" {
@@ -248,9 +249,12 @@ func applyEntries(t *table.Table, b []byte) (reason string) {
 	return ""
 }
 
-// forgetProven lets go of the bytes of groups that turned out to be durable.
+// forgetProven lets go of the bytes of groups that turned out to be durable: the first ones, since numbers rise.
 func (r *recovery) forgetProven() {
-	r.unproven = slices.DeleteFunc(r.unproven, func(g placedGroup) bool { return g.number <= r.durable })
+	for len(r.unproven) > 0 && r.unproven[0].number <= r.durable {
+		r.unproven[0].bytes = nil
+		r.unproven = r.unproven[1:]
+	}
 }
 
 // judgeTail decides whether what lies behind the last good group of the last segment is a torn tail or damage. The bad spot is
@@ -259,6 +263,7 @@ func (r *recovery) judgeTail(s *segmentBytes, offset int, ended bool) error {
 	r.last = &lastSegment{number: s.number, size: int64(len(s.data)), offset: int64(offset)}
 	if ended {
 		r.last.end = s.data[offset : offset+endEntryBytes]
+		r.drop(s, offset+endEntryBytes)
 		return nil
 	}
 	durable, at := s.durableBehind(offset)
@@ -268,12 +273,17 @@ func (r *recovery) judgeTail(s *segmentBytes, offset int, ended bool) error {
 	}
 	r.durable = max(r.durable, durable)
 	r.forgetProven()
+	r.drop(s, offset)
+	return nil
+}
+
+// drop reports what lies behind offset, if it is not just reserved space.
+func (r *recovery) drop(s *segmentBytes, offset int) {
 	if tail := bytes.TrimRight(s.data[offset:], "\x00"); len(tail) > 0 {
 		r.report.Dropped = append(r.report.Dropped, Dropped{
 			File: segmentName(s.number), Offset: int64(offset), Bytes: int64(len(tail)),
 		})
 	}
-	return nil
 }
 
 // repair makes everything durable that judge has loaded.
@@ -298,7 +308,7 @@ func (r *recovery) repair() error {
 // segment's groups, its END, and the groups that nothing proves durable, from the bytes that were judged. After an
 // fsync that failed in an earlier session those pages are clean, and an fsync alone would write none of them.
 func (r *recovery) rewrite() error {
-	if r.last != nil {
+	if r.last != nil && !r.last.unused() {
 		if err := r.rewriteTail(); err != nil {
 			return err
 		}
@@ -334,7 +344,6 @@ func (r *recovery) rewriteTail() error {
 	if end == nil {
 		end = appendEnd(nil, r.table.Version(), endRecord{group: r.lastGroup, durable: min(r.durable, r.lastGroup)},
 			seedAt(r.id, r.last.number, r.last.offset))
-		r.walBytes += endEntryBytes
 	}
 	return r.withSegment(r.last.number, func(file vfs.File) error {
 		zeros := make([]byte, min(1<<20, max(0, r.last.size-r.last.offset)))
@@ -360,7 +369,11 @@ func (r *recovery) syncLoaded() error {
 	if r.last == nil {
 		return nil
 	}
-	for number := max(r.snapshot, 1); number <= r.last.number; number++ {
+	end := r.last.number + 1
+	if r.last.unused() {
+		end = r.last.number
+	}
+	for number := max(r.snapshot, 1); number < end; number++ {
 		if err := r.withSegment(number, sync); err != nil {
 			return err
 		}
@@ -390,11 +403,13 @@ func (r *recovery) beginSegment(env environment) (*segment, error) {
 	if r.last != nil {
 		header.number = r.last.number + 1
 	}
+	if r.last != nil && r.last.unused() {
+		header.number = r.last.number
+	}
 	s, err := reserveSegment(r.dir, header, env.now().UnixNano(), env.firstSegmentBytes, segmentEntryBytes+endEntryBytes)
 	if err != nil {
 		return nil, err
 	}
-	r.walBytes += segmentEntryBytes
 	if err := s.publish(r.dir); err != nil {
 		return nil, errors.Join(err, s.close())
 	}

@@ -8,6 +8,7 @@ import (
 	"iter"
 	"math"
 	"runtime"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -175,7 +176,10 @@ func (r *snapshotReader) readInfo() error {
 	if !entryIsSealed(tail, 0) {
 		return r.corrupt(r.trailerAt, "trailer checksum mismatch")
 	}
-	if footer.version > formatVersion {
+	switch {
+	case footer.version < formatVersion:
+		return r.corrupt(footerAt, "impossible version")
+	case footer.version > formatVersion:
 		return fmt.Errorf("%w: %s is of version %d, this package reads up to %d", ErrVersion, r.name, footer.version, formatVersion)
 	}
 	header, err := r.read(0, snapshotHeaderBytes)
@@ -189,14 +193,21 @@ func (r *snapshotReader) readInfo() error {
 	return nil
 }
 
-// loadBlocks verifies the blocks and puts their pairs into t.
+// loadBlocks verifies the blocks and puts their pairs into t. Of several errors it returns that of the first block.
 func (r *snapshotReader) loadBlocks(t *table.Table) error {
 	var workers errgroup.Group
 	workers.SetLimit(runtime.GOMAXPROCS(0))
+	errs := make([]error, len(r.info.blocks))
 	for i := range r.info.blocks {
-		workers.Go(func() error { return r.loadBlock(t, i) })
+		workers.Go(func() error {
+			errs[i] = r.loadBlock(t, i)
+			return errs[i]
+		})
 	}
-	return workers.Wait()
+	if workers.Wait() == nil {
+		return nil
+	}
+	return errs[slices.IndexFunc(errs, func(err error) bool { return err != nil })]
 }
 
 func (r *snapshotReader) loadBlock(t *table.Table, i int) error {
@@ -211,7 +222,7 @@ func (r *snapshotReader) loadBlock(t *table.Table, i int) error {
 	ops := make([]table.Op, 0, block.pairs)
 	for len(b) > 0 {
 		key, value, size, ok := decodePair(b)
-		if !ok || len(ops) == int(block.pairs) {
+		if !ok || len(ops) == int(block.pairs) || len(key) > MaxKeyBytes || len(value) > MaxValueBytes {
 			return r.corrupt(block.offset, "block with impossible pairs")
 		}
 		ops = append(ops, table.Op{Key: key, Value: value})

@@ -6,6 +6,7 @@ import (
 	"io"
 	"iter"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -192,22 +193,22 @@ func (w *walWriter) persistGroup() error {
 
 // append writes w.group behind the segment's last one.
 func (w *walWriter) append(size int) error {
-	if cap(w.buf) > max(maxKeptBytes, size) {
-		w.buf = nil
-	}
-	buf := w.buf[:0]
+	buf := slices.Grow(w.buf[:0], size)
 	version := max(w.now().UnixNano(), w.version+1)
 	for i, c := range w.group {
 		setTimestamps(c.entries, version+int64(i))
 		buf = append(buf, c.entries...)
 	}
 	w.version = version + int64(len(w.group)) - 1
-	w.buf = appendCommit(buf, 0, w.version, w.written+1, w.durable, w.segment.seed())
-	if err := w.segment.append(w.buf); err != nil {
+	buf = appendCommit(buf, 0, w.version, w.written+1, w.durable, w.segment.seed())
+	if cap(buf) <= maxKeptBytes {
+		w.buf = buf
+	}
+	if err := w.segment.append(buf); err != nil {
 		return err
 	}
 	w.written++
-	w.status.walBytes.Add(int64(len(w.buf)))
+	w.status.walBytes.Add(int64(len(buf)))
 	return nil
 }
 
@@ -324,7 +325,6 @@ func (w *walWriter) rotate(next *segment) error {
 	if err != nil {
 		return errors.Join(err, next.close())
 	}
-	w.status.walBytes.Add(segmentEntryBytes)
 	w.nextBytes = min(2*w.nextBytes, maxSegmentBytes)
 	old := w.segment
 	w.segment = next
@@ -341,7 +341,6 @@ func (w *walWriter) end() error {
 	if err := w.segment.append(end); err != nil {
 		return w.fail(err)
 	}
-	w.status.walBytes.Add(endEntryBytes)
 	return w.sync()
 }
 

@@ -34,6 +34,7 @@ type Mem struct {
 	hook       func(Op) error        // guarded by mu
 	pick       func(n int) int       // guarded by mu; the failing Sync's and the power cut's choices
 	locks      map[*memDir]*memLocks // guarded by mu
+	handles    int                   // guarded by mu; open handles of this generation: directories, files, locks
 }
 
 // OpKind names an operation of [FS], [Dir] or [File].
@@ -105,7 +106,55 @@ func (m *Mem) Kill() {
 
 func (m *Mem) kill() {
 	m.generation++
+	m.handles = 0
 	clear(m.locks)
+}
+
+// Handles returns how many directories, files and locks are open.
+func (m *Mem) Handles() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.handles
+}
+
+// memHandle is what all handles have in common. The zero value with m and generation set is an open one, to be counted by open.
+type memHandle struct {
+	m          *Mem
+	generation int
+	closed     bool // guarded by m.mu
+}
+
+// open returns a counted handle; the caller holds m.mu.
+func (m *Mem) open() memHandle {
+	m.handles++
+	return memHandle{m: m, generation: m.generation}
+}
+
+// close ends a handle and runs end under m.mu, unless a crash has ended it already.
+func (h *memHandle) close(end func()) error {
+	h.m.mu.Lock()
+	defer h.m.mu.Unlock()
+	if h.closed {
+		return fs.ErrClosed
+	}
+	h.closed = true
+	if h.generation == h.m.generation {
+		h.m.handles--
+		end()
+	}
+	return nil
+}
+
+// enter is Mem's enter for an operation on this handle.
+func (h *memHandle) enter(op Op) error {
+	if err := h.m.enter(h.generation, op); err != nil {
+		return err
+	}
+	if h.closed {
+		h.m.mu.Unlock()
+		return &fs.PathError{Op: string(op.Kind), Path: op.Name, Err: fs.ErrClosed}
+	}
+	return nil
 }
 
 // PowerCut kills the process and loses what was not synced.
@@ -114,6 +163,16 @@ func (m *Mem) PowerCut() {
 	defer m.mu.Unlock()
 	m.kill()
 	m.root.powerCut(m.pick)
+}
+
+// Clone returns a copy as it is now, without handles, locks and hook: a place to try what a crash would do. Pick makes
+// the copy's choices.
+func (m *Mem) Clone(pick func(n int) int) *Mem {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c := NewMem(pick)
+	c.root = m.root.clone(map[any]any{}).(*memDir)
+	return c
 }
 
 // enter runs the hook, then takes the lock for an operation on a handle of the given generation. Without an error
@@ -196,8 +255,7 @@ func (m *Mem) SyncParent(path string) error {
 
 // OpenDir implements [FS].
 func (m *Mem) OpenDir(path string) (Dir, error) {
-	generation := m.now()
-	if err := m.enter(generation, Op{Kind: OpOpenDir, Name: path}); err != nil {
+	if err := m.enter(m.now(), Op{Kind: OpOpenDir, Name: path}); err != nil {
 		return nil, err
 	}
 	defer m.mu.Unlock()
@@ -205,7 +263,7 @@ func (m *Mem) OpenDir(path string) (Dir, error) {
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
-	return &memDirHandle{m: m, dir: d, generation: generation}, nil
+	return &memDirHandle{memHandle: m.open(), dir: d}, nil
 }
 
 // ReadFile returns a copy of what a reader of the file would see; ok is false when there is none.
@@ -279,6 +337,40 @@ func newMemDir() *memDir {
 	return &memDir{names: map[string]any{}, durable: map[string]any{}}
 }
 
+// clone copies the directory and everything in it; copies holds what has been copied already, since a node may have
+// several names.
+func (d *memDir) clone(copies map[any]any) any {
+	c := newMemDir()
+	copies[d] = c
+	cloneNames := func(to, from map[string]any) {
+		for name, node := range from {
+			to[name] = cloneNode(node, copies)
+		}
+	}
+	cloneNames(c.names, d.names)
+	cloneNames(c.durable, d.durable)
+	for _, change := range d.pending {
+		change.node = cloneNode(change.node, copies)
+		c.pending = append(c.pending, change)
+	}
+	return c
+}
+
+func cloneNode(node any, copies map[any]any) any {
+	if c, ok := copies[node]; ok {
+		return c
+	}
+	switch node := node.(type) {
+	case *memDir:
+		return node.clone(copies)
+	case *memFile:
+		c := node.clone()
+		copies[node] = c
+		return c
+	}
+	return nil
+}
+
 func (d *memDir) change(c memChange) {
 	c.apply(d.names)
 	d.pending = append(d.pending, c)
@@ -326,19 +418,18 @@ func (d *memDir) powerCut(pick func(int) int) {
 
 // memDirHandle is an open directory.
 type memDirHandle struct {
-	m          *Mem
-	dir        *memDir
-	generation int
+	memHandle
+	dir *memDir
 }
 
-func (h *memDirHandle) Create(name string) (File, error) { return h.open(OpCreate, name) }
+func (h *memDirHandle) Create(name string) (File, error) { return h.open(OpCreate, name, true) }
 
-func (h *memDirHandle) Open(name string) (File, error) { return h.open(OpOpen, name) }
+func (h *memDirHandle) Open(name string) (File, error) { return h.open(OpOpen, name, true) }
 
-func (h *memDirHandle) OpenRead(name string) (File, error) { return h.open(OpOpen, name) }
+func (h *memDirHandle) OpenRead(name string) (File, error) { return h.open(OpOpen, name, false) }
 
-func (h *memDirHandle) open(kind OpKind, name string) (File, error) {
-	if err := h.m.enter(h.generation, Op{Kind: kind, Name: name}); err != nil {
+func (h *memDirHandle) open(kind OpKind, name string, writable bool) (File, error) {
+	if err := h.enter(Op{Kind: kind, Name: name}); err != nil {
 		return nil, err
 	}
 	defer h.m.mu.Unlock()
@@ -352,11 +443,11 @@ func (h *memDirHandle) open(kind OpKind, name string) (File, error) {
 		f = &memFile{}
 		h.dir.put(name, f)
 	}
-	return &memFileHandle{m: h.m, file: f, name: name, generation: h.generation}, nil
+	return &memFileHandle{memHandle: h.m.open(), file: f, name: name, writable: writable}, nil
 }
 
 func (h *memDirHandle) Rename(oldName, newName string) error {
-	if err := h.m.enter(h.generation, Op{Kind: OpRename, Name: oldName}); err != nil {
+	if err := h.enter(Op{Kind: OpRename, Name: oldName}); err != nil {
 		return err
 	}
 	defer h.m.mu.Unlock()
@@ -369,7 +460,7 @@ func (h *memDirHandle) Rename(oldName, newName string) error {
 }
 
 func (h *memDirHandle) Remove(name string) error {
-	if err := h.m.enter(h.generation, Op{Kind: OpRemove, Name: name}); err != nil {
+	if err := h.enter(Op{Kind: OpRemove, Name: name}); err != nil {
 		return err
 	}
 	defer h.m.mu.Unlock()
@@ -381,7 +472,7 @@ func (h *memDirHandle) Remove(name string) error {
 }
 
 func (h *memDirHandle) List() ([]string, error) {
-	if err := h.m.enter(h.generation, Op{Kind: OpList}); err != nil {
+	if err := h.enter(Op{Kind: OpList}); err != nil {
 		return nil, err
 	}
 	defer h.m.mu.Unlock()
@@ -389,8 +480,8 @@ func (h *memDirHandle) List() ([]string, error) {
 }
 
 func (h *memDirHandle) Sync() error {
-	err := h.m.enter(h.generation, Op{Kind: OpSyncDir})
-	if errors.Is(err, ErrCrashed) {
+	err := h.enter(Op{Kind: OpSyncDir})
+	if errors.Is(err, ErrCrashed) || errors.Is(err, fs.ErrClosed) {
 		return err
 	}
 	if err != nil {
@@ -404,7 +495,7 @@ func (h *memDirHandle) Sync() error {
 	return nil
 }
 
-func (h *memDirHandle) Close() error { return nil }
+func (h *memDirHandle) Close() error { return h.close(func() {}) }
 
 // memLocks are the locks held on a directory.
 type memLocks struct {
@@ -413,7 +504,7 @@ type memLocks struct {
 }
 
 func (h *memDirHandle) Lock(name string, shared bool) (io.Closer, error) {
-	if err := h.m.enter(h.generation, Op{Kind: OpLock, Name: name}); err != nil {
+	if err := h.enter(Op{Kind: OpLock, Name: name}); err != nil {
 		return nil, err
 	}
 	defer h.m.mu.Unlock()
@@ -436,28 +527,21 @@ func (h *memDirHandle) Lock(name string, shared bool) (io.Closer, error) {
 	} else {
 		held.exclusive = true
 	}
-	return &memLock{h: h, shared: shared}, nil
+	return &memLock{memHandle: h.m.open(), held: held, shared: shared}, nil
 }
 
 type memLock struct {
-	h      *memDirHandle
+	memHandle
+	held   *memLocks // guarded by m.mu
 	shared bool
-	once   sync.Once
 }
 
 func (l *memLock) Close() error {
-	l.once.Do(func() {
-		m := l.h.m
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		held := m.locks[l.h.dir]
-		switch {
-		case l.h.generation != m.generation || held == nil:
-		case l.shared:
-			held.shared--
-		default:
-			held.exclusive = false
+	return l.close(func() {
+		if l.shared {
+			l.held.shared--
+		} else {
+			l.held.exclusive = false
 		}
 	})
-	return nil
 }

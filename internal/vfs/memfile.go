@@ -3,6 +3,7 @@ package vfs
 import (
 	"errors"
 	"io"
+	"io/fs"
 	"slices"
 )
 
@@ -39,6 +40,8 @@ func (f *memFile) resize(size int) {
 
 // truncate empties the file, as opening it to create it does.
 func (f *memFile) truncate() {
+	clear(f.cache)
+	f.write(f.cache, 0) // the old bytes do not come back when the file grows again
 	f.cache = nil
 	f.sizes = append(f.sizes, 0)
 }
@@ -47,6 +50,18 @@ func (f *memFile) truncate() {
 func sector(b []byte, s int64) []byte {
 	lo := min(s*sectorBytes, int64(len(b)))
 	return b[lo:min(lo+sectorBytes, int64(len(b)))]
+}
+
+// clone copies the file. Versions of sectors are never changed, so the copy may share them.
+func (f *memFile) clone() *memFile {
+	c := &memFile{cache: slices.Clone(f.cache), disk: slices.Clone(f.disk), sizes: slices.Clone(f.sizes)}
+	if len(f.dirty) > 0 {
+		c.dirty = make(map[int64][][]byte, len(f.dirty))
+		for s, versions := range f.dirty {
+			c.dirty[s] = slices.Clip(versions)
+		}
+	}
+	return c
 }
 
 func (f *memFile) sync() {
@@ -117,14 +132,17 @@ func sortedKeys(m map[int64][][]byte) []int64 {
 
 // memFileHandle is an open file.
 type memFileHandle struct {
-	m          *Mem
-	file       *memFile
-	name       string
-	generation int
+	memHandle
+	file     *memFile
+	name     string
+	writable bool
 }
 
 func (h *memFileHandle) op(kind OpKind, off int64, n int) error {
-	return h.m.enter(h.generation, Op{Kind: kind, Name: h.name, Offset: off, Bytes: n})
+	if !h.writable && (kind == OpWrite || kind == OpAllocate) {
+		return &fs.PathError{Op: string(kind), Path: h.name, Err: fs.ErrPermission}
+	}
+	return h.enter(Op{Kind: kind, Name: h.name, Offset: off, Bytes: n})
 }
 
 func (h *memFileHandle) ReadAt(b []byte, off int64) (int, error) {
@@ -178,7 +196,7 @@ func (h *memFileHandle) Allocate(size int64) error {
 
 func (h *memFileHandle) Sync() error {
 	err := h.op(OpSync, 0, 0)
-	if errors.Is(err, ErrCrashed) {
+	if errors.Is(err, ErrCrashed) || errors.Is(err, fs.ErrClosed) {
 		return err
 	}
 	if err != nil {
@@ -192,4 +210,4 @@ func (h *memFileHandle) Sync() error {
 	return nil
 }
 
-func (h *memFileHandle) Close() error { return nil }
+func (h *memFileHandle) Close() error { return h.close(func() {}) }

@@ -18,7 +18,11 @@ func (OS) Mkdir(path string) error { return os.Mkdir(path, 0o700) }
 // SyncParent implements [FS].
 func (OS) SyncParent(path string) error {
 	// Not filepath.Join, which would resolve ".." by text and miss where a symbolic link leads.
-	return syncDir(func() (*os.File, error) { return os.Open(path + string(filepath.Separator) + "..") })
+	parent, err := os.Open(path + string(filepath.Separator) + "..")
+	if err != nil {
+		return err
+	}
+	return errors.Join(syncDir(parent), parent.Close())
 }
 
 // OpenDir implements [FS].
@@ -27,12 +31,17 @@ func (OS) OpenDir(path string) (Dir, error) {
 	if err != nil {
 		return nil, err
 	}
-	return osDir{root}, nil
+	self, err := root.Open(".")
+	if err != nil {
+		return nil, errors.Join(err, root.Close())
+	}
+	return osDir{root: root, self: self}, nil
 }
 
 // osDir works through an open descriptor of the directory, never through its path.
 type osDir struct {
 	root *os.Root
+	self *os.File // the directory too, for Sync, which thus needs no descriptor when there may be none left
 }
 
 func (d osDir) Create(name string) (File, error) {
@@ -64,11 +73,9 @@ func (d osDir) List() ([]string, error) {
 	return names, errors.Join(err, f.Close())
 }
 
-func (d osDir) Sync() error {
-	return syncDir(func() (*os.File, error) { return d.root.Open(".") })
-}
+func (d osDir) Sync() error { return syncDir(d.self) }
 
-func (d osDir) Close() error { return d.root.Close() }
+func (d osDir) Close() error { return errors.Join(d.self.Close(), d.root.Close()) }
 
 // Lock implements [Dir] on top of the platform's lockFile.
 func (d osDir) Lock(name string, shared bool) (io.Closer, error) {

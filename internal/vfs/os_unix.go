@@ -37,10 +37,5 @@ func lockFile(root *os.Root, name string, shared bool) (*os.File, error) {
 	return nil, errors.Join(err, f.Close())
 }
 
-func syncDir(open func() (*os.File, error)) error {
-	f, err := open()
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
-}
+// syncDir makes the names in an open directory durable.
+func syncDir(dir *os.File) error { return dir.Sync() }

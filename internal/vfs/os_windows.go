@@ -41,7 +41,7 @@ func lockFile(root *os.Root, name string, shared bool) (*os.File, error) {
 }
 
 // syncDir does nothing: Windows has no fsync of a directory.
-func syncDir(func() (*os.File, error)) error { return nil }
+func syncDir(*os.File) error { return nil }
 
 // namedExhausted makes a full disk Is(syscall.ENOSPC), which Windows itself never returns.
 func namedExhausted(err error) error {

@@ -1,0 +1,159 @@
+package kvstore_test
+
+// Micro benchmarks, with the disk's own floor beside them. The directory is that of KVSTORE_BENCH_DIR, or the system's for
+// temporary files; on tmpfs, where an fsync costs nothing, they refuse to run.
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"kvstore"
+	"kvstore/internal/vfs"
+)
+
+const benchValueBytes = 128
+
+func benchDir(b *testing.B) string {
+	b.Helper()
+	dir, err := os.MkdirTemp(os.Getenv("KVSTORE_BENCH_DIR"), "kvstore-bench-")
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			b.Error(err)
+		}
+	})
+	if onTmpfs(b, dir) {
+		b.Fatalf("%s is a tmpfs: set KVSTORE_BENCH_DIR to a directory on a disk", dir)
+	}
+	return dir
+}
+
+func benchStore(b *testing.B, config kvstore.Config) *kvstore.Store {
+	b.Helper()
+	config.DataDir = filepath.Join(benchDir(b), "store")
+	s, err := kvstore.OpenWithConfig(config)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			b.Error(err)
+		}
+	})
+	return s
+}
+
+// BenchmarkFloor is what the disk can do at best: one goroutine that overwrites written space and syncs it.
+func BenchmarkFloor(b *testing.B) {
+	for _, size := range []int{4096, 65536} {
+		b.Run(fmt.Sprintf("bytes=%d", size), func(b *testing.B) {
+			dir, err := vfs.OS{}.OpenDir(benchDir(b))
+			if err != nil {
+				b.Fatal(err)
+			}
+			f, err := dir.Create("floor")
+			if err != nil {
+				b.Fatal(err)
+			}
+			const space = 16 << 20
+			if _, err := f.WriteAt(make([]byte, space), 0); err != nil {
+				b.Fatal(err)
+			}
+			if err := f.Sync(); err != nil {
+				b.Fatal(err)
+			}
+			block, at := make([]byte, size), int64(0)
+			for b.Loop() {
+				if _, err := f.WriteAt(block, at); err != nil {
+					b.Fatal(err)
+				}
+				if err := f.Sync(); err != nil {
+					b.Fatal(err)
+				}
+				at = (at + int64(size)) % space
+			}
+			if err := f.Close(); err != nil {
+				b.Fatal(err)
+			}
+		})
+	}
+}
+
+func BenchmarkSet(b *testing.B) {
+	for _, mode := range []struct {
+		name string
+		sync bool
+	}{{"durable", true}, {"relaxed", false}} {
+		for _, writers := range []int{1, 16, 64, 256, 1024} {
+			b.Run(fmt.Sprintf("%s/writers=%d", mode.name, writers), func(b *testing.B) {
+				s := benchStore(b, kvstore.Config{SyncWrites: mode.sync})
+				value := make([]byte, benchValueBytes)
+				inParallel(b, writers, func(i int) error { return s.Set(fmt.Sprintf("%016d", i), value) })
+				stats := s.Stats()
+				b.ReportMetric(float64(stats.Commits)/b.Elapsed().Seconds(), "writes/s")
+				b.ReportMetric(float64(stats.Syncs)/float64(stats.Commits), "fsyncs/write")
+			})
+		}
+	}
+}
+
+// inParallel lets goroutines share b.N operations.
+func inParallel(b *testing.B, goroutines int, do func(i int) error) {
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	b.ResetTimer()
+	for range goroutines {
+		wg.Go(func() {
+			for i := next.Add(1); i <= int64(b.N); i = next.Add(1) {
+				if err := do(int(i)); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	b.StopTimer()
+}
+
+func BenchmarkGet(b *testing.B) {
+	const keys = 1_000_000
+	s := benchStore(b, kvstore.Config{})
+	batch := new(kvstore.Batch)
+	for i := range keys {
+		batch.Set(fmt.Sprintf("%016d", i), make([]byte, benchValueBytes))
+	}
+	if err := s.Apply(b.Context(), batch); err != nil {
+		b.Fatal(err)
+	}
+	names := make([]string, 1<<16)
+	for i := range names {
+		names[i] = fmt.Sprintf("%016d", rand.IntN(keys))
+	}
+	b.Run("Get", func(b *testing.B) {
+		b.ReportAllocs()
+		b.RunParallel(func(pb *testing.PB) {
+			for i := rand.IntN(len(names)); pb.Next(); i++ {
+				if _, ok := s.Get(names[i%len(names)]); !ok {
+					b.Error("absent")
+				}
+			}
+		})
+	})
+	b.Run("AppendGet", func(b *testing.B) {
+		b.ReportAllocs()
+		b.RunParallel(func(pb *testing.PB) {
+			var dst []byte
+			for i := rand.IntN(len(names)); pb.Next(); i++ {
+				dst, _ = s.AppendGet(dst[:0], names[i%len(names)])
+			}
+		})
+	})
+}

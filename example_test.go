@@ -1,0 +1,216 @@
+package kvstore_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"kvstore"
+)
+
+// The README shows the first example, and must show what is tested.
+func TestReadmeShowsExampleOpen(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, err := os.ReadFile("example_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, code, found := strings.Cut(string(readme), "\nstore, err := ")
+	code, _, closed := strings.Cut(code, "\n```")
+	if !found || !closed {
+		t.Fatal("README.md has no code that opens a store")
+	}
+	code = strings.ReplaceAll("\nstore, err := "+code, "\n", "\n\t")
+	if !strings.Contains(string(source), code+"\n\t// Output:") {
+		t.Errorf("README.md has this code, ExampleOpen has not:%s", code)
+	}
+}
+
+// exampleDir returns a directory for an example, and what removes it.
+func exampleDir() (dir string, remove func()) {
+	dir, err := os.MkdirTemp("", "kvstore-")
+	if err != nil {
+		log.Fatal(err)
+	}
+	return dir, func() { _ = os.RemoveAll(dir) }
+}
+
+// closeStore is for the end of examples that are not about it.
+func closeStore(store *kvstore.Store) {
+	if err := store.Close(); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// A value that Set has stored is there after a crash, and after Close.
+func ExampleOpen() {
+	dir, remove := exampleDir()
+	defer remove()
+
+	store, err := kvstore.Open(dir)
+	if err != nil {
+		log.Fatal(err)
+	}
+	err = store.Set("greeting", []byte("hello")) // nil: it is on disk
+	value, ok := store.Get("greeting")           // from memory, a copy
+	err = errors.Join(err, store.Close())        // writes a snapshot
+	fmt.Printf("%s, %t, %v\n", value, ok, err)   // hello, true, <nil>
+	// Output: hello, true, <nil>
+}
+
+// The writes of a batch are there together or not at all: for readers, and after a crash.
+func ExampleStore_Apply() {
+	dir, remove := exampleDir()
+	defer remove()
+	store, err := kvstore.Open(dir)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer closeStore(store)
+
+	var b kvstore.Batch
+	b.Set("account/alice", []byte("90"))
+	b.Set("account/bob", []byte("110"))
+	b.Delete("transfer/1")
+	if err := store.Apply(context.Background(), &b); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(b.Len(), "writes, one commit:", store.Stats().Commits)
+	// Output: 3 writes, one commit: 1
+}
+
+// One goroutine that does not wait for each commit lets many of them share an fsync. They commit in the order of the calls, so
+// when the last one is done, all are decided; each has its own result all the same.
+func ExampleStore_ApplyAsync() {
+	dir, remove := exampleDir()
+	defer remove()
+	store, err := kvstore.Open(dir)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer closeStore(store)
+
+	ctx := context.Background()
+	var b kvstore.Batch
+	var commits []*kvstore.Commit
+	for i := range 1000 {
+		b.Reset() // what is queued is a copy
+		b.Set(fmt.Sprintf("event/%04d", i), []byte("..."))
+		commits = append(commits, store.ApplyAsync(ctx, &b))
+	}
+	for _, commit := range commits {
+		if err := commit.Wait(ctx); err != nil {
+			log.Fatal(err)
+		}
+	}
+	fmt.Println(store.Len(), "keys are on disk")
+	// Output: 1000 keys are on disk
+}
+
+// AppendGet reads into a buffer that is used again and again, without allocating once it is large enough.
+func ExampleStore_AppendGet() {
+	dir, remove := exampleDir()
+	defer remove()
+	store, err := kvstore.Open(dir)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer closeStore(store)
+	if err := errors.Join(store.Set("a", []byte("alpha")), store.Set("b", []byte("beta"))); err != nil {
+		log.Fatal(err)
+	}
+
+	var buf []byte
+	for _, key := range []string{"a", "b", "c"} {
+		value, ok := store.AppendGet(buf[:0], key)
+		fmt.Printf("%s: %q, %t\n", key, value, ok)
+		buf = value // it may have grown
+	}
+	// Output:
+	// a: "alpha", true
+	// b: "beta", true
+	// c: "", false
+}
+
+// With SyncWrites false, a write that returned is with the operating system: it survives a crash of the program at once, and a power cut
+// after the next Sync, or when SyncInterval has passed.
+func ExampleStore_Sync() {
+	dir, remove := exampleDir()
+	defer remove()
+	store, err := kvstore.OpenWithConfig(kvstore.Config{DataDir: dir, SyncWrites: false})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer closeStore(store)
+
+	for i := range 1000 {
+		if err := store.Set(fmt.Sprint(i), []byte("imported")); err != nil {
+			log.Fatal(err)
+		}
+	}
+	fmt.Println("on disk:", store.Sync() == nil)
+	// Output: on disk: true
+}
+
+// A directory has one opener at a time. The message of the error names the process that has it.
+func ExampleOpen_locked() {
+	dir, remove := exampleDir()
+	defer remove()
+	store, err := kvstore.Open(dir)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer closeStore(store)
+
+	_, err = kvstore.Open(dir)
+	fmt.Println(errors.Is(err, kvstore.ErrLocked))
+	// Output: true
+}
+
+// Damage to data that was on disk is never repaired by forgetting it: Open refuses, says where it is, and changes
+// nothing.
+func ExampleCorruptError() {
+	dir, remove := exampleDir()
+	defer remove()
+	store, err := kvstore.Open(dir)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := errors.Join(store.Set("key", []byte("value")), store.Close()); err != nil {
+		log.Fatal(err)
+	}
+	damageSnapshot(dir)
+
+	_, err = kvstore.Open(dir)
+	if damage, ok := errors.AsType[*kvstore.CorruptError](err); ok {
+		fmt.Printf("%s, offset %d: %s\n", damage.File, damage.Offset, damage.Reason)
+	}
+	fmt.Println(errors.Is(err, kvstore.ErrCorrupt))
+	// Output:
+	// snapshot-00000000000000000002.kvs, offset 16: block checksum mismatch
+	// true
+}
+
+// damageSnapshot changes one bit of the first value in the only snapshot.
+func damageSnapshot(dir string) {
+	names, err := filepath.Glob(filepath.Join(dir, "snapshot-*.kvs"))
+	if err != nil || len(names) != 1 {
+		log.Fatal(names, err)
+	}
+	data, err := os.ReadFile(names[0])
+	if err != nil {
+		log.Fatal(err)
+	}
+	data[strings.Index(string(data), "value")] ^= 1
+	if err := os.WriteFile(names[0], data, 0o600); err != nil {
+		log.Fatal(err)
+	}
+}

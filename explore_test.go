@@ -1,0 +1,371 @@
+package kvstore_test
+
+// The crash explorer (P1, P2, P3, P4, P6). It runs a workload on the in-memory file system and crashes it at every
+// operation that changes anything: in the middle of a Set, a rotation, a snapshot, a Close, an Open. Each crash is tried with
+// several outcomes: the process alone dies, or the power goes and any subset of what was not synced survives. Each
+// outcome is recovered and compared with the model: it must be the state after a prefix of the commits that holds every
+// promised one. Some recoveries are crashed again at each of their own operations, and those recoveries too.
+//
+// A state is one pair of crash point and outcome, recovered and compared. KVSTORE_STATES says how many to visit, KVSTORE_SEED
+// which workload to run alone. (An outcome that keeps a prefix of the operations, whole, is the process's death at
+// an earlier operation with weaker promises; so it is among them.)
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"kvstore"
+	"kvstore/internal/vfs"
+)
+
+const (
+	exploreDir      = "/new/data/store" // Open makes all of it
+	exploredStates  = 30_000            // in plain go test; CI asks for a million
+	outcomesAtPoint = 4                 // power cuts tried at each operation, besides the process's death
+	stepsOfWorkload = 12
+	// A recovery is crashed again at each of its operations in one of so many states, at each depth.
+	recrashOneIn  = 40
+	maxCrashDepth = 2
+)
+
+func TestExploreCrashes(t *testing.T) {
+	if seed := os.Getenv("KVSTORE_SEED"); seed != "" {
+		n, err := strconv.ParseUint(seed, 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := &explorer{seed: n}
+		e.run(t)
+		t.Logf("seed %d: %d states", n, e.states)
+		return
+	}
+	goal := exploredStates
+	if raceEnabled {
+		goal /= 10
+	}
+	if n := os.Getenv("KVSTORE_STATES"); n != "" {
+		var err error
+		if goal, err = strconv.Atoi(n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	base := rand.Uint64N(1 << 32)
+	t.Logf("seeds from %d", base)
+	var states, crashed, points atomic.Int64
+	var next atomic.Uint64
+	var workers sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		workers.Go(func() {
+			for states.Load() < int64(goal) && !t.Failed() {
+				e := &explorer{seed: base + next.Add(1)}
+				e.run(t)
+				states.Add(e.states)
+				crashed.Add(e.recrashed)
+				points.Add(e.points)
+			}
+		})
+	}
+	workers.Wait()
+	t.Logf("%d states at %d crash points of %d workloads; %d recoveries crashed again",
+		states.Load(), points.Load(), next.Load(), crashed.Load())
+}
+
+// explorer runs one workload and crashes it everywhere. The workload's goroutine and the store's writer take turns, since every call is
+// waited for; so the fields need no lock.
+type explorer struct {
+	t      testing.TB
+	seed   uint64
+	random *rand.Rand // of the workload
+	crash  *rand.Rand // of the outcomes, so that they do not change the workload
+	fs     *vfs.Mem
+	config kvstore.Config
+	store  *kvstore.Store
+
+	history []map[string]string // the state after each number of commits
+	acked   int                 // commits that survive the process's death
+	synced  int                 // commits that survive a power cut
+	failing int                 // fsyncs until one fails; 0 for none
+	held    chan chan struct{}  // if not nil, the writer stops at its next operation: see async
+	serial  int                 // makes every value another
+
+	points, states, recrashed int64
+}
+
+func (e *explorer) run(t testing.TB) {
+	e.t = t
+	e.random = rand.New(rand.NewPCG(e.seed, 1))
+	e.crash = rand.New(rand.NewPCG(e.seed, 2))
+	e.fs = vfs.NewMem(e.random.IntN)
+	e.history = []map[string]string{{}}
+	e.fs.SetHook(e.visit)
+	e.open()
+	for range stepsOfWorkload {
+		if t.Failed() {
+			break
+		}
+		e.step()
+	}
+	e.fs.SetHook(nil)
+	if err := e.store.Close(); err != nil && !errors.Is(err, kvstore.ErrFailed) {
+		e.fatal("close: %v", err)
+	}
+}
+
+func (e *explorer) fatal(format string, args ...any) {
+	e.t.Errorf("KVSTORE_SEED=%d: %s", e.seed, fmt.Sprintf(format, args...))
+}
+
+// visit crashes the file system before each operation that changes something, then lets it happen, or fail.
+func (e *explorer) visit(op vfs.Op) error {
+	if !changes(op.Kind) || e.t.Failed() {
+		return nil
+	}
+	if held := e.held; held != nil {
+		e.held = nil
+		release := make(chan struct{})
+		held <- release
+		<-release
+	}
+	e.points++
+	e.explore(e.fs, 0)
+	if op.Kind == vfs.OpSync && e.failing > 0 {
+		e.failing--
+		if e.failing == 0 {
+			return errInjected
+		}
+	}
+	return nil
+}
+
+var errInjected = errors.New("injected EIO")
+
+// changes reports whether an operation leaves something behind that a crash could lose.
+func changes(kind vfs.OpKind) bool {
+	switch kind {
+	case vfs.OpMkdir, vfs.OpSyncParent, vfs.OpCreate, vfs.OpRename, vfs.OpRemove, vfs.OpSyncDir, vfs.OpWrite, vfs.OpAllocate, vfs.OpSync:
+		return true
+	case vfs.OpOpenDir, vfs.OpOpen, vfs.OpList, vfs.OpLock, vfs.OpRead, vfs.OpSize:
+		return false
+	}
+	panic("unknown operation " + kind)
+}
+
+// explore tries the outcomes of a crash of fs as it is now.
+func (e *explorer) explore(fs *vfs.Mem, depth int) {
+	e.recover(fs.Clone(e.crash.IntN), e.acked, depth)
+	for range outcomesAtPoint {
+		after := fs.Clone(e.crash.IntN)
+		after.PowerCut()
+		e.recover(after, e.synced, depth)
+	}
+}
+
+// recover opens what a crash has left and compares it with the model.
+func (e *explorer) recover(fs *vfs.Mem, promised, depth int) {
+	e.states++
+	if depth < maxCrashDepth && e.crash.IntN(recrashOneIn) == 0 {
+		e.recrashed++
+		fs.SetHook(func(op vfs.Op) error {
+			if changes(op.Kind) && !e.t.Failed() {
+				e.exploreRecovery(fs, promised, depth+1)
+			}
+			return nil
+		})
+	}
+	store, err := kvstore.OpenFS(fs, kvstore.Config{DataDir: exploreDir, SyncWrites: true})
+	if err != nil {
+		e.fatal("open after a crash: %v", err)
+		return
+	}
+	fs.SetHook(nil)
+	e.compare(store, promised)
+	// What was served has to stay, whatever happens next.
+	served := e.length(store)
+	fs.PowerCut()
+	_ = store.Close() // fails: its file system is gone
+	again, err := kvstore.OpenFS(fs, kvstore.Config{DataDir: exploreDir, ReadOnly: true})
+	if err != nil {
+		e.fatal("open after a power cut behind recovery: %v", err)
+		return
+	}
+	if n := e.length(again); n != served {
+		e.fatal("recovery served %d commits, of which %d survive a power cut", served, n)
+	}
+	if err := again.Close(); err != nil {
+		e.fatal("close: %v", err)
+	}
+}
+
+// exploreRecovery crashes a recovery that is under way. It has acknowledged nothing.
+func (e *explorer) exploreRecovery(fs *vfs.Mem, promised, depth int) {
+	e.recover(fs.Clone(e.crash.IntN), promised, depth)
+	after := fs.Clone(e.crash.IntN)
+	after.PowerCut()
+	e.recover(after, min(promised, e.synced), depth)
+}
+
+// compare checks that the store holds a prefix of the commits with at least the promised ones.
+func (e *explorer) compare(store *kvstore.Store, promised int) {
+	if n := e.length(store); n < promised {
+		e.fatal("recovered %d commits of %d, %d were promised: %s", n, len(e.history)-1, promised, summary(contents(store)))
+	}
+}
+
+// length returns after which number of commits the store has its state, -1 for none: every commit writes a new value.
+func (e *explorer) length(store *kvstore.Store) int {
+	got := contents(store)
+	for n := len(e.history) - 1; n >= 0; n-- {
+		if maps.Equal(got, e.history[n]) {
+			return n
+		}
+	}
+	return -1
+}
+
+func contents(store *kvstore.Store) map[string]string {
+	state := map[string]string{}
+	for _, key := range store.Keys() {
+		if value, ok := store.Get(key); ok {
+			state[key] = string(value)
+		}
+	}
+	return state
+}
+
+func (e *explorer) open() {
+	e.config = kvstore.Config{DataDir: exploreDir, SyncWrites: e.random.IntN(3) > 0, SyncInterval: time.Hour}
+	store, err := kvstore.OpenFS(e.fs, e.config)
+	if errors.Is(err, errInjected) {
+		store, err = kvstore.OpenFS(e.fs, e.config) // it was the one fsync that fails
+	}
+	if err != nil {
+		e.fatal("open: %v", err)
+		e.t.FailNow()
+	}
+	e.store = store
+	n := e.length(store)
+	if n < e.acked {
+		e.fatal("opened with %d commits, %d were acknowledged", n, e.acked)
+	}
+	// What Open serves is durable, and what it did not find will never come.
+	e.history = e.history[:n+1]
+	e.acked, e.synced = n, n
+}
+
+// step makes one random call.
+func (e *explorer) step() {
+	switch e.random.IntN(12) {
+	case 0, 1, 2, 3:
+		c := e.commit(1)
+		e.result(e.write(c[0]))
+	case 4, 5, 6:
+		c := e.commit(2 + e.random.IntN(3))
+		e.result(e.store.Apply(context.Background(), c.batch()))
+	case 7, 8:
+		e.async()
+	case 9:
+		if err := e.store.Sync(); err == nil {
+			e.synced = e.acked
+		} else {
+			e.reopenFailed(err)
+		}
+	case 10:
+		e.failing = 1 + e.random.IntN(4)
+	case 11:
+		e.reopen()
+	}
+}
+
+// commit adds a commit of n writes to the model.
+func (e *explorer) commit(n int) commit {
+	var c commit
+	state := maps.Clone(e.history[len(e.history)-1])
+	for i := range n {
+		e.serial++
+		w := write{key: string(rune('a' + e.random.IntN(5)))}
+		if i == n-1 || e.random.IntN(3) > 0 { // the last one makes the state another
+			w.value = fmt.Appendf(nil, "%d%*s", e.serial, e.random.IntN(600), "")
+		}
+		c = append(c, w)
+	}
+	c.apply(state)
+	e.history = append(e.history, state)
+	return c
+}
+
+func (e *explorer) write(w write) error { return e.store.Set(w.key, w.value) }
+
+// async queues several commits before it waits for the first. The writer is held while it writes that one, so that it always
+// finds the others together, and a seed always makes the same groups.
+func (e *explorer) async() {
+	var batches []*kvstore.Batch
+	for range 2 + e.random.IntN(3) {
+		batches = append(batches, e.commit(1+e.random.IntN(2)).batch())
+	}
+	held := make(chan chan struct{})
+	e.held = held
+	pending := []*kvstore.Commit{e.store.ApplyAsync(context.Background(), batches[0])}
+	release := <-held
+	for _, b := range batches[1:] {
+		pending = append(pending, e.store.ApplyAsync(context.Background(), b))
+	}
+	close(release)
+	var errs []error
+	for _, p := range pending {
+		errs = append(errs, p.Wait(context.Background()))
+	}
+	for _, err := range errs {
+		if err != nil {
+			e.reopenFailed(err)
+			return
+		}
+		e.acknowledged()
+	}
+}
+
+func (e *explorer) result(err error) {
+	if err != nil {
+		e.reopenFailed(err)
+		return
+	}
+	e.acknowledged()
+}
+
+func (e *explorer) acknowledged() {
+	e.acked++
+	if e.config.SyncWrites {
+		e.synced = e.acked
+	}
+}
+
+// reopenFailed opens a store again that has failed, as its user is told to.
+func (e *explorer) reopenFailed(err error) {
+	if !errors.Is(err, kvstore.ErrFailed) || !errors.Is(err, errInjected) {
+		e.fatal("unexpected error: %v", err)
+	}
+	if err := e.store.Close(); !errors.Is(err, kvstore.ErrFailed) {
+		e.fatal("close of a failed store: %v", err)
+	}
+	e.open()
+}
+
+// reopen closes the store, or kills it, and opens it again.
+func (e *explorer) reopen() {
+	if e.random.IntN(2) == 0 {
+		e.fs.Kill()
+		_ = e.store.Close() // fails: its file system is gone
+	} else if err := e.store.Close(); err != nil && !errors.Is(err, errInjected) {
+		e.fatal("close: %v", err)
+	}
+	e.open()
+}

@@ -1,0 +1,252 @@
+package table_test
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"kvstore/internal/table"
+)
+
+func set(key, value string) table.Op { return table.Op{Key: []byte(key), Value: []byte(value)} }
+
+func del(key string) table.Op { return table.Op{Key: []byte(key), Delete: true} }
+
+// wantState compares everything that a table tells with a map.
+func wantState(t *testing.T, tab *table.Table, want map[string]string) {
+	t.Helper()
+	got := map[string]string{}
+	for key, value := range tab.All() {
+		if _, twice := got[key]; twice {
+			t.Fatalf("All shows %q twice", key)
+		}
+		got[key] = string(value)
+	}
+	if !maps.Equal(got, want) {
+		t.Fatalf("All: %.200v, want %.200v", got, want)
+	}
+	keys := slices.Sorted(slices.Values(tab.Keys()))
+	if !slices.Equal(keys, slices.Sorted(maps.Keys(want))) {
+		t.Fatalf("Keys: %.200q", keys)
+	}
+	if tab.Len() != len(want) {
+		t.Fatalf("Len %d, want %d", tab.Len(), len(want))
+	}
+	for key, value := range want {
+		if got, ok := tab.Get(nil, key); !ok || string(got) != value || !tab.Has(key) {
+			t.Fatalf("Get(%q): %q, %v, Has %v; want %q", key, got, ok, tab.Has(key), value)
+		}
+	}
+}
+
+func TestEmpty(t *testing.T) {
+	for _, keys := range []int{0, 1, 10_000} {
+		tab := table.New(keys)
+		wantState(t, tab, nil)
+		if got, ok := tab.Get(nil, ""); ok || got != nil || tab.Has("") || tab.Version() != 0 {
+			t.Fatalf("an empty table has something: %q, %v", got, ok)
+		}
+		tab.Apply([]table.Op{del("a")}, 1)
+		wantState(t, tab, nil)
+	}
+}
+
+// Random commits of all sizes against a map. Few keys, so that they meet in one commit.
+func TestAgreesWithAMap(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	tab, model := table.New(0), map[string]string{}
+	for version := range int64(500) {
+		var ops []table.Op
+		for range rng.IntN(6) {
+			key := string(slices.Repeat([]byte{byte(rng.IntN(20))}, rng.IntN(3))) // the empty one too
+			if rng.IntN(3) == 0 {
+				ops = append(ops, del(key))
+				delete(model, key)
+				continue
+			}
+			value := strconv.Itoa(rng.IntN(1000))[rng.IntN(2):] // now and then empty
+			ops = append(ops, set(key, value))
+			model[key] = value
+		}
+		tab.Apply(ops, version+1)
+		wantState(t, tab, model)
+		if tab.Version() != version+1 {
+			t.Fatalf("version %d, want %d", tab.Version(), version+1)
+		}
+	}
+}
+
+func TestLaterOpsOfACommitWin(t *testing.T) {
+	tab := table.New(0)
+	tab.Apply([]table.Op{set("a", "1"), set("a", "2"), set("b", "1"), del("b"), del("c"), set("c", "1")}, 1)
+	wantState(t, tab, map[string]string{"a": "2", "c": "1"})
+	tab.Apply([]table.Op{del("a"), del("a"), set("c", "2"), del("c"), set("c", "3")}, 2)
+	wantState(t, tab, map[string]string{"c": "3"})
+}
+
+func TestCopiesInAndOut(t *testing.T) {
+	tab := table.New(0)
+	key, value := []byte("key"), []byte("value")
+	tab.Apply([]table.Op{{Key: key, Value: value}}, 1)
+	tab.Load([]table.Op{{Key: append([]byte("other "), key...), Value: value}}, 1)
+	copy(key, "xxx")
+	copy(value, "xxxxx")
+	want := map[string]string{"key": "value", "other key": "value"}
+	wantState(t, tab, want)
+	got, _ := tab.Get(nil, "key")
+	copy(got, "xxxxxxxxxxxxxxxx")
+	wantState(t, tab, want)
+	next, _ := tab.Get(nil, "other key")
+	next = append(next, "!"...)
+	if wantState(t, tab, want); string(next) != "value!" {
+		t.Fatal(string(next))
+	}
+}
+
+func TestGetAppends(t *testing.T) {
+	tab := table.New(0)
+	tab.Apply([]table.Op{set("a", "value"), set("empty", "")}, 1)
+	dst := append(make([]byte, 0, 20), "dst:"...)
+	for key, want := range map[string]string{"a": "dst:value", "empty": "dst:", "none": "dst:"} {
+		got, ok := tab.Get(dst, key)
+		if string(got) != want || ok != (key != "none") || &got[0] != &dst[0] {
+			t.Errorf("Get(dst, %q): %q, %v", key, got, ok)
+		}
+	}
+}
+
+// A value that All has shown stays what it was: a snapshot is written from it while nothing else changes the table, but
+// what it holds on to must not be recycled either.
+func TestAllMayBeKeptAndLeft(t *testing.T) {
+	tab := table.New(0)
+	tab.Apply([]table.Op{set("a", "old"), set("b", "old")}, 1)
+	kept := map[string][]byte{}
+	for key, value := range tab.All() {
+		kept[key] = value
+	}
+	tab.Apply([]table.Op{set("a", "new"), del("b")}, 2)
+	if string(kept["a"]) != "old" || string(kept["b"]) != "old" {
+		t.Fatalf("kept values changed: %q", kept)
+	}
+	for range tab.All() {
+		break // leaving the loop must not panic, nor leave a lock behind
+	}
+	tab.Apply([]table.Op{set("a", "3"), set("b", "3")}, 3)
+	wantState(t, tab, map[string]string{"a": "3", "b": "3"})
+}
+
+func TestLoadInParallel(t *testing.T) {
+	const workers, each = 8, 5000
+	tab := table.New(workers * each)
+	tab.Load(nil, 7)
+	var wg sync.WaitGroup
+	for w := range workers {
+		wg.Go(func() {
+			ops := make([]table.Op, each)
+			for i := range ops {
+				ops[i] = set(fmt.Sprint(w, " ", i), strconv.Itoa(i))
+			}
+			tab.Load(ops, 7)
+			tab.Load([]table.Op{set(fmt.Sprint(w, " ", 0), "again")}, 7) // counts no key twice
+		})
+	}
+	wg.Wait()
+	if tab.Len() != workers*each || tab.Version() != 7 {
+		t.Fatalf("%d keys of version %d, want %d of 7", tab.Len(), tab.Version(), workers*each)
+	}
+	for w := range workers {
+		for i := range each {
+			want := strconv.Itoa(i)
+			if i == 0 {
+				want = "again"
+			}
+			if got, ok := tab.Get(nil, fmt.Sprint(w, " ", i)); !ok || string(got) != want {
+				t.Fatalf("%d %d: %q, %v", w, i, got, ok)
+			}
+		}
+	}
+}
+
+// Every commit writes its number under all the keys of a set, adds one more key, and replaces another one, so that each of Get, Has,
+// Len, Keys and Version tells which commit it has seen. Once one has seen commit n, no later read, of whatever kind, may see
+// less.
+func TestCommitsAreSeenWhole(t *testing.T) {
+	const keys, commits = 40, 1500
+	tab := table.New(0)
+	numbers := make([]string, keys) // names of the keys that hold the last commit's number
+	for i := range numbers {
+		numbers[i] = "number " + strconv.Itoa(i)
+	}
+	// Commit n adds "grow n"; so Len and the number of Keys are keys + 1 + n.
+	commit := func(n int) {
+		ops := []table.Op{set("grow "+strconv.Itoa(n), ""), del("only " + strconv.Itoa(n-1)), set("only "+strconv.Itoa(n), "")}
+		for _, key := range numbers {
+			ops = append(ops, set(key, strconv.Itoa(n)))
+		}
+		tab.Apply(ops, int64(n))
+	}
+	commit(1)
+	var done atomic.Bool
+	var wg sync.WaitGroup
+	for r := range max(4, runtime.GOMAXPROCS(0)) {
+		wg.Go(func() {
+			rng := rand.New(rand.NewPCG(uint64(r), 0))
+			var buf []byte
+			for seen := 1; !done.Load(); runtime.Gosched() { // or the writer gets a processor every 10 ms only
+				n, how := 0, rng.IntN(50)
+				switch how {
+				case 0:
+					shown := tab.Keys()
+					n = len(shown) - keys - 1
+					if !slices.Contains(shown, "only "+strconv.Itoa(n)) {
+						t.Errorf("%d keys, but not the one of commit %d", len(shown), n)
+						return
+					}
+				case 1, 2, 3, 4:
+					n = tab.Len() - keys - 1
+				case 5, 6, 7, 8:
+					n = int(tab.Version())
+				case 9, 10:
+					n = seen
+					for tab.Has("grow " + strconv.Itoa(n+1)) {
+						n++
+					}
+				default:
+					buf, _ = tab.Get(buf[:0], numbers[rng.IntN(keys)])
+					n, _ = strconv.Atoi(string(buf))
+				}
+				if n < seen {
+					t.Errorf("read of kind %d shows commit %d after another had shown %d", how, n, seen)
+					return
+				}
+				seen = n
+			}
+		})
+	}
+	for n := 2; n <= commits; n++ {
+		commit(n)
+		runtime.Gosched()
+	}
+	done.Store(true)
+	wg.Wait()
+}
+
+func TestReadingAllocatesNothing(t *testing.T) {
+	tab := table.New(0)
+	tab.Apply([]table.Op{set("a", "value")}, 1)
+	dst := make([]byte, 0, 100)
+	if n := testing.AllocsPerRun(100, func() {
+		dst, _ = tab.Get(dst[:0], "a")
+		_, _, _ = tab.Has("a"), tab.Len(), tab.Version()
+	}); n != 0 {
+		t.Fatalf("%v allocations", n)
+	}
+}

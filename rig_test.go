@@ -1,0 +1,311 @@
+package kvstore_test
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"maps"
+	"math/rand/v2"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"kvstore"
+	"kvstore/internal/vfs"
+)
+
+// This file has what the tests of the promises share: engine_test.go, limits_test.go, visibility_test.go, failure_test.go, close_test.go.
+
+var ctx = context.Background()
+
+// rig is what is around a store in a test.
+type rig struct {
+	testing.TB
+	fs      *vfs.Mem
+	config  kvstore.Config
+	options []kvstore.EnvOption
+}
+
+// newRig returns a rig whose file system loses in a power cut all that may be lost.
+func newRig(t testing.TB, options ...kvstore.EnvOption) *rig {
+	return &rig{TB: t, fs: vfs.NewMem(nil), config: kvstore.DefaultConfig("/data/store"), options: options}
+}
+
+// newRandomRig returns one whose file system loses anything, and the source of its choices.
+func newRandomRig(t testing.TB, options ...kvstore.EnvOption) (*rig, *rand.Rand) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	r := newRig(t, options...)
+	r.fs = vfs.NewMem(rng.IntN) // called under the file system's lock: no others may use rng while the store does
+	return r, rng
+}
+
+// open opens the store until the end of the test.
+func (r *rig) open() *kvstore.Store {
+	r.Helper()
+	s, err := r.tryOpen()
+	if err != nil {
+		r.Fatalf("open: %v", err)
+	}
+	return s
+}
+
+func (r *rig) tryOpen() (*kvstore.Store, error) {
+	s, err := kvstore.OpenFS(r.fs, r.config, r.options...)
+	if err == nil {
+		r.Cleanup(func() { _ = s.Close() })
+	}
+	return s, err
+}
+
+// reopenAfter ends the session and opens the next one.
+func (r *rig) reopenAfter(s *kvstore.Store, end func(*kvstore.Store)) *kvstore.Store {
+	r.Helper()
+	end(s)
+	return r.open()
+}
+
+// kill ends the process that has s, as it were, and with its handles s.
+func (r *rig) kill(s *kvstore.Store) {
+	r.fs.Kill()
+	_ = s.Close() // writes nothing: its handles are dead
+}
+
+func (r *rig) cutPower(s *kvstore.Store) {
+	r.fs.PowerCut()
+	_ = s.Close()
+}
+
+func (r *rig) close(s *kvstore.Store) {
+	r.Helper()
+	r.ok(s.Close())
+}
+
+func (r *rig) ok(err error) {
+	r.Helper()
+	if err != nil {
+		r.Fatal(err)
+	}
+}
+
+// fails wants an error that is all of these.
+func (r *rig) fails(err error, want ...error) {
+	r.Helper()
+	for _, w := range want {
+		if !errors.Is(err, w) {
+			r.Fatalf("error %v, want one that is %v", err, w)
+		}
+	}
+}
+
+// set sets pairs of keys and values, each as a commit of its own.
+func (r *rig) set(s *kvstore.Store, pairs ...string) {
+	r.Helper()
+	for i := 0; i < len(pairs); i += 2 {
+		if err := s.Set(pairs[i], []byte(pairs[i+1])); err != nil {
+			r.Fatalf("set %q: %v", pairs[i], err)
+		}
+	}
+}
+
+// batch returns a batch that sets pairs of keys and values.
+func batch(pairs ...string) *kvstore.Batch {
+	b := &kvstore.Batch{}
+	for i := 0; i < len(pairs); i += 2 {
+		b.Set(pairs[i], []byte(pairs[i+1]))
+	}
+	return b
+}
+
+// want compares everything that can be read from s with pairs of keys and values.
+func (r *rig) want(s *kvstore.Store, pairs ...string) {
+	r.Helper()
+	want := map[string]string{}
+	for i := 0; i < len(pairs); i += 2 {
+		want[pairs[i]] = pairs[i+1]
+	}
+	if got := state(s); !maps.Equal(got, want) {
+		r.Fatalf("store holds %.300v, want %.300v", got, want)
+	}
+	if s.Len() != len(want) {
+		r.Fatalf("Len %d, want %d", s.Len(), len(want))
+	}
+	for key, value := range want {
+		got, ok := s.AppendGet([]byte("dst"), key)
+		if !s.Has(key) || !ok || string(got) != "dst"+value {
+			r.Fatalf("%q: Has %v, AppendGet %.300q, %v", key, s.Has(key), got, ok)
+		}
+	}
+}
+
+// lacks wants that no read shows these keys.
+func (r *rig) lacks(s *kvstore.Store, keys ...string) {
+	r.Helper()
+	for _, key := range keys {
+		value, ok := s.Get(key)
+		appended, appendOK := s.AppendGet([]byte("dst"), key)
+		if value != nil || ok || s.Has(key) || string(appended) != "dst" || appendOK || slices.Contains(s.Keys(), key) {
+			r.Fatalf("%q: Get %.300q, %v; AppendGet %.300q, %v; Has %v; Keys %.300q",
+				key, value, ok, appended, appendOK, s.Has(key), s.Keys())
+		}
+	}
+}
+
+// state returns what a store shows to Keys and Get.
+func state(s *kvstore.Store) map[string]string {
+	state := map[string]string{}
+	for _, key := range s.Keys() {
+		if value, ok := s.Get(key); ok {
+			state[key] = string(value)
+		}
+	}
+	return state
+}
+
+// files returns every file in the data directory, as a reader would see it.
+func (r *rig) files() map[string]string {
+	files := map[string]string{}
+	for _, name := range r.fs.Names(r.config.DataDir) {
+		data, _ := r.fs.ReadFile(r.config.DataDir + "/" + name)
+		files[name] = string(data)
+	}
+	return files
+}
+
+// unchanged wants the data directory to be as it was, byte by byte.
+func (r *rig) unchanged(before map[string]string) {
+	r.Helper()
+	after := r.files()
+	for name, data := range before {
+		if now, ok := after[name]; !ok || now != data {
+			r.Errorf("%s has changed (is there: %v)", name, ok)
+		}
+		delete(after, name)
+	}
+	for name := range after {
+		r.Errorf("%s is new", name)
+	}
+	if r.Failed() {
+		r.FailNow()
+	}
+}
+
+// stall is a disk that hangs.
+type stall struct {
+	began chan vfs.Op // receives the first operation that hangs
+	end   chan struct{}
+	once  sync.Once
+}
+
+// stall makes all operations of these kinds hang until release is called, or the test ends.
+func (r *rig) stall(kinds ...vfs.OpKind) *stall {
+	st := &stall{began: make(chan vfs.Op, 1), end: make(chan struct{})}
+	r.fs.SetHook(func(op vfs.Op) error {
+		if slices.Contains(kinds, op.Kind) {
+			select {
+			case st.began <- op:
+			default:
+			}
+			<-st.end
+		}
+		return nil
+	})
+	r.Cleanup(st.release)
+	return st
+}
+
+func (st *stall) release() { st.once.Do(func() { close(st.end) }) }
+
+// async returns the result of do, which another goroutine calls.
+func async(do func() error) <-chan error {
+	result := make(chan error, 1)
+	go func() { result <- do() }()
+	return result
+}
+
+// waits wants that a call has not returned, though nobody else has anything left to do.
+func (r *rig) waits(result <-chan error) {
+	r.Helper()
+	synctest.Wait()
+	select {
+	case err := <-result:
+		r.Fatalf("returned early: %v", err)
+	default:
+	}
+}
+
+// undecided wants the same of a commit.
+func (r *rig) undecided(c *kvstore.Commit) {
+	r.Helper()
+	synctest.Wait()
+	select {
+	case <-c.Done():
+		r.Fatalf("decided early: %v", c.Wait(ctx))
+	default:
+	}
+}
+
+// fill queues commits, while the disk hangs, until there is no room for another one. It is for synctest, whose clock does not run
+// while anybody has something to do.
+func (r *rig) fill(s *kvstore.Store) (queued []*kvstore.Commit) {
+	r.Helper()
+	for range 1 << 20 {
+		short, cancel := context.WithTimeout(ctx, time.Second)
+		c := s.ApplyAsync(short, batch("full", ""))
+		cancel()
+		select {
+		case <-c.Done():
+			r.fails(c.Wait(ctx), context.DeadlineExceeded)
+			return queued
+		default:
+			queued = append(queued, c)
+		}
+	}
+	r.Fatal("the queue has no bound")
+	return nil
+}
+
+// underRace reports whether the race detector is on.
+func underRace() bool {
+	info, _ := debug.ReadBuildInfo()
+	return slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
+}
+
+// logEntry is an entry of the log, read by the first of the rules alone: those of the roadmap.
+type logEntry struct {
+	op         byte
+	timestamp  int64
+	key, value string
+}
+
+// entries decodes the log, segment after segment.
+func (r *rig) entries() []logEntry {
+	r.Helper()
+	var all []logEntry
+	files := r.files()
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		if !strings.HasPrefix(name, "wal-") || !strings.HasSuffix(name, ".log") {
+			continue
+		}
+		for b := []byte(files[name]); len(b) >= 4 && binary.BigEndian.Uint32(b) == 0x4B564C47; {
+			e := logEntry{op: b[4], timestamp: int64(binary.BigEndian.Uint64(b[5:]))}
+			keyLen := binary.BigEndian.Uint32(b[13:])
+			e.key, b = string(b[17:17+keyLen]), b[17+keyLen:]
+			valueLen := binary.BigEndian.Uint32(b)
+			e.value, b = string(b[4:4+valueLen]), b[4+valueLen:]
+			all = append(all, e)
+		}
+	}
+	return all
+}
+
+// writes returns the SET and DELETE entries of the log.
+func (r *rig) writes() []logEntry {
+	r.Helper()
+	return slices.DeleteFunc(r.entries(), func(e logEntry) bool { return e.op > 2 })
+}

@@ -1,0 +1,375 @@
+package kvstore_test
+
+// A reader that knows only the roadmap's two tables, the entry and the snapshot, and no code of this package, reads the
+// state of every directory that Open or Close has left whole. It verifies nothing, and skips ops it does not know.
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"kvstore"
+)
+
+// readRoadmap returns the state in a data directory: the newest snapshot's, then what the segments from its number on make
+// of it.
+func readRoadmap(dir string) (map[string]string, error) {
+	state := map[string]string{}
+	// Sorted by name is sorted by number: all numbers have the same length.
+	snapshots, err := filepath.Glob(filepath.Join(dir, "snapshot-*.kvs"))
+	if err != nil {
+		return nil, err
+	}
+	segments, err := filepath.Glob(filepath.Join(dir, "wal-*.log"))
+	if err != nil {
+		return nil, err
+	}
+	newest := ""
+	if len(snapshots) > 0 {
+		path := slices.Max(snapshots)
+		newest = roadmapNumber(path)
+		if err := readRoadmapSnapshot(path, state); err != nil {
+			return nil, err
+		}
+	}
+	slices.Sort(segments)
+	for _, path := range segments {
+		if roadmapNumber(path) < newest {
+			continue
+		}
+		if err := readRoadmapSegment(path, state); err != nil {
+			return nil, err
+		}
+	}
+	return state, nil
+}
+
+// roadmapNumber returns the digits between the last hyphen and the last dot of a path.
+func roadmapNumber(path string) string {
+	return path[strings.LastIndex(path, "-")+1 : strings.LastIndex(path, ".")]
+}
+
+// roadmapBytes are bytes not read yet. A read beyond them is noted, and returns nothing from then on.
+type roadmapBytes struct {
+	rest  []byte
+	short bool
+}
+
+func (b *roadmapBytes) take(n uint64) []byte {
+	if b.short || n > uint64(len(b.rest)) {
+		b.short = true
+		return nil
+	}
+	taken := b.rest[:n]
+	b.rest = b.rest[n:]
+	return taken
+}
+
+func (b *roadmapBytes) u32() uint32 {
+	if taken := b.take(4); taken != nil {
+		return binary.BigEndian.Uint32(taken)
+	}
+	return 0
+}
+
+// text takes a length and as many bytes.
+func (b *roadmapBytes) text() string { return string(b.take(uint64(b.u32()))) }
+
+func readRoadmapSnapshot(path string, state map[string]string) error {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	b := roadmapBytes{rest: data}
+	if b.u32() != 0x4B565350 {
+		return fmt.Errorf("%s is no snapshot", path)
+	}
+	b.take(8) // timestamp
+	for range b.u32() {
+		key := b.text()
+		state[key] = b.text()
+	}
+	if b.short {
+		return fmt.Errorf("%s is too short", path)
+	}
+	return nil
+}
+
+// readRoadmapSegment applies entries up to the first spot where none is.
+func readRoadmapSegment(path string, state map[string]string) error {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	b := roadmapBytes{rest: data}
+	for b.u32() == 0x4B564C47 {
+		op := b.take(1)
+		b.take(8) // timestamp
+		key := b.text()
+		value := b.text()
+		switch {
+		case b.short:
+			return nil
+		case op[0] == 0x01:
+			state[key] = value
+		case op[0] == 0x02:
+			delete(state, key)
+		}
+	}
+	return nil
+}
+
+// roadmapRun is a store on the real file system beside the state it should have.
+type roadmapRun struct {
+	t    *testing.T
+	rand *rand.Rand
+	s    *kvstore.Store
+	dir  string
+	want map[string]string
+}
+
+func newRoadmapRun(t *testing.T) *roadmapRun {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	r := &roadmapRun{t: t, rand: rand.New(rand.NewPCG(seed, 0)), dir: t.TempDir(), want: map[string]string{}}
+	r.open()
+	t.Cleanup(func() { _ = r.s.Close() }) // of a test that failed; otherwise it is closed already
+	return r
+}
+
+func (r *roadmapRun) open() {
+	r.t.Helper()
+	s, err := kvstore.Open(r.dir)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.s = s
+	r.check("Open")
+}
+
+func (r *roadmapRun) close() {
+	r.t.Helper()
+	if err := r.s.Close(); err != nil {
+		r.t.Fatal(err)
+	}
+	r.check("Close")
+}
+
+// crash goes on with a copy of the directory as it is, which is what a killed process leaves.
+func (r *roadmapRun) crash() {
+	r.t.Helper()
+	left := r.t.TempDir()
+	if err := os.CopyFS(left, os.DirFS(r.dir)); err != nil {
+		r.t.Fatal(err)
+	}
+	if err := r.s.Close(); err != nil {
+		r.t.Fatal(err)
+	}
+	r.dir = left
+	r.open()
+}
+
+// check compares what the roadmap's reader finds with the state there should be.
+func (r *roadmapRun) check(after string) {
+	r.t.Helper()
+	got, err := readRoadmap(r.dir)
+	if err != nil {
+		r.t.Fatalf("after %s: %v", after, err)
+	}
+	if !maps.Equal(got, r.want) {
+		r.t.Fatalf("after %s: %d keys, want %d", after, len(got), len(r.want))
+	}
+}
+
+// segments returns how many there are.
+func (r *roadmapRun) segments() int {
+	paths, err := filepath.Glob(filepath.Join(r.dir, "wal-*.log"))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return len(paths)
+}
+
+// key returns one of few keys, any bytes, the empty one included, so that many are overwritten and deleted.
+func (r *roadmapRun) key() string {
+	return strings.Repeat(string([]byte{0, 'K', 0xFF}), r.rand.IntN(3)) + strings.Repeat("k", r.rand.IntN(40))
+}
+
+func (r *roadmapRun) value(maxBytes int) []byte {
+	value := make([]byte, r.rand.IntN(maxBytes+1))
+	for i := range value {
+		value[i] = byte(r.rand.Uint32())
+	}
+	return value
+}
+
+func (r *roadmapRun) set(maxBytes int) error {
+	key, value := r.key(), r.value(maxBytes)
+	r.want[key] = string(value)
+	return r.s.Set(key, value)
+}
+
+func (r *roadmapRun) delete() error {
+	key := r.key()
+	delete(r.want, key)
+	return r.s.Delete(key)
+}
+
+// batch applies a batch, and with it, in the same call order, some more without waiting: they may share a group.
+func (r *roadmapRun) batch(maxBytes int) error {
+	var commits []*kvstore.Commit
+	var b kvstore.Batch
+	for range 1 + r.rand.IntN(4) {
+		b.Reset()
+		for range r.rand.IntN(6) {
+			key, value := r.key(), r.value(maxBytes)
+			if r.rand.IntN(3) == 0 {
+				b.Delete(key)
+				delete(r.want, key)
+			} else {
+				b.Set(key, value)
+				r.want[key] = string(value)
+			}
+		}
+		commits = append(commits, r.s.ApplyAsync(context.Background(), &b))
+	}
+	var errs []error
+	for _, c := range commits {
+		errs = append(errs, c.Wait(context.Background()))
+	}
+	return errors.Join(errs...)
+}
+
+// write makes n changes with values up to a length.
+func (r *roadmapRun) write(n, maxBytes int) {
+	r.t.Helper()
+	for range n {
+		var err error
+		switch r.rand.IntN(4) {
+		case 0:
+			err = r.delete()
+		case 1:
+			err = r.batch(maxBytes)
+		default:
+			err = r.set(maxBytes)
+		}
+		if err != nil {
+			r.t.Fatal(err)
+		}
+	}
+}
+
+func TestRoadmapReader(t *testing.T) {
+	rows := []struct {
+		name string
+		run  func(r *roadmapRun)
+	}{
+		{"a store without a write", func(*roadmapRun) {}},
+		{"a store that is open", func(r *roadmapRun) { r.write(100, 200); r.check("writing") }},
+		{"the empty key and the empty value", func(r *roadmapRun) {
+			r.want[""] = ""
+			if err := r.s.Set("", nil); err != nil {
+				r.t.Fatal(err)
+			}
+			r.check("writing")
+		}},
+		{"values that look like entries", func(r *roadmapRun) {
+			r.want["k"] = "KVLG\x02\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01k\x00\x00\x00\x00"
+			if err := r.s.Set("k", []byte(r.want["k"])); err != nil {
+				r.t.Fatal(err)
+			}
+			r.check("writing")
+		}},
+		{"every key deleted", func(r *roadmapRun) {
+			r.write(50, 200)
+			for key := range r.want {
+				if err := r.s.Delete(key); err != nil {
+					r.t.Fatal(err)
+				}
+			}
+			clear(r.want)
+			r.check("deleting")
+		}},
+		{"a store that was closed and written to again", func(r *roadmapRun) {
+			for range 3 {
+				r.write(50, 200)
+				r.close()
+				r.open()
+				r.write(50, 200)
+				r.check("writing")
+			}
+		}},
+		{"a store that crashed, more than once", func(r *roadmapRun) {
+			for range 3 {
+				r.write(50, 200)
+				r.crash()
+				r.check("a crash")
+			}
+			r.close()
+			r.open()
+			r.write(50, 200)
+			r.crash()
+		}},
+		{"a log of many segments", func(r *roadmapRun) {
+			for r.segments() < 4 {
+				r.write(10, 256<<10)
+			}
+			r.check("writing")
+			r.crash()
+			r.write(20, 200)
+			r.check("writing")
+		}},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			r := newRoadmapRun(t)
+			row.run(r)
+			r.close()
+			if n := r.segments(); n > 0 {
+				t.Errorf("Close left %d segments", n)
+			}
+			r.open()
+			r.close()
+		})
+	}
+}
+
+// Where a crash has left a tear and no Open has repaired it, the roadmap's reader stops there or, at worst, reads a part of a
+// group that was never acknowledged; after Open it reads what the store serves.
+func TestRoadmapReaderAfterTears(t *testing.T) {
+	r := newRoadmapRun(t)
+	r.write(20, 100)
+	var b kvstore.Batch
+	for i := range 20 {
+		b.Set(fmt.Sprintf("batch-%d", i), []byte("all or nothing"))
+	}
+	if err := r.s.Apply(context.Background(), &b); err != nil {
+		t.Fatal(err)
+	}
+	end := 53 + r.s.Stats().WALBytes // behind the SEGMENT entry and the groups
+	name := filepath.Join(r.dir, "wal-00000000000000000001.log")
+	log, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for cut := end - 8; cut > end-300; cut -= 7 { // from the last checksums backwards: a single byte may be zero already
+		r.dir = t.TempDir()
+		torn := append(slices.Clone(log[:cut]), make([]byte, int64(len(log))-cut)...)
+		if err := os.WriteFile(filepath.Join(r.dir, filepath.Base(name)), torn, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r.open()
+		r.close()
+	}
+}
