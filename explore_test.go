@@ -95,6 +95,7 @@ type explorer struct {
 	acked   int                 // commits that survive the process's death
 	synced  int                 // commits that survive a power cut
 	failing int                 // fsyncs until one fails; 0 for none
+	oracle  *oracle             // of the workload, not of what is tried at its crash points
 	held    chan chan struct{}  // if not nil, the writer stops at its next operation: see async
 	serial  int                 // makes every value another
 
@@ -107,6 +108,7 @@ func (e *explorer) run(t testing.TB) {
 	e.crash = rand.New(rand.NewPCG(e.seed, 2))
 	e.fs = vfs.NewMem(e.random.IntN)
 	e.history = []map[string]string{{}}
+	e.oracle = newOracle(func(rule string) { e.fatal("order: %s", rule) })
 	e.fs.SetHook(e.visit)
 	e.open()
 	for range stepsOfWorkload {
@@ -127,24 +129,32 @@ func (e *explorer) fatal(format string, args ...any) {
 
 // visit crashes the file system before each operation that changes something, then lets it happen, or fail.
 func (e *explorer) visit(op vfs.Op) error {
-	if !changes(op.Kind) || e.t.Failed() {
+	if e.t.Failed() {
 		return nil
 	}
-	if held := e.held; held != nil {
-		e.held = nil
-		release := make(chan struct{})
-		held <- release
-		<-release
+	if changes(op.Kind) {
+		e.hold()
+		e.points++
+		e.explore(e.fs, 0)
 	}
-	e.points++
-	e.explore(e.fs, 0)
 	if op.Kind == vfs.OpSync && e.failing > 0 {
 		e.failing--
 		if e.failing == 0 {
 			return errInjected
 		}
 	}
+	e.oracle.happens(op)
 	return nil
+}
+
+// hold stops the writer while async queues more commands.
+func (e *explorer) hold() {
+	if held := e.held; held != nil {
+		e.held = nil
+		release := make(chan struct{})
+		held <- release
+		<-release
+	}
 }
 
 var errInjected = errors.New("injected EIO")
@@ -253,6 +263,7 @@ func (e *explorer) open() {
 		e.t.FailNow()
 	}
 	e.store = store
+	e.oracle.opened()
 	n := e.length(store)
 	if n < e.acked {
 		e.fatal("opened with %d commits, %d were acknowledged", n, e.acked)
@@ -275,6 +286,7 @@ func (e *explorer) step() {
 		e.async()
 	case 9:
 		if err := e.store.Sync(); err == nil {
+			e.oracle.acknowledges()
 			e.synced = e.acked
 		} else {
 			e.reopenFailed(err)
@@ -344,6 +356,7 @@ func (e *explorer) result(err error) {
 func (e *explorer) acknowledged() {
 	e.acked++
 	if e.config.SyncWrites {
+		e.oracle.acknowledges()
 		e.synced = e.acked
 	}
 }
