@@ -1,4 +1,4 @@
-.PHONY: check test race fuzz bench crash
+.PHONY: check test race fuzz bench explore crash powercut linear mutants soak
 
 check: ## vet and lint, as CI does
 	go vet ./...
@@ -16,3 +16,16 @@ bench:
 	go test -run '^$$' -bench . -benchmem .
 crash: ## 200 cycles of SIGKILL under load
 	KVSTORE_CRASH_CYCLES=200 go test -race -run 'Crash|Kill' -count 1 -timeout 20m -v .
+explore: ## a million crash states
+	KVSTORE_STATES=$(or $(STATES),1000000) go test -run '^TestExploreCrashes$$' -count 1 -timeout 2h -v .
+powercut: ## 300 power cuts of a real file system; needs root
+	KVSTORE_REQUIRE_LAYERS=1 KVSTORE_POWER_CUTS=$(or $(CUTS),300) go test -run 'TestPowerCut|TestLimit' -count 1 -timeout 2h -v .
+linear: ## linearizability of recorded histories
+	cd linear && GOWORK=off go test -race -count 1 ./...
+mutants: ## planted faults, each of which must be killed
+	cd mutants && GOWORK=off go run .
+soak: ## a night's worth
+	$(MAKE) explore STATES=50000000
+	$(MAKE) powercut CUTS=10000
+	KVSTORE_CRASH_CYCLES=5000 go test -race -run TestKill -count 1 -timeout 8h -v .
+	$(MAKE) fuzz FUZZTIME=30m

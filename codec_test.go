@@ -675,7 +675,7 @@ func TestSegmentHeaderVersions(t *testing.T) {
 // bombs are lengths that must not be believed.
 var bombs = []uint32{1 << 16, 512 << 20, 1 << 30, math.MaxInt32, math.MaxInt32 + 1, math.MaxUint32 - 20, math.MaxUint32}
 
-func TestLengthBombs(t *testing.T) {
+func TestP11LengthBombs(t *testing.T) {
 	fields := []struct {
 		name string
 		kind string
@@ -712,7 +712,7 @@ func TestLengthBombs(t *testing.T) {
 }
 
 // A COMMIT whose own checksum is right may name any length.
-func TestCommitLengthBombs(t *testing.T) {
+func TestP11CommitLengthBombs(t *testing.T) {
 	for _, length := range []uint64{108, 1 << 31, 1 << 32, math.MaxInt64, 1 << 63, math.MaxUint64 - 106, math.MaxUint64} {
 		s := goldenSegmentBytes(t)
 		binary.BigEndian.PutUint64(s.data[107+29:], length)
@@ -913,7 +913,7 @@ func TestDurableBehind(t *testing.T) {
 // durableBehind takes linear time because each place that looks like an entry costs a bounded number of bytes: this
 // counts them. A candidate depends on the COMMIT's 53 bytes from its offset on and on nothing behind, whatever lengths it
 // names; and there is at most one candidate in four bytes. (P11)
-func TestDurableBehindIsLinear(t *testing.T) {
+func TestP11DurableBehindIsLinear(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := &segmentBytes{id: goldenID, number: 1}
 		for range rapid.IntRange(1, 8).Draw(t, "pieces") {
@@ -953,7 +953,7 @@ func TestDurableBehindIsLinear(t *testing.T) {
 }
 
 // Judging a segment reads each of its bytes once, whatever is in it.
-func TestJudgingReadsEachByteOnce(t *testing.T) {
+func TestP11JudgingReadsEachByteOnce(t *testing.T) {
 	data := unhex(t, goldenHeaderHex)
 	data = append(data, bytes.Repeat([]byte("KVLG\x01"), 100_000)...)
 	m, dir := codecDir(t)

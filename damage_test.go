@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-func TestSealedNonsenseIsRefused(t *testing.T) {
+func TestP8SealedNonsenseIsRefused(t *testing.T) {
 	rows := []struct {
 		name  string
 		files func() map[string][]byte

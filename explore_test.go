@@ -18,6 +18,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -59,6 +60,7 @@ func TestExploreCrashes(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	defer debug.SetGCPercent(debug.SetGCPercent(1000)) // the heap is tiny, and collecting it takes most of the time otherwise
 	base := rand.Uint64N(1 << 32)
 	t.Logf("seeds from %d", base)
 	var states, crashed, points atomic.Int64

@@ -64,7 +64,7 @@ func TestP12ValuesTooLarge(t *testing.T) {
 
 // P12: the largest value gets past the limits, up to where the disk has no room for it: to write it takes the memory's time, not the store's.
 func TestP12LargestValue(t *testing.T) {
-	if testing.Short() || underRace() {
+	if testing.Short() || raceEnabled {
 		t.Skip("copies 512 MiB, which takes the race detector ten times as long")
 	}
 	r := newRig(t)

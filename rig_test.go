@@ -6,7 +6,6 @@ import (
 	"errors"
 	"maps"
 	"math/rand/v2"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -18,7 +17,8 @@ import (
 	"kvstore/internal/vfs"
 )
 
-// This file has what the tests of the promises share: engine_test.go, limits_test.go, visibility_test.go, failure_test.go, close_test.go.
+// This file has what the tests of the promises share: those in engine_test.go, limits_test.go, visibility_test.go, failure_test.go,
+// close_test.go and opener_test.go.
 
 var ctx = context.Background()
 
@@ -268,12 +268,6 @@ func (r *rig) fill(s *kvstore.Store) (queued []*kvstore.Commit) {
 	}
 	r.Fatal("the queue has no bound")
 	return nil
-}
-
-// underRace reports whether the race detector is on.
-func underRace() bool {
-	info, _ := debug.ReadBuildInfo()
-	return slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 }
 
 // logEntry is an entry of the log, read by the first of the rules alone: those of the roadmap.
