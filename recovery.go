@@ -32,46 +32,36 @@ type Dropped struct {
 
 // recovery brings a directory's state into memory and makes it durable. It has two halves. The first one, judge, reads
 // every file, changes none, and either refuses or knows all; a ReadOnly store stops there. The second one, repair,
-// cuts off the torn tail and writes again what may be in the kernel's cache alone. Why an fsync is not enough for
-// that, and why nothing else would do, is told in docs/DESIGN.md; the steps were model-checked in this order.
+// replaces the segments that may be in the kernel's cache alone by new files with what was judged. Why an fsync is not
+// enough for that, and why writing again in the same file is not, is told in docs/DESIGN.md; the steps were model-checked
+// in this order.
 type recovery struct {
 	dir vfs.Dir
 
 	// What judge finds.
 	files       listing
 	table       *table.Table
-	id          storeID       // of the store; a new one if the directory is fresh
-	knowsID     bool          // id was read from a file
-	fresh       bool          // no snapshot and no segment
-	snapshot    uint64        // number of the snapshot that was loaded, 0 for none
-	snapshotted uint64        // the last group it covers
-	lastGroup   uint64        // the last group of the recovered prefix
-	durable     uint64        // the highest group that the log itself proves durable
-	unproven    []placedGroup // groups above durable, with the bytes that were judged
-	last        *lastSegment  // nil if there is no segment
-	walBytes    int64         // of the groups replayed
+	id          storeID         // of the store; a new one if the directory is fresh
+	knowsID     bool            // id was read from a file
+	fresh       bool            // no snapshot and no segment
+	snapshot    uint64          // number of the snapshot that was loaded, 0 for none
+	snapshotted uint64          // the last group it covers
+	lastGroup   uint64          // the last group of the recovered prefix
+	durable     uint64          // the highest group that the log itself proves durable
+	unproven    []judgedSegment // segments with groups above durable, and the last segment
+	last        uint64          // number of the last segment, 0 if there is none
+	unused      bool            // the last segment has no group that counts
+	walBytes    int64           // of the groups replayed
 	report      Recovery
 }
 
-// placedGroup is a group's bytes and where they lie.
-type placedGroup struct {
-	segment uint64
-	offset  int64
-	number  uint64
-	bytes   []byte
+// judgedSegment is what counts of a segment: SEGMENT, groups, and END if it was there.
+type judgedSegment struct {
+	number    uint64
+	lastGroup uint64
+	bytes     []byte
+	ended     bool
 }
-
-// lastSegment is what the last segment ends with.
-type lastSegment struct {
-	number uint64
-	size   int64
-	offset int64  // behind the last group: of END, whether it is there or belongs there
-	end    []byte // the END entry found, nil if there is none
-}
-
-// unused reports whether no group of the segment counts. Then the new session's segment replaces it, so that a process that
-// is killed again and again before it writes leaves one segment, not one each time.
-func (l *lastSegment) unused() bool { return l.offset == segmentEntryBytes }
 
 // judge loads the newest snapshot and replays the segments that follow it.
 func (r *recovery) judge() (err error) {
@@ -108,7 +98,7 @@ func (r *recovery) loadNewestSnapshot() error {
 		return err
 	}
 	r.table, r.id, r.knowsID = loaded.table, loaded.id, true
-	r.snapshotted, r.lastGroup = loaded.lastGroup, loaded.lastGroup
+	r.snapshotted, r.lastGroup, r.durable = loaded.lastGroup, loaded.lastGroup, loaded.lastGroup
 	r.report.Snapshot = snapshotName(r.snapshot)
 	return nil
 }
@@ -148,16 +138,29 @@ func (r *recovery) replaySegment(number uint64, isLast bool) error {
 		}
 		offset += len(g.bytes)
 	}
+	r.walBytes += int64(offset - segmentEntryBytes)
 	end, ended := s.endAt(offset)
 	ended = ended && end.group == r.lastGroup
-	r.walBytes += int64(offset - segmentEntryBytes)
-	r.forgetProven()
-	switch {
-	case isLast:
-		return r.judgeTail(s, offset, ended)
-	case !ended:
+	if !ended && !isLast {
 		return &CorruptError{File: segmentName(number), Offset: int64(offset), Reason: fmt.Sprintf(
 			"neither group %d nor the segment's end is here, though a later segment exists", r.lastGroup+1)}
+	}
+	if isLast {
+		r.last, r.unused = number, offset == segmentEntryBytes
+		if !ended {
+			if err := r.judgeTail(s, offset); err != nil {
+				return err
+			}
+		}
+	}
+	counts := offset
+	if ended {
+		counts += endEntryBytes
+	}
+	r.forgetProven()
+	r.unproven = append(r.unproven, judgedSegment{number: number, lastGroup: r.lastGroup, bytes: data[:counts], ended: ended})
+	if isLast {
+		r.reportDropped(s, counts)
 	}
 	return nil
 }
@@ -219,9 +222,6 @@ func (r *recovery) replayGroup(s *segmentBytes, offset int, g *group) error {
 	}
 	r.lastGroup = g.number
 	r.durable = max(r.durable, g.durable)
-	r.unproven = append(r.unproven, placedGroup{
-		segment: s.number, offset: int64(offset), number: g.number, bytes: g.bytes,
-	})
 	r.report.Groups++
 	r.report.Entries += uint64(g.entries)
 	return nil
@@ -249,9 +249,9 @@ func applyEntries(t *table.Table, b []byte) (reason string) {
 	return ""
 }
 
-// forgetProven lets go of the bytes of groups that turned out to be durable: the first ones, since numbers rise.
+// forgetProven lets go of the bytes of segments whose groups all turned out to be durable: the first ones, since numbers rise.
 func (r *recovery) forgetProven() {
-	for len(r.unproven) > 0 && r.unproven[0].number <= r.durable {
+	for len(r.unproven) > 0 && r.unproven[0].lastGroup <= r.durable {
 		r.unproven[0].bytes = nil
 		r.unproven = r.unproven[1:]
 	}
@@ -259,26 +259,18 @@ func (r *recovery) forgetProven() {
 
 // judgeTail decides whether what lies behind the last good group of the last segment is a torn tail or damage. The bad spot is
 // damage if anything behind it knows the group that belongs there to have been durable.
-func (r *recovery) judgeTail(s *segmentBytes, offset int, ended bool) error {
-	r.last = &lastSegment{number: s.number, size: int64(len(s.data)), offset: int64(offset)}
-	if ended {
-		r.last.end = s.data[offset : offset+endEntryBytes]
-		r.drop(s, offset+endEntryBytes)
-		return nil
-	}
+func (r *recovery) judgeTail(s *segmentBytes, offset int) error {
 	durable, at := s.durableBehind(offset)
 	if durable > r.lastGroup {
 		return &CorruptError{File: segmentName(s.number), Offset: int64(offset), Reason: fmt.Sprintf(
 			"group %d is damaged: the entry at offset %d knows that group %d was durable", r.lastGroup+1, at, durable)}
 	}
 	r.durable = max(r.durable, durable)
-	r.forgetProven()
-	r.drop(s, offset)
 	return nil
 }
 
-// drop reports what lies behind offset, if it is not just reserved space.
-func (r *recovery) drop(s *segmentBytes, offset int) {
+// reportDropped tells of what lies behind offset in the last segment, if it is not just reserved space.
+func (r *recovery) reportDropped(s *segmentBytes, offset int) {
 	if tail := bytes.TrimRight(s.data[offset:], "\x00"); len(tail) > 0 {
 		r.report.Dropped = append(r.report.Dropped, Dropped{
 			File: segmentName(s.number), Offset: int64(offset), Bytes: int64(len(tail)),
@@ -294,7 +286,7 @@ func (r *recovery) repair() error {
 	if r.fresh {
 		return nil
 	}
-	if err := r.rewrite(); err != nil {
+	if err := r.replaceUnproven(); err != nil {
 		return err
 	}
 	if err := r.syncLoaded(); err != nil {
@@ -304,94 +296,69 @@ func (r *recovery) repair() error {
 	return syncDir(r.dir)
 }
 
-// rewrite writes, in the same place, what the kernel's cache may show without the disk having it: the zeros behind the last
-// segment's groups, its END, and the groups that nothing proves durable, from the bytes that were judged. After an
-// fsync that failed in an earlier session those pages are clean, and an fsync alone would write none of them.
-func (r *recovery) rewrite() error {
-	if r.last != nil && !r.last.unused() {
-		if err := r.rewriteTail(); err != nil {
-			return err
+// replaceUnproven makes new files of the segments that the kernel's cache may show without the disk having them: those with groups that
+// nothing proves durable, and the last one, whose END may be missing. They are written from the bytes that were judged, under their
+// own names in the end. A last segment without groups is left alone: the session's own replaces it.
+func (r *recovery) replaceUnproven() error {
+	for _, s := range r.unproven {
+		if s.number == r.last && r.unused {
+			continue
 		}
-	}
-	for len(r.unproven) > 0 {
-		number := r.unproven[0].segment
-		n := slices.IndexFunc(r.unproven, func(g placedGroup) bool { return g.segment != number })
-		if n < 0 {
-			n = len(r.unproven)
+		if !s.ended {
+			end := endRecord{group: r.lastGroup, durable: min(r.durable, r.lastGroup)}
+			s.bytes = appendEnd(slices.Clip(s.bytes), r.table.Version(), end, seedAt(r.id, s.number, int64(len(s.bytes))))
 		}
-		if err := r.rewriteGroups(number, r.unproven[:n]); err != nil {
-			return err
+		if err := replaceFile(r.dir, segmentName(s.number), s.bytes); err != nil {
+			return fmt.Errorf("kvstore: repair %s: %w", segmentName(s.number), err)
 		}
-		r.unproven = r.unproven[n:]
 	}
 	return nil
 }
 
-func (r *recovery) rewriteGroups(segment uint64, groups []placedGroup) error {
-	return r.withSegment(segment, func(file vfs.File) error {
-		for _, g := range groups {
-			if _, err := file.WriteAt(g.bytes, g.offset); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-// rewriteTail cuts the tail to zeros and puts END behind the last group.
-func (r *recovery) rewriteTail() error {
-	end := r.last.end
-	if end == nil {
-		end = appendEnd(nil, r.table.Version(), endRecord{group: r.lastGroup, durable: min(r.durable, r.lastGroup)},
-			seedAt(r.id, r.last.number, r.last.offset))
-	}
-	return r.withSegment(r.last.number, func(file vfs.File) error {
-		zeros := make([]byte, min(1<<20, max(0, r.last.size-r.last.offset)))
-		for at := r.last.offset; at < r.last.size; at += int64(len(zeros)) {
-			zeros = zeros[:min(int64(len(zeros)), r.last.size-at)]
-			if _, err := file.WriteAt(zeros, at); err != nil {
-				return err
-			}
-		}
-		_, err := file.WriteAt(end, r.last.offset)
+// replaceFile gives name to a new file with these bytes. The file is durable; its name is after a sync of the directory.
+func replaceFile(dir vfs.Dir, name string, b []byte) error {
+	file, err := dir.Create(name + tmpSuffix)
+	if err != nil {
 		return err
-	})
-}
-
-// syncLoaded fsyncs every file that was loaded.
-func (r *recovery) syncLoaded() error {
-	sync := func(file vfs.File) error { return file.Sync() }
-	if r.snapshot > 0 {
-		if err := r.withFile(snapshotName(r.snapshot), sync); err != nil {
-			return err
-		}
 	}
-	if r.last == nil {
-		return nil
-	}
-	end := r.last.number + 1
-	if r.last.unused() {
-		end = r.last.number
-	}
-	for number := max(r.snapshot, 1); number < end; number++ {
-		if err := r.withSegment(number, sync); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (r *recovery) withSegment(number uint64, do func(vfs.File) error) error {
-	return r.withFile(segmentName(number), do)
-}
-
-func (r *recovery) withFile(name string, do func(vfs.File) error) error {
-	file, err := r.dir.Open(name)
+	_, err = file.WriteAt(b, 0)
 	if err == nil {
-		err = errors.Join(do(file), file.Close())
+		err = file.Sync()
+	}
+	if err = errors.Join(err, file.Close()); err == nil {
+		err = dir.Rename(name+tmpSuffix, name)
 	}
 	if err != nil {
-		return fmt.Errorf("kvstore: repair %s: %w", name, err)
+		return discard(dir, name+tmpSuffix, err)
+	}
+	return nil
+}
+
+// syncLoaded fsyncs every file that was loaded and not replaced.
+func (r *recovery) syncLoaded() error {
+	if r.snapshot > 0 {
+		if err := r.sync(snapshotName(r.snapshot)); err != nil {
+			return err
+		}
+	}
+	if r.last == 0 {
+		return nil
+	}
+	for number := max(r.snapshot, 1); number < r.unproven[0].number; number++ {
+		if err := r.sync(segmentName(number)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *recovery) sync(name string) error {
+	file, err := r.dir.Open(name)
+	if err == nil {
+		err = errors.Join(file.Sync(), file.Close())
+	}
+	if err != nil {
+		return fmt.Errorf("kvstore: sync %s: %w", name, err)
 	}
 	return nil
 }
@@ -400,11 +367,11 @@ func (r *recovery) withFile(name string, do func(vfs.File) error) error {
 // crash left would look like damage after the next.
 func (r *recovery) beginSegment(env environment) (*segment, error) {
 	header := segmentHeader{version: formatVersion, id: r.id, number: max(r.snapshot, 1)}
-	if r.last != nil {
-		header.number = r.last.number + 1
+	if r.last > 0 {
+		header.number = r.last + 1
 	}
-	if r.last != nil && r.last.unused() {
-		header.number = r.last.number
+	if r.unused {
+		header.number = r.last
 	}
 	s, err := reserveSegment(r.dir, header, env.now().UnixNano(), env.firstSegmentBytes, segmentEntryBytes+endEntryBytes)
 	if err != nil {

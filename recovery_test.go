@@ -210,8 +210,9 @@ func TestP6GarbageBehindTheLastEndIsReported(t *testing.T) {
 	d := readDirectory(fs)
 	delete(d, wal2)
 	d.opens(t, recoveryKeys, 0)
-	copy(d[wal1][bytes.LastIndex(d[wal1], []byte("KVLG\x12"))+41:], "garbage")
-	d.opens(t, recoveryKeys, 7)
+	end := bytes.LastIndex(d[wal1], []byte("KVLG\x12")) + 41
+	d[wal1] = append(d[wal1][:end], "\x00garbage"...)
+	d.opens(t, recoveryKeys, 8)
 }
 
 func TestP6EveryCutOfTheTailOpens(t *testing.T) {

@@ -24,7 +24,8 @@ var ErrCrashed = errors.New("vfs: the process has crashed")
 //     its last sync, or the one before them, or is torn between two of them byte by byte; each size and each
 //     name likewise.
 //   - A failing Sync keeps any subset in the same way, and leaves the cache as it was and clean: a later Sync
-//     succeeds and writes nothing, as Linux does it.
+//     succeeds and writes nothing, as Linux does it. What it has not written may stay unwritten for ever, even if it is
+//     written and synced again, as ext4 does it with space that was reserved.
 //
 // It is safe for concurrent use. The zero value is not ready; use [NewMem].
 type Mem struct {

@@ -1,9 +1,11 @@
 package vfs
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"io/fs"
+	"maps"
 	"slices"
 )
 
@@ -16,6 +18,7 @@ type memFile struct {
 	disk  []byte
 	dirty map[int64][][]byte // per sector, the versions written since the last sync, oldest first
 	sizes []int              // the lengths the file had since the last sync, oldest first
+	lost  map[int64]bool     // sectors that a failed sync did not write: nothing written to them later reaches the disk
 }
 
 // write puts b at off into the cache; the disk knows nothing of it yet.
@@ -44,6 +47,7 @@ func (f *memFile) truncate() {
 	f.write(f.cache, 0) // the old bytes do not come back when the file grows again
 	f.cache = nil
 	f.sizes = append(f.sizes, 0)
+	f.lost = nil // emptying frees the blocks, and new ones take their place
 }
 
 // sector returns sector s of b, shorter at the end of b.
@@ -54,7 +58,7 @@ func sector(b []byte, s int64) []byte {
 
 // clone copies the file. Versions of sectors are never changed, so the copy may share them.
 func (f *memFile) clone() *memFile {
-	c := &memFile{cache: slices.Clone(f.cache), disk: slices.Clone(f.disk), sizes: slices.Clone(f.sizes)}
+	c := &memFile{cache: slices.Clone(f.cache), disk: slices.Clone(f.disk), sizes: slices.Clone(f.sizes), lost: maps.Clone(f.lost)}
 	if len(f.dirty) > 0 {
 		c.dirty = make(map[int64][][]byte, len(f.dirty))
 		for s, versions := range f.dirty {
@@ -67,18 +71,39 @@ func (f *memFile) clone() *memFile {
 func (f *memFile) sync() {
 	f.disk = resized(f.disk, len(f.cache))
 	for s := range f.dirty {
+		if f.lost[s] {
+			continue
+		}
 		copy(f.disk[min(s*sectorBytes, int64(len(f.disk))):], sector(f.cache, s))
 	}
 	f.dirty, f.sizes = nil, nil
 }
 
-// syncFailed writes any subset of what is dirty and calls all of it clean.
+// syncFailed writes any subset of what is dirty and calls all of it clean. Sectors that it did not write may be lost for good: on ext4
+// a block that was reserved and whose first write failed stays marked as never written, whatever is written to it later
+// and synced without an error.
 func (f *memFile) syncFailed(pick func(int) int) {
+	dirty := sortedKeys(f.dirty)
+	f.writeSome(pick)
+	for _, s := range dirty {
+		if pick(2) == 1 && !bytes.Equal(sector(f.disk, s), sector(f.cache, s)) {
+			if f.lost == nil {
+				f.lost = map[int64]bool{}
+			}
+			f.lost[s] = true
+		}
+	}
+}
+
+// writeSome writes any subset of what is dirty.
+func (f *memFile) writeSome(pick func(int) int) {
 	if n := pick(len(f.sizes) + 1); n > 0 {
 		f.disk = resized(f.disk, f.sizes[n-1])
 	}
 	for _, s := range sortedKeys(f.dirty) {
-		f.settle(s, f.dirty[s], pick)
+		if !f.lost[s] {
+			f.settle(s, f.dirty[s], pick)
+		}
 	}
 	f.dirty, f.sizes = nil, nil
 }
@@ -110,8 +135,9 @@ func tear(old, newer []byte, pick func(int) int) {
 }
 
 func (f *memFile) powerCut(pick func(int) int) {
-	f.syncFailed(pick)
+	f.writeSome(pick)
 	f.cache = slices.Clone(f.disk)
+	f.lost = nil // what the kernel had mistaken is read again
 }
 
 func resized(b []byte, size int) []byte {
