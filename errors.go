@@ -18,7 +18,7 @@ var (
 	ErrFailed = errors.New("kvstore: store has failed")
 
 	// ErrLocked is returned by Open while another opener, in this process or another, holds the data directory.
-	// The message names its process id.
+	// The message names the process id of a writer; read-only openers leave none.
 	ErrLocked = errors.New("kvstore: data directory is locked")
 
 	// ErrCorrupt is returned by Open when something that was durable is damaged or gone; see [CorruptError].

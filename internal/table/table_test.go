@@ -179,7 +179,7 @@ func TestLoadInParallel(t *testing.T) {
 // Len, Keys and Version tells which commit it has seen. Once one has seen commit n, no later read, of whatever kind, may see
 // less.
 func TestCommitsAreSeenWhole(t *testing.T) {
-	const keys, commits = 40, 1500
+	const keys, commits = 40, 4000
 	tab := table.New(0)
 	numbers := make([]string, keys) // names of the keys that hold the last commit's number
 	for i := range numbers {
@@ -202,19 +202,19 @@ func TestCommitsAreSeenWhole(t *testing.T) {
 			var buf []byte
 			for seen := 1; !done.Load(); runtime.Gosched() { // or the writer gets a processor every 10 ms only
 				n, how := 0, rng.IntN(50)
-				switch how {
-				case 0:
+				switch {
+				case how == 0:
 					shown := tab.Keys()
 					n = len(shown) - keys - 1
 					if !slices.Contains(shown, "only "+strconv.Itoa(n)) {
 						t.Errorf("%d keys, but not the one of commit %d", len(shown), n)
 						return
 					}
-				case 1, 2, 3, 4:
+				case how < 5:
 					n = tab.Len() - keys - 1
-				case 5, 6, 7, 8:
+				case how < 10:
 					n = int(tab.Version())
-				case 9, 10:
+				case how < 13:
 					n = seen
 					for tab.Has("grow " + strconv.Itoa(n+1)) {
 						n++
@@ -225,6 +225,11 @@ func TestCommitsAreSeenWhole(t *testing.T) {
 				}
 				if n < seen {
 					t.Errorf("read of kind %d shows commit %d after another had shown %d", how, n, seen)
+					return
+				}
+				// At once, since Len takes no lock: it must have grown before the commit's first lock is free.
+				if length := tab.Len() - keys - 1; length < n {
+					t.Errorf("Len shows commit %d after a read of kind %d had shown %d", length, how, n)
 					return
 				}
 				seen = n

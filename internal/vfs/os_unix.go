@@ -22,19 +22,33 @@ func lockFile(root *os.Root, name string, shared bool) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = syscall.EINTR
-	for errors.Is(err, syscall.EINTR) {
-		err = syscall.Flock(int(f.Fd()), how|syscall.LOCK_NB)
-	}
+	err = flock(f, how)
 	switch {
 	case err == nil:
 		return f, nil
 	case errors.Is(err, syscall.EWOULDBLOCK):
-		err = &LockedError{PID: readPID(f)}
+		err = &LockedError{PID: holder(f)}
 	default:
 		err = &os.PathError{Op: "flock", Path: f.Name(), Err: err}
 	}
 	return nil, errors.Join(err, f.Close())
+}
+
+func flock(f *os.File, how int) error {
+	for {
+		if err := syscall.Flock(int(f.Fd()), how|syscall.LOCK_NB); !errors.Is(err, syscall.EINTR) {
+			return err
+		}
+	}
+}
+
+// holder returns the process id of who holds the lock exclusively. Those who share it leave no trace in the file, which names
+// the last writer then: if sharing is possible, nobody is to be named.
+func holder(f *os.File) int {
+	if flock(f, syscall.LOCK_SH) == nil {
+		return 0
+	}
+	return readPID(f)
 }
 
 // syncDir makes the names in an open directory durable.

@@ -760,3 +760,20 @@ func TestMemClone(t *testing.T) {
 	wantNames(t, d, "a", "e")
 	wantContent(t, d, "a", "NEW")
 }
+
+// A writer that readers keep out must not be told of the writer before them.
+func TestOSNamesNoWriterForReaders(t *testing.T) {
+	dir, err := vfs.OS{}.OpenDir(t.TempDir())
+	must(t, err)
+	f, err := dir.Create("LOCK")
+	must(t, err)
+	_, err = f.WriteAt([]byte("4242\n"), 0)
+	must(t, errors.Join(err, f.Close()))
+	reader, err := dir.Lock("LOCK", true)
+	must(t, err)
+	_, err = dir.Lock("LOCK", false)
+	if locked, ok := errors.AsType[*vfs.LockedError](err); !ok || locked.PID != 0 {
+		t.Fatalf("%v, want a LockedError that names nobody", err)
+	}
+	must(t, errors.Join(reader.Close(), dir.Close()))
+}
