@@ -352,6 +352,9 @@ func TestP6WhatIsNotJudged(t *testing.T) {
 			}
 		}},
 		{"segments that the snapshot covers", closed, recoveryKeys, func(d directory) { d[wal1] = []byte("old and damaged") }},
+		{"a snapshot older than the newest", closed, recoveryKeys, func(d directory) {
+			d["snapshot-00000000000000000001.kvs"] = []byte("old and damaged")
+		}},
 		{"leftovers of a crash", closed, recoveryKeys, func(d directory) { d[wal3+".tmp"] = []byte("half") }},
 		{"garbage behind the END of an earlier segment", rotated, 40, func(d directory) {
 			at := bytes.LastIndex(d[wal1], []byte("KVLG\x12"))

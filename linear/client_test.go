@@ -1,0 +1,505 @@
+package linear
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+
+	"kvstore"
+)
+
+// This file is the goroutines that use a store, what they are going to do, and the record of what they got.
+
+// target is what a history is recorded from: a store, or one with a planted fault.
+type target interface {
+	Set(key string, value []byte) error
+	Delete(key string) error
+	Get(key string) ([]byte, bool)
+	Has(key string) bool
+	AppendGet(dst []byte, key string) ([]byte, bool)
+	Len() int
+	Keys() []string
+	Close() error
+	apply(ctx context.Context, writes []write) error
+	async(ctx context.Context, writes []write) (wait func(context.Context) error)
+}
+
+// real is the target without a fault.
+type real struct{ *kvstore.Store }
+
+func (r real) apply(ctx context.Context, writes []write) error {
+	var b kvstore.Batch
+	fill(&b, writes)
+	err := r.Apply(ctx, &b)
+	reuse(&b) // even if ctx has ended and the command is still queued
+	return err
+}
+
+func (r real) async(ctx context.Context, writes []write) func(context.Context) error {
+	var b kvstore.Batch
+	fill(&b, writes)
+	commit := r.ApplyAsync(ctx, &b)
+	reuse(&b)
+	return commit.Wait
+}
+
+func fill(b *kvstore.Batch, writes []write) {
+	for _, w := range writes {
+		if w.Value == absent {
+			b.Delete(keyNames[w.Key])
+			continue
+		}
+		buf := encode(w.Key, w.Value)
+		b.Set(keyNames[w.Key], buf)
+		scribble(buf)
+	}
+}
+
+// reuse overwrites the batch's memory: the store must have its own copy (P9).
+func reuse(b *kvstore.Batch) {
+	b.Reset()
+	for key := range keyCount {
+		b.Set(keyNames[key], bytes.Repeat([]byte{0xEE}, 300))
+	}
+}
+
+func scribble(b []byte) {
+	b = b[:cap(b)]
+	for i := range b {
+		b[i] = 0xEE
+	}
+}
+
+// encode returns the bytes of a value: they say which write and key they are of, in up to some KiB.
+func encode(key int, v value) []byte {
+	if v == empty {
+		return nil
+	}
+	size := int(v * 31 % 80)
+	if v%7 == 0 {
+		size = int(v * 97 % 6000)
+	}
+	buf := binary.BigEndian.AppendUint32(make([]byte, 0, 5+size), uint32(v))
+	buf = append(buf, byte(key))
+	for i := range size {
+		buf = append(buf, byte(v)+byte(i))
+	}
+	return buf
+}
+
+// decode is the inverse of encode, and overwrites what it was given, which is the caller's (P9).
+func decode(key int, b []byte, ok bool) value {
+	defer scribble(b)
+	switch {
+	case !ok && b == nil:
+		return absent
+	case !ok, b == nil:
+		return garbage
+	case len(b) == 0:
+		return empty
+	case len(b) < 5:
+		return garbage
+	}
+	if v := value(binary.BigEndian.Uint32(b)); v > empty && bytes.Equal(b, encode(key, v)) {
+		return v
+	}
+	return garbage
+}
+
+// ---- what is going to happen ----
+
+// planned is an operation with all that is left to choice, so that a seed repeats the choices. It cannot repeat the scheduler's.
+type planned struct {
+	op
+	Context   string `json:",omitempty"` // of apply and async: "ended" before the call, or a "race" with it
+	Spin      int    `json:",omitempty"` // how long that race waits
+	Impatient bool   `json:",omitempty"` // async: Wait with an ended context first
+	Pending   int    `json:",omitempty"` // how many of the client's commits may be under way after it
+}
+
+// shape is the kind of a history.
+type shape struct {
+	clients, ops int
+	singles      bool // only operations on one key
+	closes       bool // a client closes the store while the others go on
+	big          bool // no values of a few bytes
+}
+
+// planner makes choices.
+type planner struct {
+	*rand.Rand
+	last value // the last value used in the history
+}
+
+func (p *planner) session(epoch int, s shape) [][]planned {
+	plans := make([][]planned, s.clients)
+	for client := range plans {
+		order := 0
+		for range s.ops {
+			o := p.operation(s)
+			o.Client, o.Epoch = client, epoch
+			if len(o.Writes) > 0 {
+				order++
+				o.Order = order
+			}
+			plans[client] = append(plans[client], o)
+		}
+	}
+	if s.closes {
+		plans[0][p.IntN(s.ops)] = planned{op: op{Kind: opClose, Epoch: epoch}}
+	}
+	return plans
+}
+
+func (p *planner) operation(s shape) planned {
+	key := p.IntN(keyCount)
+	o := planned{op: op{Key: key}, Pending: p.IntN(4)}
+	kinds := []kind{
+		opSet, opSet, opDelete, opGet, opGet, opHas, opAppendGet,
+		opApply, opApply, opAsync, opAsync, opLen, opLen, opKeys,
+	}
+	if s.singles {
+		kinds = kinds[:7]
+	}
+	switch o.Kind = kinds[p.IntN(len(kinds))]; o.Kind {
+	case opSet:
+		o.Key, o.Writes = 0, []write{{key, p.value(s)}}
+	case opDelete:
+		o.Key, o.Writes = 0, []write{{key, absent}}
+	case opApply, opAsync:
+		o.Key = 0
+		for range p.IntN(5) - p.IntN(2)*p.IntN(2) {
+			w := write{p.IntN(keyCount), absent}
+			if p.IntN(3) > 0 {
+				w.Value = p.value(s)
+			}
+			o.Writes = append(o.Writes, w)
+		}
+		switch p.IntN(6) {
+		case 0:
+			o.Context, o.Spin = "race", p.IntN(30)
+		case 1:
+			o.Context = "ended"
+		}
+		o.Impatient = o.Kind == opAsync && p.IntN(4) == 0
+	case opGet, opHas, opAppendGet, opLen, opKeys, opClose, opOpen:
+	}
+	return o
+}
+
+func (p *planner) value(s shape) value {
+	if p.IntN(12) == 0 && !s.big {
+		return empty
+	}
+	p.last = max(p.last+1, empty+1)
+	for s.big && p.last%7 != 0 {
+		p.last++
+	}
+	return p.last
+}
+
+// readAll is a session's last look.
+func readAll(epoch int) []planned {
+	var plan []planned
+	for key := range keyCount {
+		plan = append(plan, planned{op: op{Kind: opGet, Key: key, Epoch: epoch}})
+	}
+	return append(plan, planned{op: op{Kind: opLen, Epoch: epoch}}, planned{op: op{Kind: opKeys, Epoch: epoch}})
+}
+
+// ---- what happens ----
+
+// journal is one client's part of a history. With a file, what is in it survives the process. Times are from the clock and not from
+// a counter: that would order the goroutines, and hide races from the detector.
+type journal struct {
+	base time.Time
+	ops  []porcupine.Operation // Return < 0: no answer yet
+	file io.Writer
+	tick func() // after each line of the file
+}
+
+// line is a call, with Op, or an answer, with Result.
+type line struct {
+	Index  int
+	At     int64
+	Op     *op     `json:",omitempty"`
+	Result *result `json:",omitempty"`
+}
+
+func (j *journal) call(o op) (index int) {
+	at := time.Since(j.base).Nanoseconds()
+	j.ops = append(j.ops, porcupine.Operation{ClientId: o.Client, Input: o, Output: result{Outcome: unknown}, Call: at, Return: -1})
+	j.write(line{Index: len(j.ops) - 1, At: at, Op: &o})
+	return len(j.ops) - 1
+}
+
+func (j *journal) answer(index int, r result) {
+	at := time.Since(j.base).Nanoseconds()
+	j.ops[index].Return, j.ops[index].Output = at, r
+	j.write(line{Index: index, At: at, Result: &r})
+}
+
+func (j *journal) write(l line) {
+	if j.file == nil {
+		return
+	}
+	text, err := json.Marshal(l)
+	if err == nil {
+		_, err = j.file.Write(append(text, '\n')) // one write, no buffer: it is the kernel's when it returns
+	}
+	if err != nil {
+		panic(err)
+	}
+	j.tick()
+}
+
+// runClients carries out the plans at once, and returns when all have ended.
+func runClients(s target, plans [][]planned, journals []*journal) {
+	var clients sync.WaitGroup
+	start := make(chan struct{})
+	for i, plan := range plans {
+		clients.Go(func() {
+			<-start
+			c := client{store: s, journal: journals[i]}
+			for _, p := range plan {
+				c.do(p)
+				if len(c.pending) > p.Pending {
+					c.wait()
+				}
+			}
+			c.wait()
+		})
+	}
+	close(start)
+	clients.Wait()
+}
+
+type client struct {
+	store   target
+	journal *journal
+	pending []pending
+}
+
+// pending is an ApplyAsync whose result nobody has asked for yet.
+type pending struct {
+	planned
+	index int
+	ended bool
+	wait  func(context.Context) error
+}
+
+var endedContext = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
+
+func (c *client) do(p planned) {
+	ctx, join := p.context()
+	defer join()
+	index := c.journal.call(p.op)
+	var err error
+	switch p.Kind {
+	case opAsync:
+		wait := c.store.async(ctx, p.Writes)
+		c.pending = append(c.pending, pending{p, index, p.Context == "ended", wait})
+		return
+	case opSet:
+		buf := encode(p.Writes[0].Key, p.Writes[0].Value)
+		err = c.store.Set(keyNames[p.Writes[0].Key], buf)
+		scribble(buf)
+	case opDelete:
+		err = c.store.Delete(keyNames[p.Writes[0].Key])
+	case opApply:
+		err = c.store.apply(ctx, p.Writes)
+	case opClose:
+		if err = c.store.Close(); errors.Is(err, kvstore.ErrFailed) {
+			err = nil
+		}
+	case opGet, opHas, opAppendGet, opLen, opKeys, opOpen:
+		c.journal.answer(index, c.read(p.op))
+		return
+	}
+	c.journal.answer(index, judge(err, p))
+}
+
+// context returns what an apply or async is called with, and a function that waits for what may end it.
+func (p planned) context() (context.Context, func()) {
+	switch p.Context {
+	case "ended":
+		return endedContext, func() {}
+	case "race":
+		ctx, cancel := context.WithCancel(context.Background())
+		var racer sync.WaitGroup
+		racer.Go(func() {
+			for range p.Spin {
+				runtime.Gosched()
+			}
+			cancel()
+		})
+		return ctx, racer.Wait
+	}
+	return context.Background(), func() {}
+}
+
+func (c *client) wait() {
+	for _, p := range c.pending {
+		if p.Impatient {
+			if err := p.wait(endedContext); errors.Is(err, context.Canceled) {
+				runtime.Gosched() // the commit goes on
+			}
+		}
+		c.journal.answer(p.index, judge(p.wait(context.Background()), p.planned))
+	}
+	c.pending = c.pending[:0]
+}
+
+// judge says what a write's error means.
+func judge(err error, p planned) result {
+	r := result{Outcome: wrong}
+	if err != nil {
+		r.Error = err.Error()
+	}
+	switch {
+	case p.Context == "ended" && len(p.Writes) > 0 && err == nil:
+		r.Error = "nil, though the context had ended before the call"
+	case err == nil:
+		r.Outcome = done
+	case errors.Is(err, kvstore.ErrClosed):
+		r.Outcome = closed
+	case errors.Is(err, kvstore.ErrFailed):
+		r.Outcome = failed
+	case errors.Is(err, context.Canceled) && (p.Context == "ended" || p.Context == "race" && p.Kind == opAsync):
+		r.Outcome = none // ApplyAsync's context ends only the waiting for space, before it is queued
+	case errors.Is(err, context.Canceled) && p.Context == "race":
+		r.Outcome = unknown
+	}
+	return r
+}
+
+func (c *client) read(o op) result {
+	r := result{Outcome: done}
+	name := keyNames[o.Key]
+	switch o.Kind {
+	case opGet:
+		b, ok := c.store.Get(name)
+		r.Value = decode(o.Key, b, ok)
+	case opHas:
+		if c.store.Has(name) {
+			r.Value = empty
+		}
+	case opAppendGet:
+		dst := append(make([]byte, 0, 64), "dst"...)
+		b, ok := c.store.AppendGet(dst, name)
+		tail := b[min(len(b), 3):]
+		switch {
+		case !bytes.HasPrefix(b, dst) || !ok && len(tail) > 0:
+			r.Value = garbage
+		case ok:
+			r.Value = decode(o.Key, tail, true)
+		}
+	case opLen:
+		r.Count = c.store.Len()
+	case opKeys:
+		for _, name := range c.store.Keys() {
+			bit := uint32(1) << max(0, slices.Index(keyNames[:], name))
+			if !slices.Contains(keyNames[:], name) || r.Keys&bit != 0 {
+				return result{Outcome: wrong, Value: garbage, Keys: garbageKeys, Error: fmt.Sprintf("Keys shows %q, or twice", name)}
+			}
+			r.Keys |= bit
+		}
+	case opSet, opDelete, opApply, opAsync, opClose, opOpen: // no reads
+	}
+	return r
+}
+
+// garbageKeys is no set of keys.
+const garbageKeys = 1 << 31
+
+// ---- what has happened ----
+
+// history is the operations of one directory's sessions, one after the other.
+type history struct {
+	ops   []porcupine.Operation
+	clock int64 // later than everything in ops
+	epoch int
+	open  []int // in ops: those that end with the session, or never; up to 64
+}
+
+// point adds an operation that nothing overlaps.
+func (h *history) point(o op) {
+	h.ops = append(h.ops, porcupine.Operation{Input: o, Output: result{Outcome: done}, Call: h.clock + 1, Return: h.clock + 2})
+	h.clock += 2
+}
+
+// opened begins the next session.
+func (h *history) opened() {
+	h.epoch++
+	h.point(op{Kind: opOpen})
+	h.resolve()
+}
+
+// resolve ends what is open: it has happened by now, or never will.
+func (h *history) resolve() {
+	for _, i := range h.open {
+		h.ops[i].Return = h.clock
+	}
+	h.open = nil
+}
+
+// add takes what was recorded since the last add. Each client has lanes for operations that overlap, for the picture.
+func (h *history) add(journals ...*journal) {
+	offset, last := h.clock+1, h.clock
+	for _, j := range journals {
+		for _, o := range j.ops {
+			in, out := o.Input.(op), o.Output.(result)
+			unanswered := o.Return < 0
+			if unanswered && len(in.Writes) == 0 && in.Kind != opClose {
+				continue // a read that nobody has seen
+			}
+			o.Call += offset
+			last = max(last, o.Call)
+			if unanswered || len(in.Writes) > 0 && (out.Outcome == unknown || out.Outcome == failed) {
+				h.open = append(h.open, len(h.ops))
+				in.Open = len(h.open)
+				o.Input = in
+			}
+			if !unanswered {
+				o.Return += offset
+				last = max(last, o.Return)
+			}
+			h.ops = append(h.ops, o)
+		}
+	}
+	h.clock = last
+}
+
+// finish returns the history, with lanes in place of clients.
+func (h *history) finish() []porcupine.Operation {
+	if len(h.open) > 0 {
+		h.opened() // after all that has been seen: so nobody knows
+	}
+	slices.SortStableFunc(h.ops, func(a, b porcupine.Operation) int { return cmp.Compare(a.Call, b.Call) })
+	busy := map[int]int64{}
+	for i, o := range h.ops {
+		lane := o.Input.(op).Client
+		for until, ok := busy[lane]; ok && until >= o.Call; until, ok = busy[lane] {
+			lane += maxClients
+		}
+		busy[lane] = o.Return
+		h.ops[i].ClientId = lane
+	}
+	return h.ops
+}

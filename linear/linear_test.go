@@ -1,0 +1,691 @@
+// Package linear records what many goroutines do with a store on the real file system, and has it checked by porcupine: is there an order
+// of the operations, within the times they took, in which one plain map would have answered the same? See README.md.
+package linear
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+	"go.uber.org/goleak"
+
+	"kvstore"
+)
+
+const (
+	// seedEnv repeats the choices of an earlier run. It cannot repeat the moments: those belong to the scheduler.
+	seedEnv = "KVSTORE_SEED"
+
+	// roundsEnv is how many histories each of the tests records.
+	roundsEnv     = "KVSTORE_LINEAR_ROUNDS"
+	defaultRounds = 60
+)
+
+func TestMain(m *testing.M) {
+	if text := os.Getenv(childEnv); text != "" {
+		runChild(text)
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// rounds calls round with a source of choices of its own until there were enough. Any failure names the seed.
+func rounds(t *testing.T, divisor int, round func(t *testing.T, p *planner) []porcupine.Operation) {
+	n := defaultRounds
+	if text := os.Getenv(roundsEnv); text != "" {
+		n = int(number(t, roundsEnv, text))
+	}
+	if testing.Short() {
+		divisor *= 4
+	}
+	n = max(1, n/divisor)
+	seed := choice(t)
+	operations, started := 0, time.Now()
+	for i := range n {
+		history := round(t, newPlanner(seed, i))
+		if t.Failed() {
+			t.Fatalf("round %d", i)
+		}
+		operations += len(history)
+	}
+	took := time.Since(started)
+	t.Logf("%d histories, %d operations in %v: %.0f histories and %.0f operations a second, recorded and checked",
+		n, operations, took.Round(time.Millisecond), float64(n)/took.Seconds(), float64(operations)/took.Seconds())
+}
+
+func newPlanner(seed uint64, round int) *planner {
+	return &planner{Rand: rand.New(rand.NewPCG(seed, uint64(round)))}
+}
+
+// choice returns the seed, and prints it.
+func choice(t *testing.T) uint64 {
+	t.Helper()
+	seed := rand.Uint64()
+	if text := os.Getenv(seedEnv); text != "" {
+		seed = number(t, seedEnv, text)
+	}
+	t.Logf("%s=%d", seedEnv, seed)
+	return seed
+}
+
+func number(t *testing.T, name, text string) uint64 {
+	t.Helper()
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return n
+}
+
+// bothModes runs a test with SyncWrites on and off.
+func bothModes(t *testing.T, test func(t *testing.T, syncWrites bool)) {
+	for _, syncWrites := range []bool{true, false} {
+		t.Run(fmt.Sprintf("SyncWrites=%v", syncWrites), func(t *testing.T) { test(t, syncWrites) })
+	}
+}
+
+// config has a SyncInterval so short that the background fsync of SyncWrites false takes part.
+func config(dir string, syncWrites bool) kvstore.Config {
+	return kvstore.Config{DataDir: dir, SyncWrites: syncWrites, SyncInterval: time.Millisecond}
+}
+
+func openReal(t *testing.T, dir string, syncWrites bool) target {
+	t.Helper()
+	s, err := kvstore.OpenWithConfig(config(dir, syncWrites))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return real{s}
+}
+
+// record adds a session to h: a look at all keys, what the clients do, a look again, Close.
+func (h *history) record(t *testing.T, s target, p *planner, shape shape) {
+	t.Helper()
+	h.use(s, [][]planned{readAll(h.epoch)}) // first, so that the checker need not guess long what the last session left
+	h.use(s, p.session(h.epoch, shape))
+	h.use(s, [][]planned{readAll(h.epoch)})
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	h.point(op{Kind: opClose, Epoch: h.epoch})
+}
+
+func (h *history) use(s target, plans [][]planned) { h.add(run(s, plans)...) }
+
+func run(s target, plans [][]planned) []*journal {
+	base := time.Now()
+	journals := make([]*journal, len(plans))
+	for i := range journals {
+		journals[i] = &journal{base: base}
+	}
+	runClients(s, plans, journals)
+	return journals
+}
+
+// P2, P4, P9, P10: operations of all kinds, batches over several keys among them, by a few goroutines, in up to three
+// sessions. In some, one of the goroutines closes the store.
+func TestHistoriesOfBatches(t *testing.T) {
+	bothModes(t, func(t *testing.T, syncWrites bool) {
+		rounds(t, 1, func(t *testing.T, p *planner) []porcupine.Operation {
+			dir := t.TempDir()
+			return recordBatches(t, p, func() target { return openReal(t, dir, syncWrites) })
+		})
+	})
+}
+
+func recordBatches(t *testing.T, p *planner, open func() target) []porcupine.Operation {
+	t.Helper()
+	history := recordOnly(t, p, open)
+	check(t, wholeMap, history)
+	return history
+}
+
+func recordOnly(t *testing.T, p *planner, open func() target) []porcupine.Operation {
+	t.Helper()
+	var h history
+	for range 1 + p.IntN(3) {
+		h.opened()
+		h.record(t, open(), p, shape{clients: 2 + p.IntN(5), ops: 4 + p.IntN(12), closes: p.IntN(3) == 0})
+	}
+	return h.finish()
+}
+
+// Long histories of operations on single keys, which can be checked key by key.
+func TestHistoriesOfSingleKeys(t *testing.T) {
+	bothModes(t, func(t *testing.T, syncWrites bool) {
+		rounds(t, 20, func(t *testing.T, p *planner) []porcupine.Operation {
+			s := openReal(t, t.TempDir(), syncWrites)
+			var h history
+			h.use(s, p.session(0, shape{clients: maxClients, ops: 400, singles: true}))
+			h.use(s, [][]planned{readAll(0)[:keyCount]})
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			history := h.finish()
+			check(t, keyByKey, history)
+			return history
+		})
+	})
+}
+
+// P4, faster than a checker of histories can follow: each batch writes its number under several keys, replaces the key that is
+// named after the last one, and adds one. So every Get and AppendGet, every Has, Len and Keys tells which batch it has seen, and
+// none, by whatever goroutine, may tell of an earlier one than a read that had returned before.
+func TestP4ReadsNeverGoBack(t *testing.T) {
+	bothModes(t, func(t *testing.T, syncWrites bool) { neverGoBack(t, syncWrites, true) })
+}
+
+// The same with single writes, each of which adds a key: Has, Len and Keys must agree all the time.
+func TestSingleReadsNeverGoBack(t *testing.T) {
+	bothModes(t, func(t *testing.T, syncWrites bool) { neverGoBack(t, syncWrites, false) })
+}
+
+func neverGoBack(t *testing.T, syncWrites, inBatches bool) {
+	const (
+		keys    = 5
+		readers = 3
+	)
+	batches := 1500
+	if os.Getenv(roundsEnv) != "" {
+		batches = 8000
+	}
+	s, err := kvstore.OpenWithConfig(config(t.TempDir(), syncWrites))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var (
+		seen, asked atomic.Int64 // the highest batch that a read has shown; that a writer has asked for
+		reads       atomic.Int64
+		group       sync.WaitGroup
+		over        = make(chan struct{})
+	)
+	parse := func(b []byte, ok bool) int {
+		if !ok {
+			return 0
+		}
+		n, err := strconv.Atoi(string(b))
+		if err != nil {
+			t.Error(err)
+		}
+		return n
+	}
+	versionOf := func(rng *rand.Rand) (name string, n int) {
+		i, how, others := rng.IntN(keys), rng.IntN(8), keys+1
+		if !inBatches {
+			how, others = []int{0, 0, 0, 2, 2, 2, 2, 1}[how], 0
+		}
+		switch how {
+		case 0:
+			return "Len", max(0, s.Len()-others)
+		case 1:
+			list := s.Keys()
+			if !inBatches {
+				return "Keys", len(list)
+			}
+			for _, key := range list {
+				if number, ok := strings.CutPrefix(key, "last "); ok {
+					n = parse([]byte(number), true)
+				}
+			}
+			if len(list) != max(0, n+keys+1) && n > 0 {
+				t.Errorf("Keys shows %d keys after batch %d", len(list), n)
+			}
+			return "Keys", n
+		case 2:
+			from := int(seen.Load())
+			if s.Has("more " + strconv.Itoa(from+1)) {
+				from++
+			} else if from > 0 && !s.Has("more "+strconv.Itoa(from)) {
+				from--
+			}
+			return "Has", from
+		case 3:
+			b, ok := s.AppendGet([]byte("1"), "key "+strconv.Itoa(i)) // a digit in front of the number
+			if !ok {
+				return "AppendGet", 0
+			}
+			return "AppendGet", parse(b[1:], true)
+		default:
+			b, ok := s.Get("key " + strconv.Itoa(i))
+			return "Get", parse(b, ok)
+		}
+	}
+	seed := choice(t)
+	for reader := range readers {
+		rng := newPlanner(seed, reader).Rand
+		group.Go(func() {
+			for {
+				select {
+				case <-over:
+					return
+				default:
+				}
+				floor := seen.Load()
+				name, n := versionOf(rng)
+				if ceiling := asked.Load(); int64(n) < floor || int64(n) > ceiling {
+					t.Errorf("%s shows batch %d after one has shown %d; asked for were %d", name, n, floor, ceiling)
+					return
+				}
+				for floor < int64(n) && !seen.CompareAndSwap(floor, int64(n)) {
+					floor = seen.Load()
+				}
+				reads.Add(1)
+				runtime.Gosched()
+			}
+		})
+	}
+	started := time.Now()
+	var under []*kvstore.Commit
+	for n := 1; n <= batches && !t.Failed(); n++ {
+		var b kvstore.Batch
+		if inBatches {
+			for i := range keys {
+				b.Set("key "+strconv.Itoa(i), strconv.AppendInt(nil, int64(n), 10))
+			}
+			b.Delete("last " + strconv.Itoa(n-1))
+			b.Set("last "+strconv.Itoa(n), nil)
+		}
+		b.Set("more "+strconv.Itoa(n), nil)
+		for reads.Load() < int64(20*n) && !t.Failed() {
+			runtime.Gosched()
+		}
+		asked.Store(int64(n))
+		if under = append(under, s.ApplyAsync(context.Background(), &b)); len(under) < 3 && n < batches {
+			continue
+		}
+		for _, commit := range under {
+			if err := commit.Wait(context.Background()); err != nil {
+				t.Error(err)
+			}
+		}
+		under = under[:0]
+		for floor := seen.Load(); floor < int64(n) && !seen.CompareAndSwap(floor, int64(n)); {
+			floor = seen.Load() // acknowledged is visible
+		}
+	}
+	close(over)
+	group.Wait()
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	took := time.Since(started)
+	t.Logf("%d batches, %d reads in %v: %.0f reads a second", batches, reads.Load(), took.Round(time.Millisecond),
+		float64(reads.Load())/took.Seconds())
+}
+
+// ---- negative controls: the checker must be able to say no ----
+
+// Histories made by hand: each has a twin, with one result changed, that could have happened.
+func TestBadHistoriesAreRejected(t *testing.T) {
+	type row = porcupine.Operation
+	set := func(client, order int, from, to int64, writes ...write) row {
+		return row{Input: op{Kind: opApply, Client: client, Epoch: 1, Order: order, Writes: writes}, Output: result{Outcome: done}, Call: from, Return: to}
+	}
+	as := func(r row, o outcome) row { r.Output = result{Outcome: o}; return r }
+	get := func(key int, v value, from, to int64) row {
+		return row{Input: op{Kind: opGet, Epoch: 1, Key: key}, Output: result{Outcome: done, Value: v}, Call: from, Return: to}
+	}
+	length := func(n int, from, to int64) row {
+		return row{Input: op{Kind: opLen, Epoch: 1}, Output: result{Outcome: done, Count: n}, Call: from, Return: to}
+	}
+	keys := func(bits uint32, from, to int64) row {
+		return row{Input: op{Kind: opKeys, Epoch: 1}, Output: result{Outcome: done, Keys: bits}, Call: from, Return: to}
+	}
+	point := func(k kind, from, to int64) row {
+		return row{Input: op{Kind: k, Epoch: 1}, Output: result{Outcome: done}, Call: from, Return: to}
+	}
+	w := func(key int, v value) write { return write{key, v} }
+	for _, c := range []struct {
+		name      string
+		bad, good []row
+		single    bool // operations on single keys: key by key must say the same
+	}{
+		{
+			"a lost update",
+			[]row{set(0, 1, 1, 2, w(0, 2)), get(0, absent, 3, 4)},
+			[]row{set(0, 1, 1, 2, w(0, 2)), get(0, 2, 3, 4)},
+			true,
+		},
+		{
+			"a lost delete",
+			[]row{set(0, 1, 1, 2, w(0, 2)), set(0, 2, 3, 4, w(0, absent)), get(0, 2, 5, 6)},
+			[]row{set(0, 1, 1, 2, w(0, 2)), set(0, 2, 3, 5, w(0, absent)), get(0, 2, 5, 6)},
+			true,
+		},
+		{
+			"a stale read",
+			[]row{set(0, 1, 1, 2, w(0, 2)), set(1, 1, 3, 4, w(0, 3)), get(0, 2, 5, 6)},
+			[]row{set(0, 1, 1, 2, w(0, 2)), set(1, 1, 3, 5, w(0, 3)), get(0, 2, 5, 6)},
+			true,
+		},
+		{
+			"a read that goes back while the write is under way",
+			[]row{set(0, 1, 1, 9, w(0, 2)), get(0, 2, 2, 3), get(0, absent, 4, 5)},
+			[]row{set(0, 1, 1, 9, w(0, 2)), get(0, absent, 2, 3), get(0, 2, 4, 5)},
+			true,
+		},
+		{
+			"a value that nobody wrote",
+			[]row{set(0, 1, 1, 9, w(0, 2)), get(0, garbage, 2, 3)},
+			[]row{set(0, 1, 1, 9, w(0, 2)), get(0, 2, 2, 3)},
+			true,
+		},
+		{
+			"half a batch",
+			[]row{set(0, 1, 1, 9, w(0, 2), w(1, 3)), get(0, 2, 2, 3), get(1, absent, 4, 5)},
+			[]row{set(0, 1, 1, 9, w(0, 2), w(1, 3)), get(0, 2, 2, 3), get(1, 3, 4, 5)},
+			false,
+		},
+		{
+			"half a batch in Len",
+			[]row{set(0, 1, 1, 9, w(0, 2), w(1, 3)), length(1, 2, 3)},
+			[]row{set(0, 1, 1, 9, w(0, 2), w(1, 3)), length(2, 2, 3)},
+			false,
+		},
+		{
+			"half a batch in Keys",
+			[]row{set(0, 1, 1, 9, w(0, 2), w(1, 3)), keys(0b10, 2, 3)},
+			[]row{set(0, 1, 1, 9, w(0, 2), w(1, 3)), keys(0b11, 2, 3)},
+			false,
+		},
+		{
+			"Len behind Get",
+			[]row{set(0, 1, 1, 9, w(0, 2)), get(0, 2, 2, 3), length(0, 4, 5)},
+			[]row{set(0, 1, 1, 9, w(0, 2)), get(0, 2, 2, 4), length(0, 4, 5)},
+			false,
+		},
+		{
+			"two readers who disagree on the order of two writes",
+			[]row{set(0, 1, 1, 9, w(0, 2)), set(1, 1, 1, 9, w(1, 3)), get(0, 2, 2, 3), get(1, absent, 4, 5), get(1, 3, 2, 3), get(0, absent, 4, 5)},
+			[]row{set(0, 1, 1, 9, w(0, 2)), set(1, 1, 1, 9, w(1, 3)), get(0, 2, 2, 3), get(1, absent, 4, 5), get(1, 3, 4, 6), get(0, 2, 6, 7)},
+			false,
+		},
+		{
+			"a goroutine's commits in another order than its calls",
+			[]row{set(0, 1, 1, 9, w(0, 2)), set(0, 2, 2, 9, w(0, 3)), get(0, 2, 10, 11)},
+			[]row{set(0, 1, 1, 9, w(0, 2)), set(0, 2, 2, 9, w(0, 3)), get(0, 3, 10, 11)},
+			true,
+		},
+		{
+			"an effect of a call whose context had ended",
+			[]row{as(set(0, 1, 1, 2, w(0, 2)), none), get(0, 2, 3, 4)},
+			[]row{as(set(0, 1, 1, 2, w(0, 2)), none), get(0, absent, 3, 4)},
+			true,
+		},
+		{
+			"a write of unknown outcome that is seen and then not",
+			[]row{as(set(0, 1, 1, 20, w(0, 2)), unknown), get(0, 2, 3, 4), get(0, absent, 5, 6)},
+			[]row{as(set(0, 1, 1, 20, w(0, 2)), unknown), get(0, absent, 3, 4), get(0, 2, 5, 6)},
+			true,
+		},
+		{
+			"a write of unknown outcome after a later one of its goroutine",
+			[]row{as(set(0, 1, 1, 20, w(0, 2)), unknown), set(0, 2, 3, 4, w(0, 3)), get(0, 2, 5, 6), point(opOpen, 19, 20)},
+			[]row{as(set(0, 1, 1, 20, w(0, 2)), unknown), set(0, 2, 3, 4, w(0, 3)), get(0, 3, 5, 6)},
+			true,
+		},
+		{
+			"a crash that takes an acknowledged write",
+			[]row{set(0, 1, 1, 2, w(0, 2)), point(opOpen, 3, 4), get(0, absent, 5, 6)},
+			[]row{set(0, 1, 1, 2, w(0, 2)), point(opOpen, 3, 4), get(0, 2, 5, 6)},
+			false,
+		},
+		{
+			"a crash that takes what had been read",
+			[]row{as(set(0, 1, 1, 4, w(0, 2)), unknown), get(0, 2, 2, 2), point(opOpen, 3, 4), get(0, absent, 5, 6)},
+			[]row{as(set(0, 1, 1, 4, w(0, 2)), unknown), get(0, absent, 2, 2), point(opOpen, 3, 4), get(0, absent, 5, 6)},
+			false,
+		},
+		{
+			"half a batch after a crash",
+			[]row{as(set(0, 1, 1, 4, w(0, 2), w(1, 3)), unknown), point(opOpen, 3, 4), get(0, 2, 5, 6), get(1, absent, 5, 6)},
+			[]row{as(set(0, 1, 1, 4, w(0, 2), w(1, 3)), unknown), point(opOpen, 3, 4), get(0, 2, 5, 6), get(1, 3, 5, 6)},
+			false,
+		},
+		{
+			"a crash that takes a write and leaves the goroutine's next",
+			[]row{as(set(0, 1, 1, 4, w(0, 2)), unknown), as(set(0, 2, 2, 4, w(1, 3)), unknown), point(opOpen, 3, 4), get(1, 3, 5, 6), get(0, 2, 7, 8), set(0, 1, 9, 10, w(0, 2))},
+			[]row{as(set(0, 1, 1, 4, w(0, 2)), unknown), as(set(0, 2, 2, 4, w(1, 3)), unknown), point(opOpen, 3, 4), get(1, 3, 5, 6), get(0, 2, 7, 8)},
+			false,
+		},
+		{
+			"a write that comes out of the last session",
+			[]row{as(set(0, 1, 1, 20, w(0, 2)), unknown), point(opOpen, 3, 4), get(0, absent, 5, 6), get(0, 2, 7, 8)},
+			[]row{as(set(0, 1, 1, 20, w(0, 2)), unknown), point(opOpen, 3, 4), get(0, absent, 5, 6), get(0, absent, 7, 8)},
+			false,
+		},
+		{
+			"a closed store that shows something",
+			[]row{set(0, 1, 1, 2, w(0, 2)), point(opClose, 3, 4), get(0, 2, 5, 6)},
+			[]row{set(0, 1, 1, 2, w(0, 2)), point(opClose, 3, 4), get(0, absent, 5, 6)},
+			false,
+		},
+		{
+			"ErrClosed from an open store",
+			[]row{as(set(0, 1, 1, 2, w(0, 2)), closed), point(opClose, 3, 4)},
+			[]row{as(set(0, 1, 1, 3, w(0, 2)), closed), point(opClose, 3, 4)},
+			false,
+		},
+		{
+			"an effect in spite of ErrClosed",
+			[]row{as(set(0, 1, 1, 9, w(0, 2)), closed), point(opClose, 3, 4), point(opOpen, 10, 11), get(0, 2, 12, 13)},
+			[]row{set(0, 1, 1, 9, w(0, 2)), point(opClose, 3, 4), point(opOpen, 10, 11), get(0, 2, 12, 13)},
+			false,
+		},
+		{
+			"a failed write that is seen",
+			[]row{as(set(0, 1, 1, 20, w(0, 2)), failed), get(0, 2, 3, 4), point(opClose, 5, 6), point(opOpen, 7, 8)},
+			[]row{as(set(0, 1, 1, 20, w(0, 2)), failed), point(opClose, 5, 6), point(opOpen, 7, 8), get(0, 2, 9, 10)},
+			false,
+		},
+		{
+			"a result that does not exist",
+			[]row{as(set(0, 1, 1, 2, w(0, 2)), wrong)},
+			[]row{set(0, 1, 1, 2, w(0, 2))},
+			true,
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			opened := row{Input: op{Kind: opOpen}, Output: result{Outcome: done}, Call: 0, Return: 0}
+			models := map[string]porcupine.Model{"whole map": wholeMap}
+			if c.single {
+				models["key by key"] = keyByKey
+			}
+			for name, model := range models {
+				verdict := func(rows []row) bool {
+					rows = append([]row{opened}, rows...)
+					if name == "key by key" { // where there are no sessions
+						rows = rows[1:]
+						for i := range rows {
+							o := rows[i].Input.(op)
+							o.Epoch = 0
+							rows[i].Input = o
+						}
+					}
+					return porcupine.CheckOperations(model, rows)
+				}
+				if verdict(c.bad) {
+					t.Errorf("%s: accepted", name)
+				}
+				if !verdict(c.good) {
+					t.Errorf("%s: the good twin was rejected", name)
+				}
+			}
+		})
+	}
+}
+
+// Stores with a planted fault: recorded as the real ones are, and each must be found out. What is planted shows only now and then,
+// so that it takes the right histories to meet it.
+func TestPlantedFaultsAreFound(t *testing.T) {
+	const most = 400 // rounds
+	for name, plant := range map[string]func(real, *fault) target{
+		"none":           func(r real, _ *fault) target { return r },
+		"lost update":    func(r real, f *fault) target { return lostUpdate{r, f} },
+		"half batch":     func(r real, f *fault) target { return halfBatch{r, f} },
+		"stale read":     func(r real, f *fault) target { return staleRead{r, f} },
+		"stale Len":      func(r real, f *fault) target { return staleLen{r, f} },
+		"early ack":      func(r real, f *fault) target { return earlyAck{r, f} },
+		"reordered":      func(r real, f *fault) target { return reordered{r, f} },
+		"ended, applied": func(r real, f *fault) target { return endedApplied{r, f} },
+		"forgets":        func(r real, f *fault) target { return forgets{r, f} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			rounds := most
+			if name == "none" {
+				rounds = 20
+			}
+			seed := choice(t)
+			for i := range rounds {
+				p, dir := newPlanner(seed, i), t.TempDir()
+				f := &fault{}
+				history := recordOnly(t, p, func() target {
+					return plant(openReal(t, dir, false).(real), f)
+				})
+				f.group.Wait()
+				verdict := porcupine.CheckOperationsTimeout(wholeMap, history, checkTimeout)
+				if verdict == porcupine.Illegal && name != "none" {
+					t.Logf("found in history %d", i+1)
+					return
+				}
+				if verdict != porcupine.Ok {
+					t.Fatalf("history %d: %s", i+1, verdict)
+				}
+			}
+			if name != "none" {
+				t.Fatalf("not found in %d histories", rounds)
+			}
+		})
+	}
+}
+
+// fault decides when a planted fault strikes, and waits for what it leaves behind.
+type fault struct {
+	calls atomic.Int64
+	group sync.WaitGroup
+	mu    sync.Mutex
+	old   map[string][]byte // guarded by mu
+	len   atomic.Int64
+}
+
+func (f *fault) strikes(every int64) bool { return f.calls.Add(1)%every == 0 }
+
+type lostUpdate struct {
+	real
+	*fault
+}
+
+func (s lostUpdate) Set(key string, value []byte) error {
+	if s.strikes(8) {
+		return nil
+	}
+	return s.real.Set(key, value)
+}
+
+type halfBatch struct {
+	real
+	*fault
+}
+
+func (s halfBatch) apply(ctx context.Context, writes []write) error {
+	if len(writes) < 2 || !s.strikes(2) {
+		return s.real.apply(ctx, writes)
+	}
+	return errors.Join(s.real.apply(ctx, writes[:1]), s.real.apply(ctx, writes[1:]))
+}
+
+type staleRead struct {
+	real
+	*fault
+}
+
+func (s staleRead) Get(key string) ([]byte, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if old := s.old[key]; old != nil && s.strikes(4) {
+		return append([]byte{}, old...), true
+	}
+	value, ok := s.real.Get(key)
+	if s.old == nil {
+		s.old = map[string][]byte{}
+	}
+	s.old[key] = append([]byte(nil), value...)
+	return value, ok
+}
+
+type staleLen struct {
+	real
+	*fault
+}
+
+func (s staleLen) Len() int {
+	if s.strikes(3) {
+		return int(s.len.Load())
+	}
+	n := s.real.Len()
+	s.len.Store(int64(n))
+	return n
+}
+
+type earlyAck struct {
+	real
+	*fault
+}
+
+func (s earlyAck) Set(key string, value []byte) error {
+	own := append([]byte(nil), value...)
+	s.group.Go(func() { _ = s.real.Set(key, own) })
+	return nil
+}
+
+type reordered struct {
+	real
+	*fault
+}
+
+func (s reordered) async(ctx context.Context, writes []write) func(context.Context) error {
+	result := make(chan error, 1)
+	s.group.Go(func() { result <- s.apply(ctx, writes) })
+	return func(ctx context.Context) error {
+		select {
+		case err := <-result:
+			result <- err
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+type endedApplied struct {
+	real
+	*fault
+}
+
+func (s endedApplied) apply(ctx context.Context, writes []write) error {
+	return errors.Join(s.real.apply(context.WithoutCancel(ctx), writes), ctx.Err())
+}
+
+type forgets struct {
+	real
+	*fault
+}
+
+func (s forgets) Close() error {
+	if keys := s.Keys(); len(keys) > 0 {
+		if err := s.Delete(keys[0]); err != nil && !errors.Is(err, kvstore.ErrClosed) {
+			return err
+		}
+	}
+	return s.real.Close()
+}

@@ -1,0 +1,285 @@
+package linear
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+)
+
+// This file is what a store is, said in sixty lines: the state, and which result of which operation leads where. The checker looks
+// for an order of the operations, within the times they took, in which every one gives the result that it gave.
+
+const (
+	keyCount   = 6
+	maxClients = 8
+
+	// checkTimeout is far more than any history here needs: one that the checker gives up on is too long, and fails.
+	checkTimeout = time.Minute
+)
+
+// keyNames are the keys of a history: the empty one too, and one that is no text.
+var keyNames = [keyCount]string{"", "a", "b", "\x00\xff\x80", "longer/key/with/parts", "f"}
+
+// value says which write a value comes from: no two writes of a history have the same, except for the empty ones.
+type value uint32
+
+const (
+	absent  value = 0
+	empty   value = 1
+	garbage value = math.MaxUint32 // not what any write has written
+)
+
+type kind string
+
+const (
+	opSet       kind = "set"
+	opDelete    kind = "delete"
+	opApply     kind = "apply"
+	opAsync     kind = "async"
+	opGet       kind = "get"
+	opHas       kind = "has"
+	opAppendGet kind = "appendGet"
+	opLen       kind = "len"
+	opKeys      kind = "keys"
+	opClose     kind = "close"
+	opOpen      kind = "open" // of the next session, be it after a Close or a crash
+)
+
+type write struct {
+	Key   int
+	Value value // absent deletes
+}
+
+// op is what was asked.
+type op struct {
+	Kind   kind
+	Client int
+	Epoch  int     `json:",omitempty"` // the session's number
+	Order  int     `json:",omitempty"` // of a write among those of its client in the session, from 1
+	Key    int     `json:",omitempty"` // of reads
+	Writes []write `json:",omitempty"`
+	Open   int     `json:",omitempty"` // its place among those of the session without a certain end, from 1
+}
+
+type outcome string
+
+const (
+	done    outcome = "done"
+	none    outcome = "none"    // refused before it could have an effect
+	closed  outcome = "closed"  // refused with ErrClosed
+	unknown outcome = "unknown" // its context ended, or the process: it has happened before the session's end, or never
+	failed  outcome = "failed"  // ErrFailed: nobody sees it in this session; the next one may bring it
+	wrong   outcome = "wrong"   // no result that the contract knows
+)
+
+// result is what was answered.
+type result struct {
+	Outcome outcome
+	Value   value  `json:",omitempty"` // of a read
+	Count   int    `json:",omitempty"` // of Len
+	Keys    uint32 `json:",omitempty"` // a bit for each key; those of Keys
+	Error   string `json:",omitempty"`
+}
+
+// state is comparable, so that the checker recognizes states that it has been in.
+type state struct {
+	values [keyCount]value
+	order  [maxClients]int // of each client's last commit in this session
+	epoch  int
+	closed bool
+
+	// settled has a bit for each open operation of this session, and of the one before, that is over. Those that have never happened are over in
+	// their order, right after the next session's Open: a checker that had to try all orders would never end.
+	settled [2]uint64
+}
+
+func (s state) step(o op, r result) (bool, state) {
+	switch o.Kind {
+	case opOpen:
+		next := state{values: s.values, epoch: s.epoch + 1, settled: s.settled}
+		next.settled[next.epoch%2] = 0
+		return r.Outcome == done, next
+	case opClose:
+		if s.epoch > o.Epoch { // a crash cut it short
+			return s.never(o)
+		}
+		s.closed = true
+		return r.Outcome == done || r.Outcome == unknown, s.settle(o)
+	case opGet, opAppendGet, opHas, opLen, opKeys:
+		return s.shows(o, r), s
+	case opSet, opDelete, opApply, opAsync:
+	}
+	inOrder := s.epoch == o.Epoch && o.Order > s.order[o.Client] // the order of a goroutine's calls is that of its commits
+	switch {
+	case len(o.Writes) == 0:
+		return r.Outcome != wrong, s
+	case r.Outcome == none:
+		return true, s.settle(o)
+	case r.Outcome == closed:
+		return s.closed, s
+	case s.epoch > o.Epoch && (r.Outcome == unknown || r.Outcome == failed):
+		return s.never(o)
+	case r.Outcome == done, r.Outcome == unknown:
+		return inOrder, s.commit(o)
+	case r.Outcome == failed:
+		return inOrder && s.closed, s.commit(o) // it may be in the log
+	}
+	return false, s
+}
+
+// never ends an operation that has not happened in its session.
+func (s state) never(o op) (bool, state) {
+	before := uint64(1)<<max(0, o.Open-1) - 1
+	return s.settled[o.Epoch%2]&before == before, s.settle(o)
+}
+
+func (s state) settle(o op) state {
+	if o.Open > 0 {
+		s.settled[o.Epoch%2] |= 1 << (o.Open - 1)
+	}
+	return s
+}
+
+// shows reports whether a read may give this result. A closed store shows nothing.
+func (s state) shows(o op, r result) bool {
+	if s.closed {
+		s.values = [keyCount]value{}
+	}
+	count, keys := 0, uint32(0)
+	for key, v := range s.values {
+		if v != absent {
+			count++
+			keys |= 1 << key
+		}
+	}
+	if o.Kind == opGet || o.Kind == opAppendGet {
+		return r.Value == s.values[o.Key]
+	}
+	if o.Kind == opHas {
+		return (r.Value != absent) == (s.values[o.Key] != absent)
+	}
+	if o.Kind == opLen {
+		return r.Count == count
+	}
+	return r.Keys == keys
+}
+
+func (s state) commit(o op) state {
+	for _, w := range o.Writes {
+		s.values[w.Key] = w.Value
+	}
+	s.order[o.Client] = o.Order
+	return s.settle(o)
+}
+
+// wholeMap is the model of histories with batches: its state is all keys, since a batch is one step of several of them.
+var wholeMap = porcupine.Model{
+	Init: func() any { return state{} },
+	Step: func(s, input, output any) (bool, any) { return s.(state).step(input.(op), output.(result)) },
+	DescribeOperation: func(input, output any) string {
+		return input.(op).String() + " → " + output.(result).describe(input.(op))
+	},
+	DescribeState: func(s any) string { return s.(state).String() },
+}
+
+// keyByKey is the model of histories where every operation is about one key: the checker looks at one key at a time, which makes long
+// ones cheap.
+var keyByKey = func() porcupine.Model {
+	m := wholeMap
+	m.Partition = func(history []porcupine.Operation) [][]porcupine.Operation {
+		parts := make([][]porcupine.Operation, keyCount)
+		for _, o := range history {
+			in := o.Input.(op)
+			key := in.Key
+			if len(in.Writes) > 0 {
+				key = in.Writes[0].Key
+			}
+			parts[key] = append(parts[key], o)
+		}
+		return parts
+	}
+	return m
+}()
+
+// check fails the test if history cannot have happened in a store, and leaves a picture of it.
+func check(t *testing.T, model porcupine.Model, history []porcupine.Operation) {
+	t.Helper()
+	verdict := porcupine.CheckOperationsTimeout(model, history, checkTimeout)
+	if verdict == porcupine.Ok {
+		return
+	}
+	// Not t.TempDir, which ends with the test.
+	dir, err := os.MkdirTemp("", "kvstore-linear-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "history.html")
+	_, info := porcupine.CheckOperationsVerbose(model, history, checkTimeout)
+	if err := porcupine.VisualizePath(model, info, path); err != nil {
+		t.Error(err)
+	}
+	for _, o := range history {
+		if r := o.Output.(result); r.Outcome == wrong || r.Value == garbage {
+			t.Logf("no store may answer this: %v → %v", o.Input, r.describe(o.Input.(op)))
+		}
+	}
+	t.Fatalf("%s: a history of %d operations; look at file://%s", verdict, len(history), path)
+}
+
+func (o op) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s(", o.Kind)
+	switch {
+	case o.Kind == opLen, o.Kind == opKeys, o.Kind == opClose, o.Kind == opOpen:
+	case o.Order == 0 && len(o.Writes) == 0:
+		fmt.Fprintf(&b, "k%d", o.Key)
+	}
+	for i, w := range o.Writes {
+		if i > 0 {
+			b.WriteByte(' ')
+		}
+		fmt.Fprintf(&b, "k%d=%v", w.Key, w.Value)
+	}
+	b.WriteByte(')')
+	return b.String()
+}
+
+func (r result) describe(o op) string {
+	switch {
+	case r.Error != "":
+		return string(r.Outcome) + ": " + r.Error
+	case o.Kind == opGet || o.Kind == opAppendGet || o.Kind == opHas:
+		return r.Value.String()
+	case o.Kind == opLen:
+		return fmt.Sprint(r.Count)
+	case o.Kind == opKeys:
+		return fmt.Sprintf("%0*b", keyCount, r.Keys)
+	}
+	return string(r.Outcome)
+}
+
+func (v value) String() string {
+	switch v {
+	case absent:
+		return "-"
+	case empty:
+		return "empty"
+	case garbage:
+		return "GARBAGE"
+	}
+	return fmt.Sprint(uint32(v))
+}
+
+func (s state) String() string {
+	text := fmt.Sprintf("session %d %v", s.epoch, s.values)
+	if s.closed {
+		text += " closed"
+	}
+	return text
+}
