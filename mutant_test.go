@@ -4,8 +4,12 @@ package kvstore_test
 
 import (
 	"bytes"
+	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
+	"io/fs"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -45,6 +49,44 @@ func TestP3AnsweredIsVisible(t *testing.T) {
 		}
 		if got, _ := s.Get(fmt.Sprint(writes - 1)); !bytes.Equal(got, want) {
 			t.Fatalf("round %d is acknowledged, and a reader sees %q", round, got)
+		}
+	}
+}
+
+// P3: nothing of a write is seen or acknowledged while any one operation on its way hangs, be it the last one: its own fsync, with SyncWrites
+// false its own pwrite.
+func TestP3EveryOperationHangs(t *testing.T) {
+	for _, syncWrites := range []bool{true, false} {
+		for _, value := range []string{"small", strings.Repeat("too large for the segment ", 200)} {
+			for hangAt, more := int64(1), true; more; hangAt++ {
+				synctest.Test(t, func(t *testing.T) {
+					r := newRig(t)
+					r.config.SyncWrites = syncWrites
+					s := r.open()
+					r.set(s, "old", "1", "changed", "1")
+					end := make(chan struct{})
+					release := sync.OnceFunc(func() { close(end) })
+					t.Cleanup(release)
+					var operations atomic.Int64
+					r.fs.SetHook(func(vfs.Op) error {
+						if operations.Add(1) == hangAt {
+							<-end
+						}
+						return nil
+					})
+					commit := s.ApplyAsync(ctx, batch("new", value, "changed", "2"))
+					synctest.Wait()
+					r.fs.SetHook(nil)
+					if more = operations.Load() == hangAt; more {
+						r.undecided(commit)
+						r.want(s, "old", "1", "changed", "1")
+						r.lacks(s, "new")
+						release()
+					}
+					r.ok(commit.Wait(ctx))
+					r.want(s, "old", "1", "changed", "2", "new", value)
+				})
+			}
 		}
 	}
 }
@@ -157,6 +199,8 @@ func TestP10QueueKeepsItsSize(t *testing.T) {
 			r.fails(s.Set("large", make([]byte, 8<<20)), syscall.ENOSPC)
 			r.fs.SetHook(nil)
 		}
+		r.set(s, "larger than the queue", string(make([]byte, 33<<20)))
+		r.ok(s.Delete("larger than the queue"))
 		if after := room(); after != before {
 			t.Fatalf("there is room for %d commands, before there was for %d", after, before)
 		}
@@ -192,12 +236,26 @@ func keysOf(t testing.TB, fs *vfs.Mem) (*kvstore.Store, int) {
 	return s, s.Len()
 }
 
+// reopened opens the directory, lets do write to it, and kills the process.
+func reopened(t testing.TB, d directory, do ...func(*kvstore.Store)) directory {
+	t.Helper()
+	fs := d.mount(t)
+	s := openMem(t, fs, kvstore.Config{SyncWrites: true})
+	for _, do := range do {
+		do(s)
+	}
+	fs.Kill()
+	_ = s.Close() // fails: its file system is gone
+	return readDirectory(fs)
+}
+
 // P3: a directory that somebody has just copied, and that the disk knows nothing of, is durable, all files of it, when Open has returned.
 func TestP3OpenMakesACopyDurable(t *testing.T) {
 	log, _ := killed(t, kvstore.Config{SyncWrites: true})
 	for name, d := range map[string]directory{
 		"one segment": log, "several segments": rotatedDirectory(t), "a snapshot": closedDirectory(t, log),
-		"a snapshot and a segment": afterSnapshot(t, closedDirectory(t, log)),
+		"a snapshot and a segment":          afterSnapshot(t, closedDirectory(t, log)),
+		"a segment, and one without groups": reopened(t, log),
 	} {
 		t.Run(name, func(t *testing.T) {
 			fs := directory{}.mount(t)
@@ -268,16 +326,8 @@ func TestP6NamesAreDurableInTheirOrder(t *testing.T) {
 // P6: a segment is missing, and no group behind it tells: the one that follows is empty.
 func TestP6GapBeforeAnEmptySegment(t *testing.T) {
 	log, _ := killed(t, kvstore.Config{SyncWrites: true})
-	fs := log.mount(t)
-	for i := range 2 {
-		s := openMem(t, fs, kvstore.Config{SyncWrites: true})
-		if i == 0 {
-			setKey(t, s, recoveryKeys)
-		}
-		fs.Kill()
-		_ = s.Close() // fails: its file system is gone
-	}
-	d := readDirectory(fs) // groups and END, a group and END, nothing
+	d := reopened(t, log, func(s *kvstore.Store) { setKey(t, s, recoveryKeys) })
+	d = reopened(t, d) // groups and END, a group and END, nothing
 	if len(d) != 3 {
 		t.Fatalf("files %q", slices.Sorted(maps.Keys(d)))
 	}
@@ -287,15 +337,221 @@ func TestP6GapBeforeAnEmptySegment(t *testing.T) {
 		delete(gap, name)
 		gap.refused(t, kvstore.ErrCorrupt)
 	}
-	closed := afterSnapshot(t, closedDirectory(t, log)) // a snapshot, and a segment that follows it
-	fs = closed.mount(t)
-	s := openMem(t, fs, kvstore.Config{SyncWrites: true})
-	fs.Kill()
-	_ = s.Close() // fails: its file system is gone
-	d = readDirectory(fs)
+	d = reopened(t, afterSnapshot(t, closedDirectory(t, log))) // a snapshot, a group and END, nothing
 	delete(d, wal2)
 	if len(d) != 2 || d[wal3] == nil {
 		t.Fatalf("files %q", slices.Sorted(maps.Keys(d)))
 	}
 	d.refused(t, kvstore.ErrCorrupt)
+}
+
+// P3: a group of several pages that is in the cache alone is rewritten, all of it: its last page, which END shares, is not enough.
+func TestP3RecoveryRewritesLargeGroups(t *testing.T) {
+	r := newRig(t)
+	s := r.open()
+	large := strings.Repeat("x", 3000)
+	r.set(s, "a", "1")
+	r.fs.SetHook(failing(vfs.OpSync, syscall.EIO))
+	r.fails(s.Set("large", []byte(large)), kvstore.ErrFailed)
+	r.fails(s.Close(), kvstore.ErrFailed)
+	r.fs.SetHook(nil)
+	s = r.open()
+	r.want(s, "a", "1", "large", large)
+	s = r.reopenAfter(s, r.cutPower)
+	r.want(s, "a", "1", "large", large)
+}
+
+// P3: an END that is in the cache alone, since its fsync has failed, is rewritten before a later segment is there: or that one would turn
+// a missing END into damage. It lies at every place in a sector.
+func TestP3RecoveryRewritesEnd(t *testing.T) {
+	for pad := range 512 {
+		r := newRig(t)
+		s := r.open()
+		value := strings.Repeat("x", pad)
+		r.set(s, "a", value)
+		r.fail(written(vfs.OpSync), syscall.EIO, 1)
+		r.fails(s.Close(), kvstore.ErrFailed)
+		r.fs.SetHook(nil)
+		s = r.open()
+		r.want(s, "a", value)
+		s = r.reopenAfter(s, r.cutPower)
+		r.want(s, "a", value)
+		r.close(s)
+	}
+}
+
+// P6: after Open, a reader that knows the roadmap's rules alone reads what the store serves, and no write of the torn group, which would
+// fit behind END as if it belonged there. In the second case END and zeros are in the cache, and the disk has the torn group still.
+func TestP6RoadmapReaderReadsNoTornGroup(t *testing.T) {
+	const end, tornAt = 41, 2*512 - 41 // END takes the place of one write, up to the end of a sector
+	value := strings.Repeat("x", tornAt-53-53-21-len("a"))
+	for _, failedOpen := range []bool{false, true} {
+		t.Run(fmt.Sprint("failed Open ", failedOpen), func(t *testing.T) {
+			r := newRig(t)
+			s := r.open()
+			r.set(s, "a", value)
+			b := &kvstore.Batch{}
+			for i := range 8 {
+				b.Set(fmt.Sprint(i), make([]byte, end-21-1))
+			}
+			r.ok(s.Apply(ctx, b))
+			r.kill(s)
+			log := []byte(r.files()[wal1])
+			log[bytes.LastIndex(log, []byte("KVLG\x11"))+52]++
+			r.ok(r.fs.WriteFile(r.config.DataDir+"/"+wal1, log))
+			if failedOpen {
+				r.fail(written(vfs.OpSync), syscall.EIO, 1)
+				_, err := r.tryOpen()
+				r.fails(err, syscall.EIO)
+				r.fs.SetHook(nil)
+			}
+			s = r.open()
+			r.want(s, "a", value)
+			r.cutPower(s)
+			if got := r.writes(); len(got) != 1 || got[0].key != "a" {
+				t.Fatalf("%d writes can be read: %.200v", len(got), got)
+			}
+			r.want(r.open(), "a", value)
+		})
+	}
+}
+
+// P3: a process dies in Close, at any operation, and the power goes in the Open after it, at any operation: what the snapshot replaces
+// goes only when nothing can take the snapshot away.
+func TestP3CrashInCloseThenInOpen(t *testing.T) {
+	const outcomes = 4
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	pairs := some(8)
+	crashAt := func(fs *vfs.Mem, n int64, crash func()) *atomic.Int64 {
+		operations := new(atomic.Int64)
+		fs.SetHook(func(vfs.Op) error {
+			if operations.Add(1) == n {
+				crash()
+			}
+			return nil
+		})
+		return operations
+	}
+	for killAt, more := int64(1), true; more; killAt++ {
+		r := newRig(t)
+		s := r.open()
+		r.set(s, pairs[:8]...)
+		s = r.reopenAfter(s, r.close) // so there is an older snapshot
+		r.set(s, pairs[8:]...)
+		operations := crashAt(r.fs, killAt, r.fs.Kill)
+		_ = s.Close()
+		more = operations.Load() >= killAt
+		killed := r.fs
+		for cutAt, more := int64(1), true; more; cutAt++ {
+			for round := range uint64(outcomes) {
+				r.fs = killed.Clone(rand.New(rand.NewPCG(seed+round, uint64(killAt<<32|cutAt))).IntN)
+				operations := crashAt(r.fs, cutAt, r.fs.PowerCut)
+				if s, err := r.tryOpen(); err == nil {
+					r.cutPower(s)
+				}
+				more = operations.Load() >= cutAt
+				r.fs.SetHook(nil)
+				s, err := r.tryOpen()
+				if err != nil {
+					t.Fatalf("kill at operation %d of Close, power cut at %d of Open: %v", killAt, cutAt, err)
+				}
+				r.want(s, pairs...)
+				r.kill(s)
+			}
+		}
+	}
+}
+
+// closingContext is a context that closes the store when it is asked whether it has ended: after the call has found the store open, and before it
+// queues its command.
+type closingContext struct {
+	context.Context
+	close func()
+}
+
+func (c *closingContext) Err() error {
+	c.close()
+	return nil
+}
+
+// P10: a call that meets Close between its checks and the queue gets ErrClosed. Nobody is left who would answer it.
+func TestP10CallsThatMeetClose(t *testing.T) {
+	for name, apply := range map[string]func(s *kvstore.Store, closing context.Context) error{
+		"Apply": func(s *kvstore.Store, closing context.Context) error { return s.Apply(closing, batch("late", "")) },
+		"ApplyAsync": func(s *kvstore.Store, closing context.Context) error {
+			return s.ApplyAsync(closing, batch("late", "")).Wait(ctx)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t)
+				s := r.open()
+				r.set(s, "a", "1")
+				closing := &closingContext{ctx, func() { r.ok(s.Close()) }}
+				r.fails(apply(s, closing), kvstore.ErrClosed)
+				closed(r, s)
+				r.want(r.open(), "a", "1")
+			})
+		})
+	}
+}
+
+// P10: a Close that could not write its snapshot has still made the log durable, with SyncWrites false too.
+func TestP10CloseWithoutSnapshotSyncsTheLog(t *testing.T) {
+	r := newRig(t)
+	r.config.SyncWrites = false
+	s := r.open()
+	r.set(s, "a", "1", "b", "2")
+	r.fail(func(op vfs.Op) bool { return strings.HasPrefix(op.Name, "snapshot-") }, syscall.ENOSPC, forever)
+	failedSnapshot(r, s.Close(), syscall.ENOSPC)
+	r.fs.SetHook(nil)
+	r.want(r.reopenAfter(s, r.cutPower), "a", "1", "b", "2")
+}
+
+// P3: the name of a directory that Open has just made is durable, or Open fails: it may not even say that it was not allowed to look.
+func TestP3NameOfNewDirectoryCannotBeSynced(t *testing.T) {
+	r := newRig(t)
+	r.fs.SetHook(failing(vfs.OpSyncParent, syscall.EACCES))
+	_, err := r.tryOpen()
+	r.fails(err, fs.ErrPermission)
+	r.fs.SetHook(nil)
+	r.close(r.open())
+}
+
+// P11: lengths that are off by a little are as wrong as those that are off by gigabytes.
+func TestP11LengthsNearTheRightOne(t *testing.T) {
+	log, _ := killed(t, kvstore.Config{SyncWrites: true})
+	for tail := range 60 {
+		for keyLen := range tail + 1 {
+			d := directory{wal1: append(bytes.Clone(log[wal1][:53]), make([]byte, 17+tail)...)} // up to the end of the file
+			copy(d[wal1][53:], "KVLG\x01")
+			binary.BigEndian.PutUint32(d[wal1][53+13:], uint32(keyLen))
+			s := openMem(t, d.mount(t), kvstore.Config{SyncWrites: true})
+			wantKeys(t, s, 0)
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	closed := closedDirectory(t, log)
+	snapshot := slices.Sorted(maps.Keys(closed))[0]
+	size := len(closed[snapshot])
+	trailerAt := size - 16 - int(binary.BigEndian.Uint64(closed[snapshot][size-12:]))
+	pairAt := trailerAt - (4 + len("key-0") + 4 + 8) // the last one
+	for at, right := range map[int]uint32{pairAt: 5, pairAt + 9: 8} {
+		for length := range uint32(40) {
+			d := closed.clone()
+			b := d[snapshot]
+			binary.BigEndian.PutUint32(b[at:], length)
+			castagnoli := crc32.MakeTable(crc32.Castagnoli)
+			binary.BigEndian.PutUint32(b[trailerAt+40+12:], crc32.Checksum(b[16:trailerAt], castagnoli)) // the block's
+			binary.BigEndian.PutUint32(b[size-4:], crc32.Checksum(b[trailerAt:size-4], castagnoli))
+			if length == right {
+				d.opens(t, recoveryKeys, 0)
+			} else {
+				d.refused(t, kvstore.ErrCorrupt)
+			}
+		}
+	}
 }

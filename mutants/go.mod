@@ -1,0 +1,3 @@
+module kvstore/mutants
+
+go 1.26.0
