@@ -196,9 +196,11 @@ func durabilityOfFiles() []mutation {
 func recoveries() []mutation {
 	return []mutation{
 		{
-			name: "recovery fsyncs the last segment instead of making a new file of it", file: "recovery.go", promise: "P3",
-			old:   "\t\tif err := replaceFile(r.dir, segmentName(s.number), s.bytes); err != nil {",
-			new:   "\t\tif err := r.sync(segmentName(s.number)); err != nil {",
+			name: "recovery appends END, and does not rewrite the groups that nothing proves durable", file: "recovery.go", promise: "P3",
+			old: "\t\tif err := replaceFile(r.dir, segmentName(s.number), s.bytes); err != nil {",
+			new: "\t\tfile, err := r.dir.Open(segmentName(s.number))\n\t\tif err == nil {\n\t\t\tat := len(s.bytes) - endEntryBytes\n" +
+				"\t\t\t_, err = file.WriteAt(s.bytes[at:], int64(at))\n" +
+				"\t\t\terr = errors.Join(err, file.Sync(), file.Close())\n\t\t}\n\t\tif err != nil {",
 			layer: promise("TestP3RecoveryRewritesLargeGroups"),
 		},
 		{
@@ -291,8 +293,8 @@ func recoveries() []mutation {
 		},
 		{
 			name: "a read-only store repairs", file: "engine.go", promise: "P3",
-			old:   "\tif err := r.judge(); err != nil || config.ReadOnly {",
-			new:   "\tif err := r.judge(); err != nil {",
+			old:   "\tif err := r.judge(); err != nil || config.ReadOnly {\n\t\treturn r, nil, err",
+			new:   "\tif err := r.judge(); err != nil {\n\t\treturn r, nil, err\n\t}\n\tif config.ReadOnly {\n\t\treturn r, nil, r.repair()",
 			layer: behaviour("TestReadOnlyWritesNothing"),
 		},
 	}
