@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -123,8 +124,35 @@ func inParallel(b *testing.B, goroutines int, do func(i int) error) {
 	b.StopTimer()
 }
 
+// BenchmarkGet reads random ones of a million keys, beside a map under a lock, by as many goroutines as -cpu says.
 func BenchmarkGet(b *testing.B) {
 	const keys = 1_000_000
+	names := make([]string, 1<<20)
+	for i := range names {
+		names[i] = fmt.Sprintf("%016d", rand.IntN(keys))
+	}
+	read := func(name string, get func(name string, buf []byte) ([]byte, bool)) {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			b.RunParallel(func(pb *testing.PB) {
+				var buf []byte
+				for i := rand.IntN(len(names)); pb.Next(); i++ {
+					var ok bool
+					if buf, ok = get(names[i%len(names)], buf); !ok {
+						b.Error("absent")
+					}
+				}
+			})
+		})
+	}
+	floor := &lockedMap{entries: map[string][]byte{}}
+	for i := range keys {
+		floor.entries[fmt.Sprintf("%016d", i)] = make([]byte, benchValueBytes)
+	}
+	read("Floor", func(name string, _ []byte) ([]byte, bool) { return floor.get(name) })
+	floor = nil // what the collector has to do for it must not count for the store
+	runtime.GC()
+
 	s := benchStore(b, kvstore.Config{})
 	batch := new(kvstore.Batch)
 	for i := range keys {
@@ -133,27 +161,39 @@ func BenchmarkGet(b *testing.B) {
 	if err := s.Apply(b.Context(), batch); err != nil {
 		b.Fatal(err)
 	}
-	names := make([]string, 1<<16)
-	for i := range names {
-		names[i] = fmt.Sprintf("%016d", rand.IntN(keys))
-	}
-	b.Run("Get", func(b *testing.B) {
+	read("Get", func(name string, _ []byte) ([]byte, bool) { return s.Get(name) })
+	read("AppendGet", func(name string, buf []byte) ([]byte, bool) { return s.AppendGet(buf[:0], name) })
+	b.Run("MultiGet", func(b *testing.B) {
+		const window = 64
 		b.ReportAllocs()
 		b.RunParallel(func(pb *testing.PB) {
-			for i := rand.IntN(len(names)); pb.Next(); i++ {
-				if _, ok := s.Get(names[i%len(names)]); !ok {
-					b.Error("absent")
+			at := 0
+			for pb.Next() { // an operation is one key
+				if at++; at%window != 0 {
+					continue
+				}
+				for _, value := range s.MultiGet(names[at%(len(names)-window):][:window]) {
+					if value == nil {
+						b.Error("absent")
+					}
 				}
 			}
 		})
 	})
-	b.Run("AppendGet", func(b *testing.B) {
-		b.ReportAllocs()
-		b.RunParallel(func(pb *testing.PB) {
-			var dst []byte
-			for i := rand.IntN(len(names)); pb.Next(); i++ {
-				dst, _ = s.AppendGet(dst[:0], names[i%len(names)])
-			}
-		})
-	})
+}
+
+// lockedMap is what a program without a store would use.
+type lockedMap struct {
+	mu      sync.RWMutex
+	entries map[string][]byte
+}
+
+func (m *lockedMap) get(key string) ([]byte, bool) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	value, ok := m.entries[key]
+	if !ok {
+		return nil, false
+	}
+	return append([]byte(nil), value...), true
 }

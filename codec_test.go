@@ -238,7 +238,7 @@ func loadSnapshotBytes(t testing.TB, number uint64, data []byte) (map[string]str
 	}
 	state := map[string]string{}
 	for key, value := range loaded.table.All() {
-		state[key] = string(value)
+		state[strings.Clone(key)] = string(value)
 	}
 	return state, loaded.snapshotInfo, nil
 }
@@ -349,7 +349,7 @@ func TestSnapshotRoundTrip(t *testing.T) {
 		}
 		got := map[string]string{}
 		for key, value := range loaded.table.All() {
-			got[key] = string(value)
+			got[strings.Clone(key)] = string(value)
 		}
 		if !maps.Equal(got, want) {
 			rt.Fatalf("%q, want %q", got, want)

@@ -93,7 +93,10 @@ func open(config Config, env environment) (*Store, error) {
 	s.status.keys.Store(int64(r.table.Len()))
 	s.status.walBytes.Store(r.walBytes)
 	if config.ReadOnly {
-		s.release = func() error { return errors.Join(dir.Close(), lock.Close()) }
+		s.release = func() error {
+			r.table.Release()
+			return errors.Join(dir.Close(), lock.Close())
+		}
 	} else {
 		s.start(r, segment, env, lock)
 	}
@@ -191,6 +194,17 @@ func (s *Store) AppendGet(dst []byte, key string) ([]byte, bool) {
 func (s *Store) Has(key string) bool {
 	t := s.table.Load()
 	return t != nil && t.Has(key)
+}
+
+// MultiGet returns the values of keys at one moment, nil for the absent ones; all nil if the store is closed. It is faster than
+// as many calls of Get. The values belong to the caller; small ones may share memory, which is freed when none of them is in
+// use any more.
+func (s *Store) MultiGet(keys []string) [][]byte {
+	values := make([][]byte, len(keys))
+	if t := s.table.Load(); t != nil {
+		t.MultiGet(values, keys)
+	}
+	return values
 }
 
 // Len returns the number of keys, 0 if the store is closed.

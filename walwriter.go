@@ -44,15 +44,16 @@ type walWriter struct {
 	maxKeys    uint64 // immutable
 
 	segment     *segment
-	nextBytes   int64      // the size of the next segment
-	written     uint64     // the last group that was written
-	durable     uint64     // the last group known durable: written before an fsync began that returned nil
-	version     int64      // of the last commit
-	snapshotted uint64     // the last group that the newest snapshot covers
-	flush       *flush     // background fsync under way, nil if none
-	failure     error      // sticky; Is(ErrFailed)
-	buf         []byte     // the group that is being written
-	ops         []table.Op // the commit that is being applied
+	nextBytes   int64          // the size of the next segment
+	written     uint64         // the last group that was written
+	durable     uint64         // the last group known durable: written before an fsync began that returned nil
+	version     int64          // of the last commit
+	snapshotted uint64         // the last group that the newest snapshot covers
+	flush       *flush         // background fsync under way, nil if none
+	failure     error          // sticky; Is(ErrFailed)
+	buf         []byte         // the group that is being written
+	ops         []table.Op     // of the group that is being applied
+	commits     []table.Commit // likewise
 	group       []*writeCommand
 	held        *writeCommand // received, but left for the next group
 }
@@ -223,17 +224,24 @@ func (w *walWriter) sync() error {
 
 // apply shows w.group to readers.
 func (w *walWriter) apply() {
-	version := w.version - int64(len(w.group)) + 1
-	for i, c := range w.group {
-		w.ops = w.ops[:0]
+	ops, commits := w.ops[:0], w.commits[:0]
+	for _, c := range w.group {
 		for op := range entryOps(c.entries) {
-			w.ops = append(w.ops, op)
+			ops = append(ops, op)
 		}
-		w.table.Apply(w.ops, version+int64(i))
-		clear(w.ops)
 	}
-	if cap(w.ops) > maxKeptOps {
-		w.ops = nil
+	version := w.version - int64(len(w.group))
+	for first := 0; len(commits) < len(w.group); {
+		version++
+		last := first + w.group[len(commits)].count
+		commits = append(commits, table.Commit{Ops: ops[first:last], Version: version})
+		first = last
+	}
+	w.table.Apply(commits)
+	clear(ops)
+	clear(commits)
+	if w.ops, w.commits = ops, commits; cap(ops) > maxKeptOps {
+		w.ops, w.commits = nil, nil
 	}
 	w.status.keys.Store(int64(w.table.Len()))
 	w.status.groups.Add(1)
@@ -375,7 +383,9 @@ func (w *walWriter) shutdown() error {
 	if err == nil {
 		err = w.closeLog()
 	}
-	return errors.Join(err, w.segment.close(), w.dir.Close(), w.lock.Close())
+	err = errors.Join(err, w.segment.close(), w.dir.Close(), w.lock.Close())
+	w.table.Release()
+	return err
 }
 
 // closeLog leaves the directory as a session should: a snapshot of everything and no segment.

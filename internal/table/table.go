@@ -1,12 +1,16 @@
-// Package table is the store's memory: a hash table of keys and values, sharded so that readers and the one writer
-// seldom meet.
+// Package table is the store's memory: a hash table of keys and values without a pointer in it, so that the garbage collector
+// has nothing to look at, sharded so that readers and the one writer seldom meet. A read costs two cache misses: one for
+// the slot, one for the record that it leads to.
 //
-// Any number of goroutines may read; one at a time may call Apply or All. No method does I/O or calls out while it holds a lock.
+// Any number of goroutines may read; one at a time may call Apply, All or Release. No method does I/O or calls out while it holds
+// a lock.
 package table
 
 import (
 	"hash/maphash"
 	"iter"
+	"math/bits"
+	"runtime"
 	"sync"
 	"sync/atomic"
 )
@@ -17,16 +21,19 @@ const shardCount = 256
 
 // Table maps keys to values. Both are copied in and out.
 type Table struct {
-	seed    maphash.Seed // immutable after New
+	seed  maphash.Seed // immutable after New
+	mask  uint64       // immutable after New; less than all bits in tests, for equal hashes
+	arena *arena       // immutable after New; the shards' memory
+
 	length  atomic.Int64 // written under the locks of the shards that a change touches
 	version atomic.Int64 // likewise: the last commit applied
-	shards  [shardCount]shard
-}
 
-type shard struct {
-	mu      sync.RWMutex
-	entries map[string][]byte // guarded by mu; values are replaced, never changed
-	_       [64]byte          // a cache line between the locks of neighbours
+	// applying is held while what readers see changes, in addition to the locks of the shards concerned. Who holds it for
+	// reading sees one moment, and needs no shard's lock.
+	applying sync.RWMutex
+	shards   [shardCount]shard
+
+	work work // the writer's alone
 }
 
 // Op sets or deletes one key. The table does not keep Key or Value.
@@ -36,61 +43,171 @@ type Op struct {
 	Delete bool
 }
 
+// Commit is what readers see as one change. Who has seen a part of it sees all of it from then on.
+type Commit struct {
+	Ops     []Op
+	Version int64
+}
+
 // New returns an empty table with room for about keys keys.
-func New(keys int) *Table {
-	t := &Table{seed: maphash.MakeSeed()}
-	for i := range t.shards {
-		t.shards[i].entries = make(map[string][]byte, keys/shardCount)
+func New(keys int) *Table { return newTable(keys, ^uint64(0)) }
+
+func newTable(keys int, mask uint64) *Table {
+	t := &Table{seed: maphash.MakeSeed(), mask: mask, arena: newArena()}
+	t.work.doomed = map[uint64]struct{}{}
+	// A shard gets more than its share: an even spread is not an equal one.
+	each := slotsFor((keys + keys/16) / shardCount)
+	var small []uint64
+	if each == minSlots {
+		small = make([]uint64, shardCount*minSlots) // one allocation for all
 	}
+	for i := range t.shards {
+		if small != nil {
+			t.shards[i].setSlots(small[i*minSlots:][:minSlots:minSlots])
+			continue
+		}
+		t.shards[i].setSlots(allocSlots(t.arena, each))
+	}
+	// For a table that is forgotten and not released: Go's collector does not know of the arena's memory.
+	runtime.AddCleanup(t, (*arena).release, t.arena)
 	return t
 }
 
-func (t *Table) shardOf(key string) *shard {
-	return &t.shards[maphash.String(t.seed, key)%shardCount]
+// Release gives the table's memory back at once. It is empty from then on, and must not be changed any more.
+func (t *Table) Release() {
+	t.applying.Lock()
+	defer t.applying.Unlock()
+	empty := make([]uint64, minSlots)
+	for i := range t.shards {
+		s := &t.shards[i]
+		s.mu.Lock()
+		s.count = 0
+		s.setSlots(empty)
+		s.slabs = slabs{}
+		s.mu.Unlock()
+	}
+	t.length.Store(0)
+	t.arena.release()
 }
 
-func (t *Table) index(key []byte) int {
-	return int(maphash.Bytes(t.seed, key) % shardCount)
-}
+func (t *Table) hash(key string) uint64 { return maphash.String(t.seed, key) & t.mask }
+
+// shardOf returns the shard of a hash: by its lower bits, while slots use the upper ones.
+func (t *Table) shardOf(hash uint64) *shard { return &t.shards[hash%shardCount] }
 
 // Get appends key's value to dst. If key is absent it returns dst and false.
 func (t *Table) Get(dst []byte, key string) ([]byte, bool) {
-	s := t.shardOf(key)
+	hash := t.hash(key)
+	s := t.shardOf(hash)
 	s.mu.RLock()
-	defer s.mu.RUnlock()
-	value, ok := s.entries[key]
-	if !ok {
+	slot, r := s.find(hash, key)
+	if slot < 0 {
+		s.mu.RUnlock()
 		return dst, false
 	}
-	return append(dst, value...), true
+	dst = append(dst, r.value()...)
+	s.mu.RUnlock()
+	return dst, true
 }
 
 // Has reports whether key is present.
 func (t *Table) Has(key string) bool {
-	s := t.shardOf(key)
+	hash := t.hash(key)
+	s := t.shardOf(hash)
 	s.mu.RLock()
-	defer s.mu.RUnlock()
-	_, ok := s.entries[key]
-	return ok
+	slot, _ := s.find(hash, key)
+	s.mu.RUnlock()
+	return slot >= 0
+}
+
+const (
+	// windowKeys is how many keys are looked up at once: more than a processor has cache misses under way, and few enough that
+	// what the first pass brought into the cache is still there in the last.
+	windowKeys = 64
+
+	// MultiGet puts values up to maxSharedBytes together into pieces of about sharedBytes.
+	sharedBytes    = 16 << 10
+	maxSharedBytes = 1 << 10
+)
+
+// MultiGet puts the values of keys, as they were at one moment, into values, which is as long; absent ones stay as they are.
+// Its cache misses overlap: it looks at the slots of many keys, then at the records they lead to, and then reads.
+func (t *Table) MultiGet(values [][]byte, keys []string) {
+	var hashes [windowKeys]uint64
+	var found [windowKeys]record
+	var shared []byte
+	t.applying.RLock()
+	defer t.applying.RUnlock()
+	for len(keys) > 0 {
+		n := min(len(keys), windowKeys)
+		for i, key := range keys[:n] {
+			hashes[i] = t.hash(key)
+		}
+		t.touch(hashes[:n])
+		need, sum := 0, byte(0)
+		for i, key := range keys[:n] {
+			_, found[i] = t.shardOf(hashes[i]).find(hashes[i], key)
+			if r := found[i]; r != nil && r.valueLen() <= maxSharedBytes {
+				need += r.valueLen()
+				sum += r.touch()
+			}
+		}
+		runtime.KeepAlive(sum)
+		for i, r := range found[:n] {
+			switch {
+			case r == nil:
+			case r.valueLen() > maxSharedBytes:
+				values[i] = append([]byte(nil), r.value()...)
+			default:
+				values[i], shared = copyShared(r.value(), shared, need)
+				need -= len(values[i])
+			}
+		}
+		keys, values = keys[n:], values[n:]
+	}
+}
+
+// copyShared returns a copy of value in shared or, if it does not fit, in new memory for need more bytes, this value's among them;
+// and what is left.
+func copyShared(value, shared []byte, need int) (clone, rest []byte) {
+	if shared == nil || len(value) > len(shared) {
+		shared = make([]byte, max(len(value), min(need, sharedBytes)))
+	}
+	n := copy(shared, value)
+	return shared[:n:n], shared[n:]
+}
+
+// touch brings what is needed to look up these hashes into the cache. Loads of one loop do not depend on each other, so a processor has
+// many of them under way.
+func (t *Table) touch(hashes []uint64) {
+	sum := uint64(0)
+	for _, hash := range hashes {
+		s := t.shardOf(hash)
+		sum += s.slots[s.home(hash)]
+	}
+	for _, hash := range hashes {
+		s := t.shardOf(hash)
+		for i := s.home(hash); s.slots[i] != 0; i = s.next(i) {
+			if slot := s.slots[i]; slot>>tagShift == hash>>tagShift {
+				sum += uint64(s.slabs.at(slot & placeMask)[0])
+				break
+			}
+		}
+	}
+	runtime.KeepAlive(sum) // or the loads would be left out
 }
 
 // Len returns the number of keys.
 func (t *Table) Len() int { return int(t.length.Load()) }
 
-// Keys returns all keys, unsorted, as they were at one moment between two calls of Apply.
+// Keys returns all keys, unsorted, as they were at one moment between two commits.
 func (t *Table) Keys() []string {
-	for i := range t.shards {
-		t.shards[i].mu.RLock()
-	}
-	defer func() {
-		for i := range t.shards {
-			t.shards[i].mu.RUnlock()
-		}
-	}()
+	t.applying.RLock()
+	defer t.applying.RUnlock()
 	keys := make([]string, 0, t.Len())
 	for i := range t.shards {
-		for key := range t.shards[i].entries {
-			keys = append(keys, key)
+		for r := range t.shards[i].records {
+			keys = append(keys, string(r.key()))
 		}
 	}
 	return keys
@@ -99,85 +216,55 @@ func (t *Table) Keys() []string {
 // Version returns the version of the last commit applied, 0 if there was none.
 func (t *Table) Version() int64 { return t.version.Load() }
 
-// Apply carries out ops in order as one change, the commit with this version: who has seen a part of it sees all
-// of it from then on.
-func (t *Table) Apply(ops []Op, version int64) {
-	if len(ops) == 1 {
-		s := &t.shards[t.index(ops[0].Key)]
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		t.length.Add(s.apply(ops[0]))
-		t.version.Store(version)
-		return
-	}
-	// All shards are locked before the first change and unlocked after the last, always in the same order, which
-	// is Keys' too.
-	touched := t.touched(ops)
-	for i := range t.shards {
-		if touched[i] {
-			t.shards[i].mu.Lock()
-		}
-	}
-	grown := int64(0)
-	for _, op := range ops {
-		grown += t.shards[t.index(op.Key)].apply(op)
-	}
-	t.length.Add(grown)
-	t.version.Store(version)
-	for i := range t.shards {
-		if touched[i] {
-			t.shards[i].mu.Unlock()
-		}
-	}
-}
-
-func (t *Table) touched(ops []Op) (touched [shardCount]bool) {
-	for _, op := range ops {
-		touched[t.index(op.Key)] = true
-	}
-	return touched
-}
-
-// Load puts the keys and values of a snapshot into a table that nobody reads yet; several goroutines may share the
-// work. Version is the snapshot's.
-func (t *Table) Load(ops []Op, version int64) {
-	grown := int64(0)
-	for _, op := range ops {
-		s := &t.shards[t.index(op.Key)]
-		s.mu.Lock()
-		grown += s.apply(op)
-		s.mu.Unlock()
-	}
-	t.length.Add(grown)
-	t.version.Store(version)
-}
-
-// apply carries out one operation under s.mu and returns by how many keys the shard grew.
-func (s *shard) apply(op Op) int64 {
-	_, present := s.entries[string(op.Key)]
-	switch {
-	case op.Delete && present:
-		delete(s.entries, string(op.Key))
-		return -1
-	case op.Delete:
-		return 0
-	}
-	s.entries[string(op.Key)] = append(make([]byte, 0, len(op.Value)), op.Value...)
-	if present {
-		return 0
-	}
-	return 1
-}
-
-// All iterates over keys and values without locks: only for the goroutine that calls Apply. Keys and values
-// must not be changed, and are valid after the loop too.
+// All iterates over keys and values without locks: only while nobody calls Apply. They must not be changed, nor kept beyond the
+// loop's body.
 func (t *Table) All() iter.Seq2[string, []byte] {
 	return func(yield func(string, []byte) bool) {
 		for i := range t.shards {
-			for key, value := range t.shards[i].entries {
-				if !yield(key, value) {
+			for r := range t.shards[i].records {
+				if !yield(text(r.key()), r.value()) {
 					return
 				}
+			}
+		}
+	}
+}
+
+// records iterates over a shard's records, a window of them at a time so that their cache misses overlap.
+func (s *shard) records(yield func(record) bool) {
+	var window [windowKeys]record
+	for at := 0; at < len(s.slots); at += len(window) {
+		n, sum := 0, byte(0)
+		for _, slot := range s.slots[at:min(at+len(window), len(s.slots))] {
+			if slot != 0 {
+				window[n] = s.slabs.at(slot & placeMask)
+				sum += window[n][0]
+				n++
+			}
+		}
+		runtime.KeepAlive(sum)
+		for _, r := range window[:n] {
+			if !yield(r) {
+				return
+			}
+		}
+	}
+}
+
+// touchedShards is a set of shards.
+type touchedShards [shardCount / 64]uint64
+
+func (ts *touchedShards) add(hash uint64) {
+	i := hash % shardCount
+	ts[i/64] |= 1 << (i % 64)
+}
+
+// all iterates over the set in rising order, which is the order in which locks are taken.
+func (ts *touchedShards) all(yield func(int) bool) {
+	for i, word := range ts {
+		for ; word != 0; word &= word - 1 {
+			if !yield(i*64 + bits.TrailingZeros64(word)) {
+				return
 			}
 		}
 	}

@@ -1,0 +1,138 @@
+//go:build !race
+
+package table
+
+import (
+	"sync"
+	"syscall"
+)
+
+// Memory outside the Go heap: the collector neither scans it nor counts it when it decides how far the heap may grow, so
+// that a store of many gigabytes does not make a program take twice as many.
+const (
+	// chunkBytes is how much is asked of the system at a time for what is small.
+	chunkBytes = 4 << 20
+
+	// maxSpanBytes is the size up to which memory is cut from chunks: that of a shard's slots in a table of 12 million
+	// keys. More has a mapping of its own, which ends when it is freed.
+	maxSpanBytes = 512 << 10
+
+	// hugeChunks is how many chunks a table has before it asks for huge pages: 16 MiB. A table smaller than that
+	// would pay for pages that it hardly fills, and a larger one spares a cache miss in many of its reads.
+	hugeChunks = 4
+
+	// Freed spans up to this share of all chunks keep their pages, since they will soon be used again. The pages of others go
+	// back to the system, and only addresses are kept.
+	keptShare    = 64
+	minKeptBytes = 1 << 20
+)
+
+// arena is where a table's memory comes from.
+type arena struct {
+	mu     sync.Mutex
+	chunks [][]byte // guarded by mu
+	rest   []byte   // guarded by mu: of the last chunk, not used yet
+	own    map[*byte][]byte
+	warm   [maxSpanBytes/pageBytes + 1][][]byte // guarded by mu: freed spans with their pages, by size in pages
+	cold   [maxSpanBytes/pageBytes + 1][][]byte // guarded by mu: those whose pages went back to the system
+	kept   int                                  // guarded by mu: bytes in warm
+}
+
+func newArena() *arena { return &arena{own: map[*byte][]byte{}} }
+
+// alloc returns at least n bytes, whole pages, not zeroed.
+func (a *arena) alloc(n int) []byte {
+	n = roundPages(n)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if n > maxSpanBytes {
+		b := mapMemory(n)
+		a.own[&b[0]] = b
+		return b
+	}
+	class := n / pageBytes
+	if b, ok := pop(&a.warm[class]); ok {
+		a.kept -= n
+		return b
+	}
+	if b, ok := pop(&a.cold[class]); ok {
+		return b
+	}
+	if len(a.rest) < n {
+		a.grow()
+	}
+	b := a.rest[:n:n]
+	a.rest = a.rest[n:]
+	return b
+}
+
+// grow gets another chunk. What is left of the last one is for slabs, and their last piece for something smaller.
+func (a *arena) grow() {
+	for len(a.rest) > 0 {
+		n := min(len(a.rest), maxSlabBytes)
+		a.cold[n/pageBytes] = append(a.cold[n/pageBytes], a.rest[:n:n])
+		a.rest = a.rest[n:]
+	}
+	a.rest = mapMemory(chunkBytes)
+	if len(a.chunks) >= hugeChunks {
+		_ = syscall.Madvise(a.rest, syscall.MADV_HUGEPAGE) // advice: whether it is taken changes nothing but speed
+	}
+	a.chunks = append(a.chunks, a.rest)
+}
+
+// free takes back what alloc returned.
+func (a *arena) free(b []byte) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(b) > maxSpanBytes {
+		delete(a.own, &b[0])
+		unmapMemory(b)
+		return
+	}
+	class := len(b) / pageBytes
+	if a.kept+len(b) <= max(minKeptBytes, len(a.chunks)*chunkBytes/keptShare) {
+		a.warm[class] = append(a.warm[class], b)
+		a.kept += len(b)
+		return
+	}
+	_ = syscall.Madvise(b, syscall.MADV_DONTNEED) // if it fails, the memory stays taken until it is used again
+	a.cold[class] = append(a.cold[class], b)
+}
+
+// release gives all memory back. Nobody may use any of it any more.
+func (a *arena) release() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, b := range a.chunks {
+		unmapMemory(b)
+	}
+	for _, b := range a.own {
+		unmapMemory(b)
+	}
+	a.chunks, a.rest, a.own = nil, nil, nil
+}
+
+// mapMemory gets memory from the system. When there is none, or no more mappings, Go's heap is asked, which may
+// have some left and otherwise ends the program in the usual way.
+func mapMemory(n int) []byte {
+	b, err := syscall.Mmap(-1, 0, n, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+	if err != nil {
+		return make([]byte, n)
+	}
+	return b
+}
+
+func unmapMemory(b []byte) {
+	_ = syscall.Munmap(b) // fails for memory of Go's heap, which needs no unmapping
+}
+
+func pop(list *[][]byte) (b []byte, ok bool) {
+	last := len(*list) - 1
+	if last < 0 {
+		return nil, false
+	}
+	b = (*list)[last]
+	(*list)[last] = nil
+	*list = (*list)[:last]
+	return b, true
+}

@@ -1,0 +1,290 @@
+package table
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"testing"
+)
+
+// check verifies what must hold between two changes: every record is reached by its key and counted where it lies, and there is
+// no more garbage than is allowed.
+func (t *Table) check(tb testing.TB) {
+	tb.Helper()
+	keys := 0
+	for i := range t.shards {
+		s := &t.shards[i]
+		live := map[uint32]int{}
+		count := 0
+		for at, slot := range s.slots {
+			if slot == 0 {
+				continue
+			}
+			count++
+			r := s.slabs.at(slot & placeMask)
+			hash := t.hash(string(r.key()))
+			if found, _ := s.find(hash, string(r.key())); found != at || t.shardOf(hash) != s {
+				tb.Fatalf("shard %d: the key in slot %d is found in %d", i, at, found)
+			}
+			live[uint32(slot&placeMask>>offsetBits)] += r.size()
+		}
+		if count != s.count || count > maxLoad(len(s.slots)) || s.staged != 0 {
+			tb.Fatalf("shard %d: %d slots of %d are taken, counted %d, %d staged", i, count, len(s.slots), s.count, s.staged)
+		}
+		if len(s.slots) > minSlots && count < len(s.slots)/16 {
+			tb.Fatalf("shard %d: %d slots for %d keys", i, len(s.slots), count)
+		}
+		keys += count
+		s.slabs.check(tb, live)
+	}
+	if keys != t.Len() {
+		tb.Fatalf("Len %d, %d keys", t.Len(), keys)
+	}
+}
+
+func (l *slabs) check(tb testing.TB, live map[uint32]int) {
+	tb.Helper()
+	used, dead, mapped := 0, 0, 0
+	for n, mem := range l.mem {
+		use := l.use[n]
+		if int(use.used-use.dead) != live[uint32(n)] || int(use.used) > len(mem) {
+			tb.Fatalf("slab %d of %d bytes: %d used, %d dead, %d live", n, len(mem), use.used, use.dead, live[uint32(n)])
+		}
+		used, dead, mapped = used+int(use.used), dead+int(use.dead), mapped+len(mem)
+	}
+	if used != l.used || dead != l.dead || mapped != l.mapped {
+		tb.Fatalf("used %d, dead %d, mapped %d; counted %d, %d, %d", used, dead, mapped, l.used, l.dead, l.mapped)
+	}
+	if dead > l.allowedDead() {
+		tb.Fatalf("%d dead bytes of %d, allowed %d", dead, used, l.allowedDead())
+	}
+}
+
+// model is what a table should hold.
+type model map[string][]byte
+
+func (m model) compare(tb testing.TB, t *Table) {
+	tb.Helper()
+	got := 0
+	for key, value := range t.All() {
+		if want, ok := m[key]; !ok || !bytes.Equal(want, value) {
+			tb.Fatalf("%q is %d bytes, want %d, %v", key, len(value), len(want), ok)
+		}
+		got++
+	}
+	if got != len(m) {
+		tb.Fatalf("%d pairs, want %d", got, len(m))
+	}
+	keys := append([]string{"", "absent"}, t.Keys()...)
+	values := make([][]byte, len(keys))
+	t.MultiGet(values, keys)
+	for i, key := range keys {
+		want, present := m[key]
+		if value, ok := t.Get(nil, key); ok != present || !bytes.Equal(value, want) || t.Has(key) != present {
+			tb.Fatalf("Get(%q): %d bytes, %v", key, len(value), ok)
+		}
+		if (values[i] != nil) != present || !bytes.Equal(values[i], want) {
+			tb.Fatalf("MultiGet(%q): %d bytes", key, len(values[i]))
+		}
+	}
+}
+
+// randomValue returns a value of a size that is now empty, now small, now larger than a slab.
+func randomValue(rng *rand.Rand) []byte {
+	size := rng.IntN(40)
+	switch rng.IntN(20) {
+	case 0:
+		size = rng.IntN(2 * maxInPlaceBytes)
+	case 1:
+		size = maxPackedBytes - 32 + rng.IntN(64)
+	case 2:
+		size = rng.IntN(3 * maxSlabBytes)
+	}
+	return bytes.Repeat([]byte{byte(rng.Uint32())}, size)
+}
+
+// Random groups of commits against a map: many keys and few, values of all sizes, and hashes that are equal in all bits, in
+// those of the slot, or in those of the shard.
+func TestGroupsAgreeWithAMap(t *testing.T) {
+	for _, mask := range []uint64{^uint64(0), 0, 1, 0xff, 3<<62 | 1} {
+		for _, keys := range []int{3, 40, 1000} {
+			t.Run(fmt.Sprintf("mask=%x/keys=%d", mask, keys), func(t *testing.T) {
+				seed := rand.Uint64()
+				t.Logf("seed %d", seed)
+				rng := rand.New(rand.NewPCG(seed, 0))
+				tab, m := newTable(0, mask), model{}
+				defer tab.Release()
+				version := int64(0)
+				for range 60 {
+					deletes := rng.IntN(4) // in some rounds the table grows, in others it shrinks
+					var group []Commit
+					for range 1 + rng.IntN(80) {
+						c := Commit{}
+						for range 1 + rng.IntN(1+rng.IntN(12)) {
+							op := Op{Key: fmt.Appendf(nil, "key %d", rng.IntN(keys)), Value: randomValue(rng)}
+							if op.Delete = rng.IntN(4) < deletes; op.Delete {
+								op.Value = nil
+								delete(m, string(op.Key))
+							} else {
+								m[string(op.Key)] = op.Value
+							}
+							c.Ops = append(c.Ops, op)
+						}
+						version++
+						c.Version = version
+						group = append(group, c)
+					}
+					tab.Apply(group)
+					tab.check(t)
+					if tab.Version() != version {
+						t.Fatalf("version %d, want %d", tab.Version(), version)
+					}
+				}
+				m.compare(t, tab)
+			})
+		}
+	}
+}
+
+// The memory of a table that is emptied comes back, and what it keeps does not grow when it is filled and emptied again.
+func TestDeletedMemoryComesBack(t *testing.T) {
+	tab := New(0)
+	defer tab.Release()
+	const keys = 50_000
+	value := bytes.Repeat([]byte("v"), 200)
+	for version := range int64(3) {
+		for _, remove := range []bool{false, true} {
+			for key := range keys {
+				op := Op{Key: fmt.Append(nil, key), Value: value, Delete: remove}
+				tab.Apply([]Commit{{Ops: []Op{op}, Version: version + 1}})
+			}
+		}
+		tab.check(t)
+		slots, mapped := 0, 0
+		for i := range tab.shards {
+			slots += len(tab.shards[i].slots)
+			mapped += tab.shards[i].slabs.mapped
+		}
+		if slots != shardCount*minSlots || mapped > shardCount*maxSlabBytes {
+			t.Fatalf("an empty table has %d slots and %d bytes of slabs", slots, mapped)
+		}
+	}
+}
+
+// Overwriting leaves garbage in proportion, whatever keys are written and however the sizes change: what is mapped stays below 1.25 times
+// what is alive, what slabs leave at their ends, and a slab or two for each shard.
+func TestGarbageIsBounded(t *testing.T) {
+	const keys, writes = 20_000, 200_000
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	for _, name := range []string{"uniform", "zipf", "one size", "large"} {
+		t.Run(name, func(t *testing.T) {
+			rng := rand.New(rand.NewPCG(seed, 1))
+			zipf := rand.NewZipf(rng, 1.1, 1, keys-1)
+			tab, sizes := New(0), make([]int, keys)
+			defer tab.Release()
+			value := make([]byte, 40<<10)
+			writes, live := writes, 0
+			for i := range writes {
+				key := uint64(rng.IntN(keys))
+				size := rng.IntN(600)
+				switch name {
+				case "zipf":
+					key = zipf.Uint64()
+				case "one size":
+					size = 300
+				case "large":
+					size = rng.IntN(len(value))
+					if key %= 200; i > writes/10 {
+						continue
+					}
+				}
+				op := Op{Key: fmt.Append(nil, key), Value: value[:size]}
+				tab.Apply([]Commit{{Ops: []Op{op}, Version: int64(i + 1)}})
+				if sizes[key] > 0 {
+					live -= sizes[key]
+				}
+				sizes[key] = recordBytes(len(op.Key), size)
+				live += sizes[key]
+			}
+			tab.check(t)
+			used, mapped := 0, 0
+			for i := range tab.shards {
+				used += tab.shards[i].slabs.used
+				mapped += tab.shards[i].slabs.mapped
+			}
+			t.Logf("%d bytes alive, %d used, %d mapped", live, used, mapped)
+			if limit := live/4*5 + shardCount*maxSlabBytes/4; used > limit {
+				t.Errorf("%d bytes used for %d alive, limit %d", used, live, limit)
+			}
+			if limit := used/8*9 + shardCount*maxSlabBytes; mapped > limit {
+				t.Errorf("%d bytes mapped for %d used, limit %d", mapped, used, limit)
+			}
+		})
+	}
+}
+
+// Freed memory is used again, by the table that freed it.
+func TestArenaReuses(t *testing.T) {
+	a := newArena()
+	defer a.release()
+	seen := map[*byte]bool{}
+	for _, size := range []int{1, pageBytes, pageBytes + 1, maxSlabBytes, 3 * maxSlabBytes} {
+		b := a.alloc(size)
+		if len(b) != roundPages(size) {
+			t.Fatalf("%d bytes for %d", len(b), size)
+		}
+		if seen[&b[0]] {
+			t.Fatalf("given twice")
+		}
+		seen[&b[0]] = true
+		for i := range b {
+			b[i] = 0xff
+		}
+	}
+	all := maps.Clone(seen)
+	for range 3 { // more than what is kept with its pages
+		var spans [][]byte
+		for range 100 {
+			b := a.alloc(maxSlabBytes)
+			if all[&b[0]] && seen[&b[0]] {
+				t.Fatal("given twice")
+			}
+			all[&b[0]] = true
+			b[0], b[len(b)-1] = 1, 1
+			spans = append(spans, b)
+		}
+		for _, b := range spans {
+			a.free(b)
+		}
+	}
+}
+
+// Slots from used memory must be empty.
+func TestReusedSlotsAreEmpty(t *testing.T) {
+	a := newArena()
+	defer a.release()
+	b := a.alloc(pageBytes)
+	for i := range b {
+		b[i] = 0xff
+	}
+	a.free(b)
+	for i, slot := range allocSlots(a, pageBytes/8) {
+		if slot != 0 {
+			t.Fatalf("slot %d is %x", i, slot)
+		}
+	}
+}
+
+// A released table is empty for those who still hold it.
+func TestRelease(t *testing.T) {
+	tab := New(1000)
+	tab.Load([]Op{{Key: []byte("a"), Value: []byte("1")}}, 1)
+	tab.Release()
+	values := [][]byte{nil}
+	tab.MultiGet(values, []string{"a"})
+	if _, ok := tab.Get(nil, "a"); ok || tab.Has("a") || tab.Len() != 0 || len(tab.Keys()) != 0 || values[0] != nil {
+		t.Fatal("a released table has something")
+	}
+}

@@ -1,0 +1,67 @@
+package table
+
+import (
+	"encoding/binary"
+	"unsafe"
+)
+
+// A record is a key and its value, side by side in a slab:
+//
+//	0        2          6     6+k     6+k+v
+//	| keyLen | valueLen | key | value | padding to 8 bytes |
+//
+// Lengths are little-endian: these bytes never leave the process, and that is what processors load fastest.
+const (
+	recordHeader = 2 + 4
+	recordAlign  = 8
+)
+
+// record is the bytes from a record's beginning on; what lies behind its end belongs to others.
+type record []byte
+
+// recordBytes returns how much room a record takes.
+func recordBytes(keyLen, valueLen int) int {
+	return (recordHeader + keyLen + valueLen + recordAlign - 1) &^ (recordAlign - 1)
+}
+
+// writeRecord writes a record to the beginning of r.
+func writeRecord(r record, key, value []byte) {
+	binary.LittleEndian.PutUint16(r, uint16(len(key)))
+	binary.LittleEndian.PutUint32(r[2:], uint32(len(value)))
+	copy(r[recordHeader:], key)
+	copy(r[recordHeader+len(key):], value)
+}
+
+func (r record) keyLen() int   { return int(binary.LittleEndian.Uint16(r)) }
+func (r record) valueLen() int { return int(binary.LittleEndian.Uint32(r[2:])) }
+func (r record) size() int     { return recordBytes(r.keyLen(), r.valueLen()) }
+
+func (r record) key() []byte {
+	end := recordHeader + r.keyLen()
+	return r[recordHeader:end:end]
+}
+
+func (r record) value() []byte {
+	start := recordHeader + r.keyLen()
+	end := start + r.valueLen()
+	return r[start:end:end]
+}
+
+// setValue writes another value in the place of the old one; the record's size must stay the same.
+func (r record) setValue(value []byte) {
+	binary.LittleEndian.PutUint32(r[2:], uint32(len(value)))
+	copy(r[recordHeader+r.keyLen():], value)
+}
+
+// touch loads the cache lines behind the first one of a short record. The result is of no use but to make it happen.
+func (r record) touch() (sum byte) {
+	const line = 64
+	end := recordHeader + r.keyLen() + r.valueLen()
+	for at := line; at < min(end, 4*line); at += line {
+		sum += r[at]
+	}
+	return sum + r[end-1]
+}
+
+// text is a string that shares b's bytes, for a look at them that ends before they change.
+func text(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

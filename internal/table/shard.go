@@ -1,0 +1,165 @@
+package table
+
+import (
+	"math/bits"
+	"sync"
+)
+
+// A slot is a word of an open-addressed hash table with linear probing (Knuth, The Art of Computer Programming 3, 6.4): the
+// upper bits of the key's hash, which also say where the search for it begins, and the record's place. Zero is an empty
+// slot, since there is no slab 0. Growing needs no look at the records, since the hash bits are here.
+const (
+	tagBits   = 28
+	placeBits = 64 - tagBits // in units of recordAlign: 2^36 * 8 B = 512 GiB a shard
+	placeMask = 1<<placeBits - 1
+	tagShift  = placeBits
+
+	minSlots = 8
+	maxSlots = 1 << tagBits
+)
+
+// maxLoad is how many of so many slots may be taken: 3/4, where a search looks at 2.5 slots on average if the key is there and
+// at 8.5 if it is not, mostly in one cache line.
+func maxLoad(slots int) int { return slots / 4 * 3 }
+
+// shard is one part of the table. Its fields are guarded by mu, in this sense: the goroutine that applies changes
+// is the only one to write and may read without mu; it holds mu to write what readers look at.
+type shard struct {
+	mu    sync.RWMutex
+	slots []uint64 // a power of two of them
+	shift uint     // tag >> shift is where the search for a key begins
+	slabs slabs
+	_     [64]byte // keeps neighbours' locks out of a reader's cache line
+
+	// The writer's alone.
+	count   int        // slots taken
+	staged  int        // records written for which there is no slot yet
+	loading sync.Mutex // held by the goroutine that loads the shard, while nobody reads and several load
+}
+
+func (s *shard) setSlots(slots []uint64) {
+	s.slots = slots
+	s.shift = uint(tagBits - bits.TrailingZeros(uint(len(slots))))
+}
+
+// home returns the slot where the search for a key with this slot's tag begins.
+func (s *shard) home(slot uint64) int { return int(slot >> tagShift >> s.shift) }
+
+// next returns the slot looked at after i.
+func (s *shard) next(i int) int { return (i + 1) & (len(s.slots) - 1) }
+
+// find returns the slot of a key, -1 if it is absent, and its record.
+func (s *shard) find(hash uint64, key string) (slot int, r record) {
+	slots := s.slots
+	mask := len(slots) - 1
+	for i := int(hash >> tagShift >> s.shift); ; i++ {
+		slot := slots[i&mask]
+		if slot == 0 {
+			return -1, nil
+		}
+		if slot>>tagShift == hash>>tagShift {
+			if r := s.slabs.at(slot & placeMask); string(r.key()) == key {
+				return i & mask, r
+			}
+		}
+	}
+}
+
+// insert puts a slot for a key that is absent.
+func (s *shard) insert(slot uint64) {
+	i := s.home(slot)
+	for s.slots[i] != 0 {
+		i = s.next(i)
+	}
+	s.slots[i] = slot
+	s.count++
+}
+
+// remove empties slot i and moves those behind it that would no longer be found (Knuth's algorithm R), so that no tombstones
+// pile up.
+func (s *shard) remove(i int) {
+	s.count--
+	for j := s.next(i); s.slots[j] != 0; j = s.next(j) {
+		home := s.home(s.slots[j])
+		// Between its home and where it is, going round, j's search does not pass i: it stays.
+		if distance := (j - home) & (len(s.slots) - 1); distance < (j-i)&(len(s.slots)-1) {
+			continue
+		}
+		s.slots[i] = s.slots[j]
+		i = j
+	}
+	s.slots[i] = 0
+}
+
+// change carries out one operation, for which a new record lies at place if one is needed. It returns by how many keys the
+// shard grew, and memory that nothing leads to any more.
+func (s *shard) change(op *Op, hash, place uint64) (grown int, freed []byte) {
+	slot, r := s.find(hash, text(op.Key))
+	entry := hash>>tagShift<<tagShift | place
+	switch {
+	case place == 0 && slot < 0: // deleted, and was not there
+		return 0, nil
+	case op.Delete:
+		freed = s.slabs.discard(s.slots[slot] & placeMask)
+		s.remove(slot)
+		return -1, freed
+	case place == 0:
+		r.setValue(op.Value)
+		return 0, nil
+	case slot < 0:
+		s.insert(entry)
+		return 1, nil
+	}
+	freed = s.slabs.discard(s.slots[slot] & placeMask)
+	s.slots[slot] = entry
+	return 0, freed
+}
+
+// slotOf returns the slot that holds exactly this one, -1 if none does.
+func (s *shard) slotOf(slot uint64) int {
+	for i := s.home(slot); s.slots[i] != 0; i = s.next(i) {
+		if s.slots[i] == slot {
+			return i
+		}
+	}
+	return -1
+}
+
+// rehash returns the shard's slots in a table of another size. In order of their home, one may follow the other without any
+// searching far.
+func (s *shard) rehash(a *arena, size int) []uint64 {
+	grown := shard{}
+	grown.setSlots(allocSlots(a, size))
+	for _, slot := range s.slots {
+		if slot != 0 {
+			grown.insert(slot)
+		}
+	}
+	return grown.slots
+}
+
+// slotsFor returns how many slots so many keys need.
+func slotsFor(keys int) int {
+	n := minSlots
+	for maxLoad(n) < keys && n < maxSlots {
+		n *= 2
+	}
+	return n
+}
+
+// Slots of less than a page come from Go's heap.
+
+func allocSlots(a *arena, n int) []uint64 {
+	if n*8 < pageBytes {
+		return make([]uint64, n)
+	}
+	slots := words(a.alloc(n * 8))
+	clear(slots)
+	return slots
+}
+
+func freeSlots(a *arena, slots []uint64) {
+	if len(slots)*8 >= pageBytes {
+		a.free(wordBytes(slots))
+	}
+}
