@@ -47,6 +47,7 @@ type environment struct {
 	now               func() time.Time
 	maxKeys           uint64
 	firstSegmentBytes int64
+	background        func(task func() error) // nil: a goroutine that Close waits for
 }
 
 func systemEnvironment() environment {
@@ -119,7 +120,7 @@ func recoverDir(dir vfs.Dir, config Config, env environment) (*recovery, *segmen
 	if err := r.repair(); err != nil {
 		return nil, nil, err
 	}
-	segment, err := r.beginSegment(env)
+	segment, err := r.beginSegment(config, env)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -132,10 +133,13 @@ func recoverDir(dir vfs.Dir, config Config, env environment) (*recovery, *segmen
 // start hands everything that writes to the writer goroutine.
 func (s *Store) start(r *recovery, segment *segment, env environment, lock io.Closer) {
 	s.queue = newQueue()
+	if env.background == nil {
+		env.background = s.goroutines.Go
+	}
 	w := &walWriter{
 		queue: s.queue, table: r.table, status: s.status, dir: r.dir, lock: lock, log: s.config.Logger,
-		spawn: s.goroutines.Go, now: env.now, syncWrites: s.config.SyncWrites, maxKeys: env.maxKeys,
-		segment: segment, nextBytes: min(2*env.firstSegmentBytes, maxSegmentBytes),
+		spawn: s.goroutines.Go, background: env.background, now: env.now, syncWrites: s.config.SyncWrites, maxKeys: env.maxKeys,
+		segment: segment, rotation: rotation{bytes: min(2*env.firstSegmentBytes, maxSegmentBytes)},
 		written: r.lastGroup, durable: r.lastGroup, version: r.table.Version(), snapshotted: r.snapshotted,
 	}
 	s.goroutines.Go(w.run)

@@ -23,6 +23,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"kvstore"
@@ -46,7 +47,7 @@ func TestExploreCrashes(t *testing.T) {
 			t.Fatal(err)
 		}
 		e := &explorer{seed: n}
-		e.run(t)
+		synctest.Test(t, func(t *testing.T) { e.run(t) })
 		t.Logf("seed %d: %d states", n, e.states)
 		return
 	}
@@ -70,7 +71,7 @@ func TestExploreCrashes(t *testing.T) {
 		workers.Go(func() {
 			for states.Load() < int64(goal) && !t.Failed() {
 				e := &explorer{seed: base + next.Add(1)}
-				e.run(t)
+				synctest.Test(t, func(t *testing.T) { e.run(t) })
 				states.Add(e.states)
 				crashed.Add(e.recrashed)
 				points.Add(e.points)
@@ -254,11 +255,15 @@ func contents(store *kvstore.Store) map[string]string {
 	return state
 }
 
+// inline lets the writer do itself, at once, what it has done in the background otherwise: so operations come in one order, and a
+// seed always finds the same.
+var inline = kvstore.WithBackground(func(task func() error) { _ = task() })
+
 func (e *explorer) open() {
 	e.config = kvstore.Config{DataDir: exploreDir, SyncWrites: e.random.IntN(3) > 0, SyncInterval: time.Hour}
-	store, err := kvstore.OpenFS(e.fs, e.config)
+	store, err := kvstore.OpenFS(e.fs, e.config, inline)
 	if errors.Is(err, errInjected) {
-		store, err = kvstore.OpenFS(e.fs, e.config) // it was the one fsync that fails
+		store, err = kvstore.OpenFS(e.fs, e.config, inline) // it was the one fsync that fails
 	}
 	if err != nil {
 		e.fatal("open: %v", err)
@@ -287,7 +292,9 @@ func (e *explorer) step() {
 	case 7, 8:
 		e.async()
 	case 9:
-		if err := e.store.Sync(); err == nil {
+		err := e.store.Sync()
+		synctest.Wait()
+		if err == nil {
 			e.oracle.acknowledges()
 			e.synced = e.acked
 		} else {
@@ -338,6 +345,7 @@ func (e *explorer) async() {
 	for _, p := range pending {
 		errs = append(errs, p.Wait(context.Background()))
 	}
+	synctest.Wait()
 	for _, err := range errs {
 		if err != nil {
 			e.reopenFailed(err)
@@ -345,21 +353,31 @@ func (e *explorer) async() {
 		}
 		e.acknowledged()
 	}
+	e.inOrder()
 }
 
+// result takes in what a call has returned, once the writer has done what it does after answering.
 func (e *explorer) result(err error) {
+	synctest.Wait()
 	if err != nil {
 		e.reopenFailed(err)
 		return
 	}
 	e.acknowledged()
+	e.inOrder()
 }
 
 func (e *explorer) acknowledged() {
 	e.acked++
 	if e.config.SyncWrites {
-		e.oracle.acknowledges()
 		e.synced = e.acked
+	}
+}
+
+// inOrder asks the oracle, after all that was written was acknowledged.
+func (e *explorer) inOrder() {
+	if e.config.SyncWrites {
+		e.oracle.acknowledges()
 	}
 }
 

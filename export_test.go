@@ -26,6 +26,11 @@ func WithFirstSegmentBytes(n int64) EnvOption {
 	return func(env *environment) { env.firstSegmentBytes = n }
 }
 
+// WithBackground replaces the starting of a goroutine for what the writer has done in the background.
+func WithBackground(run func(task func() error)) EnvOption {
+	return func(env *environment) { env.background = run }
+}
+
 // OpenFS is OpenWithConfig on another file system. Segments start with one page, so that a test of a few writes
 // rotates.
 func OpenFS(fs vfs.FS, config Config, options ...EnvOption) (*Store, error) {

@@ -346,39 +346,42 @@ func TestP5OutOfSpace(t *testing.T) {
 	} {
 		for _, syncWrites := range []bool{true, false} {
 			t.Run(fmt.Sprint(name, ", SyncWrites ", syncWrites), func(t *testing.T) {
-				r := newRig(t)
-				r.config.SyncWrites = syncWrites
-				s := r.open()
-				large := strings.Repeat("x", 3000)
-				r.set(s, "large 1", large)
-				before := r.files()
-				d := r.fail(where, syscall.ENOSPC, forever)
-				for range 3 {
-					err := s.Set("large 2", []byte(large))
-					if !errors.Is(err, syscall.ENOSPC) || errors.Is(err, kvstore.ErrFailed) {
-						t.Fatalf("no space: %v", err)
+				synctest.Test(t, func(t *testing.T) {
+					r := newRig(t)
+					r.config.SyncWrites = syncWrites
+					s := r.open()
+					large := strings.Repeat("x", 3000)
+					d := r.fail(where, syscall.ENOSPC, forever)
+					r.set(s, "large 1", large)
+					synctest.Wait() // until the next segment, made ahead of time, has failed without anybody noticing
+					if d.failures() == 0 {
+						t.Fatal("no segment is made ahead of time")
 					}
-					r.unchanged(before) // no left-overs either
-					r.want(s, "large 1", large)
-				}
-				if d.failures() == 0 {
-					t.Fatal("nothing failed")
-				}
-				r.set(s, "small 1", "1")
-				r.ok(s.Delete("small 1"))
-				r.set(s, "small 2", "2")
-				r.ok(s.Sync())
-				r.fs.SetHook(nil)
-				r.set(s, "large 2", large, "small 3", "3")
-				want := []string{"large 1", large, "small 2", "2", "large 2", large, "small 3", "3"}
-				r.want(s, want...)
-				r.groupsRise(6)
-				s = r.reopenAfter(s, r.kill)
-				r.want(s, want...)
-				if dropped := s.Stats().Recovery.Dropped; dropped != nil {
-					t.Fatalf("dropped %v", dropped)
-				}
-				r.want(r.reopenAfter(s, r.close), want...)
+					before := r.files()
+					for range 3 {
+						err := s.Set("large 2", []byte(large))
+						if !errors.Is(err, syscall.ENOSPC) || errors.Is(err, kvstore.ErrFailed) {
+							t.Fatalf("no space: %v", err)
+						}
+						r.unchanged(before) // no left-overs either
+						r.want(s, "large 1", large)
+					}
+					r.set(s, "small 1", "1")
+					r.ok(s.Delete("small 1"))
+					r.set(s, "small 2", "2")
+					r.ok(s.Sync())
+					r.fs.SetHook(nil)
+					r.set(s, "large 2", large, "small 3", "3")
+					want := []string{"large 1", large, "small 2", "2", "large 2", large, "small 3", "3"}
+					r.want(s, want...)
+					r.groupsRise(6)
+					s = r.reopenAfter(s, r.kill)
+					r.want(s, want...)
+					if dropped := s.Stats().Recovery.Dropped; dropped != nil {
+						t.Fatalf("dropped %v", dropped)
+					}
+					r.want(r.reopenAfter(s, r.close), want...)
+				})
 			})
 		}
 	}

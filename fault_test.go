@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"kvstore"
@@ -85,7 +86,7 @@ func (s *session) open() {
 	if s.store != nil {
 		return
 	}
-	store, err := kvstore.OpenFS(s.fs, s.config)
+	store, err := kvstore.OpenFS(s.fs, s.config, inline)
 	if err != nil {
 		s.checkCause("Open", err)
 		if n := s.fs.Handles(); n != 0 {
@@ -148,6 +149,7 @@ func (s *session) commit(c commit, do func() error) {
 	after := maps.Clone(before)
 	c.apply(after)
 	err := do()
+	synctest.Wait() // for what the writer does after it has answered
 	switch {
 	case err == nil && s.failed:
 		s.t.Fatal("a write succeeds on a failed store")
@@ -241,13 +243,18 @@ func TestP5EveryOperationFails(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	for _, syncWrites := range []bool{true, false} {
-		whole := newSession(t, syncWrites, rand.New(rand.NewPCG(seed, 0)))
-		operations := whole.inject(0, fault{})
-		whole.script()
+		var operations *int
+		synctest.Test(t, func(t *testing.T) {
+			whole := newSession(t, syncWrites, rand.New(rand.NewPCG(seed, 0)))
+			operations = whole.inject(0, fault{})
+			whole.script()
+		})
 		for _, f := range faults() {
 			t.Run(fmt.Sprintf("SyncWrites=%t/%s", syncWrites, f.name), func(t *testing.T) {
 				for n := 1; n <= *operations && !t.Failed(); n++ {
-					failOperation(t, n, f, newSession(t, syncWrites, rand.New(rand.NewPCG(seed, uint64(n)))))
+					synctest.Test(t, func(t *testing.T) {
+						failOperation(t, n, f, newSession(t, syncWrites, rand.New(rand.NewPCG(seed, uint64(n)))))
+					})
 				}
 			})
 		}

@@ -463,9 +463,11 @@ func TestLimitOpenFilesOfAnOpenStore(t *testing.T) {
 	startPolling(t)
 	r := newRealStore(t, t.TempDir())
 	s := r.open()
-	r.set(s, "first", 900<<10)
-	for range 3 {
+	for i := range 3 {
 		lift := limitOpenFiles(t, 0)
+		if i == 0 { // now, so that the next segment is not to be had ahead of time either
+			r.set(s, "first", 900<<10)
+		}
 		r.fails(r.trySet(s, "second", 900<<10), syscall.EMFILE)
 		r.set(s, "small", 100)
 		r.ok(s.Sync())
@@ -784,19 +786,22 @@ func newBrokenDisk(t *testing.T) *brokenDisk {
 	names := r.files()
 	segment := filepath.Join(r.config.DataDir, names[len(names)-1])
 	fallocate(0, 0, brokenDiskBytes) // all of the disk is there,
-	punch := func(file string, from uint64) {
+	const punchHole, keepSize = 2, 1
+	punch := func(file string, from uint64) (end int64) {
 		t.Helper()
 		for _, e := range extentsOf(t, file) {
 			if at := max(e.Logical, from); at < e.Logical+e.Length {
-				const punchHole, keepSize = 2, 1
 				fallocate(punchHole|keepSize, int64(e.Physical+at-e.Logical), int64(e.Logical+e.Length-at))
 			}
+			end = max(end, int64(e.Physical+e.Length))
 		}
+		return end
 	}
 	free := filepath.Join(m.dir, "free")
 	takeAll(t, free)
-	punch(segment, good) // but for this part of the segment,
-	punch(free, 0)       // and what is free
+	punch(segment, good)  // but for this part of the segment,
+	end := punch(free, 0) // and what is free, what ext4 keeps for itself behind it too
+	fallocate(punchHole|keepSize, end, brokenDiskBytes-end)
 	r.ok(os.Remove(free))
 	repair := fillUp(t, thin.dir)
 	r.set(s, "fits", 20<<10)

@@ -69,7 +69,13 @@ func TestP3EveryOperationHangs(t *testing.T) {
 					release := sync.OnceFunc(func() { close(end) })
 					t.Cleanup(release)
 					var operations atomic.Int64
-					r.fs.SetHook(func(vfs.Op) error {
+					r.fs.SetHook(func(op vfs.Op) error {
+						if s.Has("new") { // what comes after that prepares for later writes
+							if isSegment(op.Name) && (op.Kind == vfs.OpWrite || syncWrites && op.Kind == vfs.OpSync) {
+								t.Errorf("seen before %v of %s", op.Kind, op.Name)
+							}
+							return nil
+						}
 						if operations.Add(1) == hangAt {
 							<-end
 						}

@@ -364,7 +364,7 @@ func (m *machine) FailSync(t *rapid.T) {
 	}
 	failed := false
 	m.fs.SetHook(func(op vfs.Op) error {
-		if op.Kind == vfs.OpSync && !failed {
+		if op.Kind == vfs.OpSync && isSegment(op.Name) && !failed {
 			failed = true
 			return errors.New("injected EIO")
 		}

@@ -365,7 +365,7 @@ func (r *recovery) sync(name string) error {
 
 // beginSegment makes the session's own segment. No session appends to a recovered one, or else the tail that one
 // crash left would look like damage after the next.
-func (r *recovery) beginSegment(env environment) (*segment, error) {
+func (r *recovery) beginSegment(config Config, env environment) (*segment, error) {
 	header := segmentHeader{version: formatVersion, id: r.id, number: max(r.snapshot, 1)}
 	if r.last > 0 {
 		header.number = r.last + 1
@@ -373,7 +373,8 @@ func (r *recovery) beginSegment(env environment) (*segment, error) {
 	if r.unused {
 		header.number = r.last
 	}
-	s, err := reserveSegment(r.dir, header, env.now().UnixNano(), env.firstSegmentBytes, segmentEntryBytes+endEntryBytes)
+	plan := segmentPlan{header: header, timestamp: env.now().UnixNano(), size: env.firstSegmentBytes, zeroed: config.SyncWrites}
+	s, err := reserveSegment(r.dir, plan, segmentEntryBytes+endEntryBytes)
 	if err != nil {
 		return nil, err
 	}

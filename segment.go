@@ -24,12 +24,22 @@ type segment struct {
 	offset int64 // where the next entry goes: header and groups so far
 }
 
-// reserveSegment makes a segment under its temporary name, durable with its SEGMENT entry and all its space. If
-// the space for size bytes is not to be had, it makes do with need.
-func reserveSegment(dir vfs.Dir, header segmentHeader, timestamp, size, need int64) (*segment, error) {
-	s, err := makeSegment(dir, header, timestamp, alignSegment(max(size, need)))
-	if vfs.IsExhausted(err) && need < size {
-		s, err = makeSegment(dir, header, timestamp, alignSegment(need))
+// segmentPlan says what a new segment is to be.
+type segmentPlan struct {
+	header    segmentHeader
+	timestamp int64
+	size      int64
+	zeroed    bool // its space is not only reserved, but written
+}
+
+// reserveSegment makes a segment. If the space for it is not to be had, it makes do with need bytes.
+func reserveSegment(dir vfs.Dir, plan segmentPlan, need int64) (*segment, error) {
+	wanted := max(plan.size, need)
+	plan.size = wanted
+	s, err := makeSegment(dir, plan)
+	if vfs.IsExhausted(err) && need < wanted {
+		plan.size = need
+		s, err = makeSegment(dir, plan)
 	}
 	return s, err
 }
@@ -38,16 +48,20 @@ func alignSegment(size int64) int64 {
 	return (size + segmentAlign - 1) / segmentAlign * segmentAlign
 }
 
-func makeSegment(dir vfs.Dir, header segmentHeader, timestamp, size int64) (*segment, error) {
-	s := &segment{name: segmentName(header.number), header: header, size: size}
+// makeSegment makes a segment under its temporary name, durable with its SEGMENT entry and all its space.
+func makeSegment(dir vfs.Dir, plan segmentPlan) (*segment, error) {
+	s := &segment{name: segmentName(plan.header.number), header: plan.header, size: alignSegment(plan.size)}
 	file, err := dir.Create(s.name + tmpSuffix)
 	if err != nil {
 		return nil, fmt.Errorf("kvstore: create %s: %w", s.name, err)
 	}
 	s.file = file
-	err = file.Allocate(size)
+	err = file.Allocate(s.size)
+	if err == nil && plan.zeroed {
+		err = s.zero()
+	}
 	if err == nil {
-		err = s.append(appendSegmentHeader(nil, timestamp, header))
+		err = s.append(appendSegmentHeader(nil, plan.timestamp, plan.header))
 	}
 	if err == nil {
 		err = file.Sync()
@@ -56,6 +70,22 @@ func makeSegment(dir vfs.Dir, header segmentHeader, timestamp, size int64) (*seg
 		return nil, fmt.Errorf("kvstore: reserve %s: %w", s.name, discard(dir, s.name+tmpSuffix, errors.Join(err, file.Close())))
 	}
 	return s, nil
+}
+
+// zero writes zeros into all of the segment's space.
+func (s *segment) zero() error {
+	zeros := make([]byte, min(s.size, zeroBytes))
+	for at := int64(0); at < s.size; at += zeroBytes {
+		if at > 0 {
+			if err := s.file.Sync(); err != nil {
+				return err
+			}
+		}
+		if _, err := s.file.WriteAt(zeros[:min(s.size-at, zeroBytes)], at); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // publish gives a reserved segment its name, durably.
@@ -73,7 +103,12 @@ func (s *segment) empty() bool { return s.offset == segmentEntryBytes }
 func (s *segment) fits(groupBytes int64) bool { return s.offset+groupBytes+endEntryBytes <= s.size }
 
 // seed returns what the checksums of an entry at the current offset are seeded with.
-func (s *segment) seed() uint32 { return seedAt(s.header.id, s.header.number, s.offset) }
+func (s *segment) seed() uint32 { return s.seedAt(0) }
+
+// seedAt is seed for an entry that comes so many bytes later.
+func (s *segment) seedAt(ahead int64) uint32 {
+	return seedAt(s.header.id, s.header.number, s.offset+ahead)
+}
 
 // append writes b behind what is there; it is not durable before sync returned.
 func (s *segment) append(b []byte) error {

@@ -40,11 +40,13 @@ type walWriter struct {
 	spawn  func(func() error) // starts a goroutine that Close waits for
 	now    func() time.Time   // the clock
 
+	background func(func() error) // spawn, or what tests replace it by
+
 	syncWrites bool   // immutable
 	maxKeys    uint64 // immutable
 
 	segment     *segment
-	nextBytes   int64          // the size of the next segment
+	rotation    rotation
 	written     uint64         // the last group that was written
 	durable     uint64         // the last group known durable: written before an fsync began that returned nil
 	version     int64          // of the last commit
@@ -56,6 +58,7 @@ type walWriter struct {
 	commits     []table.Commit // likewise
 	group       []*writeCommand
 	held        *writeCommand // received, but left for the next group
+	regroup     regroup
 }
 
 // status is what the writer tells Store.
@@ -157,11 +160,23 @@ func (w *walWriter) commitGroup() {
 	if err == nil {
 		w.apply()
 	}
-	weight := int64(0)
+	w.answer(err)
+	w.prepareRotation()
+	w.regroup.wait(w.queue)
+}
+
+// answer tells the callers of w.group.
+func (w *walWriter) answer(err error) {
+	weight, waiting := int64(0), 0
+	w.regroup.queued = len(w.queue.commands)
 	for _, c := range w.group {
 		weight += c.weight
+		if c.commit == nil {
+			waiting++
+		}
 		c.finish(err) // now it is its caller's again
 	}
+	w.regroup.answered = waiting
 	clear(w.group)
 	w.queue.bytes.Release(weight)
 }
@@ -185,11 +200,15 @@ func (w *walWriter) persistGroup() error {
 	if err := w.append(size); err != nil {
 		return w.fail(err)
 	}
-	if !w.syncWrites {
-		return nil
+	if w.syncWrites {
+		w.status.syncs.Add(1)
+		started := time.Now()
+		if err := w.sync(); err != nil {
+			return err
+		}
+		w.regroup.synced = time.Since(started)
 	}
-	w.status.syncs.Add(1)
-	return w.sync()
+	return nil
 }
 
 // append writes w.group behind the segment's last one.
@@ -202,6 +221,12 @@ func (w *walWriter) append(size int) error {
 	}
 	w.version = version + int64(len(w.group)) - 1
 	buf = appendCommit(buf, 0, w.version, w.written+1, w.durable, w.segment.seed())
+	groupBytes := len(buf)
+	ends := w.endsWith(int64(groupBytes))
+	if ends {
+		end := endRecord{group: w.written + 1, durable: w.durable}
+		buf = appendEnd(buf, w.version, end, w.segment.seedAt(int64(groupBytes)))
+	}
 	if cap(buf) <= maxKeptBytes {
 		w.buf = buf
 	}
@@ -209,7 +234,9 @@ func (w *walWriter) append(size int) error {
 		return err
 	}
 	w.written++
-	w.status.walBytes.Add(int64(len(buf)))
+	w.rotation.ended = ends
+	w.rotation.groups++
+	w.status.walBytes.Add(int64(groupBytes))
 	return nil
 }
 
@@ -297,61 +324,6 @@ func (w *walWriter) admit() error {
 	return nil
 }
 
-// makeRoom makes sure that a group of size bytes fits into the segment, by rotating if it does not. Running out of space for the
-// next segment is no failure of the store: nothing was written, and the next group tries again.
-func (w *walWriter) makeRoom(size int64) error {
-	if w.segment.fits(size) {
-		return nil
-	}
-	next, err := w.reserve(size)
-	if vfs.IsExhausted(err) {
-		return err
-	}
-	if err != nil {
-		return w.fail(err)
-	}
-	if err := w.rotate(next); err != nil {
-		return w.fail(err)
-	}
-	return nil
-}
-
-// reserve makes the next segment, large enough for a group of size bytes, under its temporary name.
-func (w *walWriter) reserve(size int64) (*segment, error) {
-	header := w.segment.header
-	header.number++
-	return reserveSegment(w.dir, header, w.now().UnixNano(), w.nextBytes, segmentEntryBytes+size+endEntryBytes)
-}
-
-// rotate ends the segment and goes on with the next one, which gets its name only when the END is durable: so a segment
-// that is not the last has an END, or is damaged.
-func (w *walWriter) rotate(next *segment) error {
-	err := w.end()
-	if err == nil {
-		err = next.publish(w.dir)
-	}
-	if err != nil {
-		return errors.Join(err, next.close())
-	}
-	w.nextBytes = min(2*w.nextBytes, maxSegmentBytes)
-	old := w.segment
-	w.segment = next
-	return old.close()
-}
-
-// end closes the segment with an END entry and makes all of it durable.
-func (w *walWriter) end() error {
-	w.waitFlush()
-	if w.failure != nil {
-		return w.failure
-	}
-	end := appendEnd(nil, w.version, endRecord{group: w.written, durable: w.durable}, w.segment.seed())
-	if err := w.segment.append(end); err != nil {
-		return w.fail(err)
-	}
-	return w.sync()
-}
-
 // makeDurable carries out a syncCommand.
 func (w *walWriter) makeDurable() error {
 	w.waitFlush()
@@ -379,7 +351,10 @@ func (w *walWriter) fail(err error) error {
 // shutdown ends the session: a snapshot, unless the newest one covers everything, then the segments that it covers go.
 func (w *walWriter) shutdown() error {
 	w.waitFlush()
-	err := w.failure
+	err := w.dropAhead()
+	if w.failure != nil {
+		err = w.failure
+	}
 	if err == nil {
 		err = w.closeLog()
 	}

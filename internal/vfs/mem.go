@@ -441,10 +441,10 @@ func (h *memDirHandle) open(kind OpKind, name string, writable bool) (File, erro
 	case kind == OpCreate && ok:
 		f.truncate()
 	case kind == OpCreate:
-		f = &memFile{}
+		f = &memFile{name: name}
 		h.dir.put(name, f)
 	}
-	return &memFileHandle{memHandle: h.m.open(), file: f, name: name, writable: writable}, nil
+	return &memFileHandle{memHandle: h.m.open(), file: f, writable: writable}, nil
 }
 
 func (h *memDirHandle) Rename(oldName, newName string) error {
@@ -457,6 +457,9 @@ func (h *memDirHandle) Rename(oldName, newName string) error {
 		return &os.LinkError{Op: "rename", Old: oldName, New: newName, Err: fs.ErrNotExist}
 	}
 	h.dir.change(memChange{remove: oldName, put: newName, node: node})
+	if f, ok := node.(*memFile); ok {
+		f.name = newName
+	}
 	return nil
 }
 

@@ -14,6 +14,7 @@ const sectorBytes = 512
 
 // memFile is a file's bytes as a reader sees them, as they are on disk, and what was written in between.
 type memFile struct {
+	name  string // the last one given
 	cache []byte
 	disk  []byte
 	dirty map[int64][][]byte // per sector, the versions written since the last sync, oldest first
@@ -160,15 +161,17 @@ func sortedKeys(m map[int64][][]byte) []int64 {
 type memFileHandle struct {
 	memHandle
 	file     *memFile
-	name     string
 	writable bool
 }
 
 func (h *memFileHandle) op(kind OpKind, off int64, n int) error {
+	h.m.mu.Lock()
+	name := h.file.name
+	h.m.mu.Unlock()
 	if !h.writable && (kind == OpWrite || kind == OpAllocate) {
-		return &fs.PathError{Op: string(kind), Path: h.name, Err: fs.ErrPermission}
+		return &fs.PathError{Op: string(kind), Path: name, Err: fs.ErrPermission}
 	}
-	return h.enter(Op{Kind: kind, Name: h.name, Offset: off, Bytes: n})
+	return h.enter(Op{Kind: kind, Name: name, Offset: off, Bytes: n})
 }
 
 func (h *memFileHandle) ReadAt(b []byte, off int64) (int, error) {

@@ -1,0 +1,62 @@
+package kvstore
+
+import (
+	"runtime"
+	"time"
+)
+
+// Bounds on how long the writer waits for callers to come back.
+const (
+	// maxRegroupWait is far below what a sync takes where waiting is worth anything.
+	maxRegroupWait = 200 * time.Microsecond
+
+	// regroupShare is the part of the last sync that may be waited: what is lost if nobody comes.
+	regroupShare = 8
+
+	// maxRegroupYields bounds the waiting where the clock stands still.
+	maxRegroupYields = 4096
+
+	// maxRegroupPause is how many groups go by, at most, before it is tried again after nobody came.
+	maxRegroupPause = 64
+)
+
+// regroup keeps callers that write in a loop in one group. Without it they fall into two: while the writes of one half are
+// synced, those of the other half queue up, and each write waits for two syncs. So after answering, the writer lets the answered
+// callers run, and goes on when most of them are back. A lone caller is never waited for, and if callers do not come
+// back, since their writes come from outside at their own pace, it is seldom tried.
+//
+// Its fields are owned by [walWriter.run].
+type regroup struct {
+	synced   time.Duration // how long the last sync took
+	answered int           // callers of the last group that were waiting for their answer
+	queued   int           // commands in the queue when they were answered
+	pause    int           // groups for which not to try
+	failed   int           // the last pause
+}
+
+// wait waits for the callers that were answered last to come back, if that is worth it.
+func (r *regroup) wait(q *queue) {
+	answered, queued := r.answered, r.queued
+	if answered+queued < 2 || answered == 0 {
+		return
+	}
+	if r.pause > 0 {
+		r.pause--
+		return
+	}
+	want := queued + answered - answered/10
+	limit := min(r.synced/regroupShare, maxRegroupWait)
+	started := time.Now()
+	for range maxRegroupYields {
+		if len(q.commands) >= want {
+			r.failed = 0
+			return
+		}
+		if time.Since(started) >= limit {
+			break
+		}
+		runtime.Gosched()
+	}
+	r.failed = min(2*r.failed+1, maxRegroupPause)
+	r.pause = r.failed
+}
