@@ -1,0 +1,104 @@
+package main
+
+import (
+	"errors"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
+)
+
+func badgerSpec() spec {
+	return spec{
+		name: "badger", role: peer, module: "github.com/dgraph-io/badger/v4",
+		durable: "`SyncWrites: true`; no compression, so that its files, which it maps, need no cache; no conflict detection, no metrics",
+		relaxed: "`SyncWrites: false`; else the same",
+		open:    openBadger,
+	}
+}
+
+type badgerEngine struct{ db *badger.DB }
+
+func openBadger(dir string, durable bool) (engine, error) {
+	db, err := badger.Open(badger.DefaultOptions(dir).
+		WithSyncWrites(durable).
+		WithCompression(options.None).
+		WithBlockCacheSize(0).
+		WithDetectConflicts(false).
+		WithMetricsEnabled(false).
+		WithLogger(nil))
+	if err != nil {
+		return nil, err
+	}
+	return badgerEngine{db}, nil
+}
+
+func (e badgerEngine) set(key string, value []byte) error {
+	return e.db.Update(func(tx *badger.Txn) error { return tx.Set([]byte(key), value) })
+}
+
+func (e badgerEngine) get(key string) (value []byte, err error) {
+	err = e.db.View(func(tx *badger.Txn) error {
+		value, err = badgerGet(tx, key)
+		return err
+	})
+	return value, err
+}
+
+func badgerGet(tx *badger.Txn, key string) ([]byte, error) {
+	item, err := tx.Get([]byte(key))
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return nil, errAbsent
+	}
+	if err != nil {
+		return nil, err
+	}
+	return item.ValueCopy(nil)
+}
+
+func (e badgerEngine) multiGet(keys []string) ([][]byte, error) {
+	values := make([][]byte, len(keys))
+	err := e.db.View(func(tx *badger.Txn) error {
+		for i, key := range keys {
+			value, err := badgerGet(tx, key)
+			if err != nil && !errors.Is(err, errAbsent) {
+				return err
+			}
+			values[i] = value
+		}
+		return nil
+	})
+	return values, err
+}
+
+func (e badgerEngine) batch(keys []string, values [][]byte) error {
+	return e.db.Update(func(tx *badger.Txn) error {
+		for i, key := range keys {
+			if err := tx.Set([]byte(key), values[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (e badgerEngine) scan(from string, n int) (pairs, bytes int, err error) {
+	err = e.db.View(func(tx *badger.Txn) error {
+		o := badger.DefaultIteratorOptions
+		o.PrefetchSize = n
+		it := tx.NewIterator(o)
+		defer it.Close()
+		for it.Seek([]byte(from)); it.Valid() && pairs < n; it.Next() {
+			err := it.Item().Value(func(value []byte) error {
+				pairs, bytes = pairs+1, bytes+len(value)
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return pairs, bytes, err
+}
+
+func (e badgerEngine) close() error { return e.db.Close() }

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"path/filepath"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+func bboltSpec() spec {
+	return spec{
+		name: "bbolt", role: peer, module: "go.etcd.io/bbolt",
+		durable: "`db.Batch`, which gathers callers for up to 10 ms; freelist as a map, not synced",
+		relaxed: "`NoSync: true`, `db.Update`; else the same",
+		open: func(dir string, durable bool) (engine, error) {
+			return openBbolt(dir, durable, durable)
+		},
+	}
+}
+
+func bboltUpdateSpec() spec {
+	return spec{
+		name: "bbolt-update", role: lonePeer, module: "go.etcd.io/bbolt",
+		durable: "`db.Update`, the better way for a lone writer; else as bbolt",
+		relaxed: "as bbolt",
+		open: func(dir string, durable bool) (engine, error) {
+			return openBbolt(dir, durable, false)
+		},
+	}
+}
+
+var bboltBucket = []byte("bench")
+
+type bboltEngine struct {
+	db    *bolt.DB
+	write func(func(*bolt.Tx) error) error // of single keys
+}
+
+func openBbolt(dir string, durable, gather bool) (engine, error) {
+	db, err := bolt.Open(filepath.Join(dir, "data.bolt"), 0o600, &bolt.Options{
+		NoSync: !durable, NoFreelistSync: true, FreelistType: bolt.FreelistMapType,
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = db.Update(func(tx *bolt.Tx) error {
+		_, err := tx.CreateBucketIfNotExists(bboltBucket)
+		return err
+	})
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	e := bboltEngine{db: db, write: db.Update}
+	if gather {
+		e.write = db.Batch
+	}
+	return e, nil
+}
+
+func (e bboltEngine) set(key string, value []byte) error {
+	return e.write(func(tx *bolt.Tx) error { return tx.Bucket(bboltBucket).Put([]byte(key), value) })
+}
+
+func (e bboltEngine) get(key string) (value []byte, err error) {
+	err = e.db.View(func(tx *bolt.Tx) error {
+		value = bytes.Clone(tx.Bucket(bboltBucket).Get([]byte(key)))
+		return nil
+	})
+	if err == nil && value == nil {
+		err = errAbsent
+	}
+	return value, err
+}
+
+func (e bboltEngine) multiGet(keys []string) ([][]byte, error) {
+	values := make([][]byte, len(keys))
+	err := e.db.View(func(tx *bolt.Tx) error {
+		bucket := tx.Bucket(bboltBucket)
+		for i, key := range keys {
+			values[i] = bytes.Clone(bucket.Get([]byte(key)))
+		}
+		return nil
+	})
+	return values, err
+}
+
+func (e bboltEngine) batch(keys []string, values [][]byte) error {
+	return e.db.Update(func(tx *bolt.Tx) error {
+		bucket := tx.Bucket(bboltBucket)
+		for i, key := range keys {
+			if err := bucket.Put([]byte(key), values[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (e bboltEngine) scan(from string, n int) (pairs, bytes int, err error) {
+	err = e.db.View(func(tx *bolt.Tx) error {
+		cursor := tx.Bucket(bboltBucket).Cursor()
+		for key, value := cursor.Seek([]byte(from)); key != nil && pairs < n; key, value = cursor.Next() {
+			pairs, bytes = pairs+1, bytes+len(value)
+		}
+		return nil
+	})
+	return pairs, bytes, err
+}
+
+func (e bboltEngine) close() error {
+	// Without it a load that was not synced would be written back during the next measurement.
+	return errors.Join(e.db.Sync(), e.db.Close())
+}

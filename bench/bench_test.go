@@ -1,0 +1,233 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestMain(m *testing.M) {
+	if text := os.Getenv(childEnv); text != "" {
+		os.Exit(runChild(text))
+	}
+	os.Exit(m.Run())
+}
+
+func TestPercentilesAreThoseOfTheSortedDurations(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	for _, n := range []int{1, 2, 100, 10_000} {
+		h, other := new(histogram), new(histogram)
+		var all []time.Duration
+		for i := range n {
+			d := time.Duration(math.Exp(random.Float64() * 25)) // up to 72 s
+			all = append(all, d)
+			if i%2 == 0 {
+				h.add(d)
+			} else {
+				other.add(d)
+			}
+		}
+		h.merge(other)
+		slices.Sort(all)
+		for _, p := range []float64{0, 0.5, 0.99, 0.999, 1} {
+			exact := all[max(1, int(math.Ceil(p*float64(n))))-1]
+			got := h.percentile(p)
+			if got < exact || float64(got) > float64(exact)*(1+1.0/subBuckets) {
+				t.Errorf("%d durations, p = %v: %v, should be %v or a little more", n, p, got, exact)
+			}
+		}
+		if h.max != all[n-1] {
+			t.Errorf("max is %v, should be %v", h.max, all[n-1])
+		}
+	}
+}
+
+func TestBucketsHaveNoGaps(t *testing.T) {
+	for i := range bucketCount {
+		if got := bucketOf(bucketEnd(i)); got != i {
+			t.Fatalf("the end of bucket %d, %d, is in bucket %d", i, bucketEnd(i), got)
+		}
+		if i+1 < bucketCount && bucketOf(bucketEnd(i)+1) != i+1 {
+			t.Fatalf("behind the end of bucket %d is bucket %d", i, bucketOf(bucketEnd(i)+1))
+		}
+	}
+	if got := bucketOf(math.MaxInt64); got != bucketCount-1 {
+		t.Errorf("the longest duration is in bucket %d of %d", got, bucketCount)
+	}
+}
+
+func TestMedian(t *testing.T) {
+	values := []float64{9, 1, 5}
+	if got := median(values); got != 5 {
+		t.Errorf("odd: %v", got)
+	}
+	if !slices.Equal(values, []float64{9, 1, 5}) {
+		t.Errorf("sorted in place: %v", values)
+	}
+	if got := median([]float64{4, 1, 2, 9}); got != 3 {
+		t.Errorf("even: %v", got)
+	}
+	if got := median(nil); !math.IsNaN(got) {
+		t.Errorf("of none: %v", got)
+	}
+}
+
+func TestFigure(t *testing.T) {
+	for want, v := range map[string]float64{
+		"0.00": 0, "0.024": 0.0236, "0.020": 0.02, "0.24": 0.236, "0.0016": 0.0016, "1.60": 1.6, "16.0": 16, "160": 160, "1,600": 1600, "-1,234,567": -1234567, "-123,456": -123456,
+	} {
+		if got := figure(v); got != want {
+			t.Errorf("figure(%v) = %q, want %q", v, got, want)
+		}
+	}
+}
+
+// made is results with the values of the rounds by engine, in the first case of F2.
+func made(values map[string][]float64) *results {
+	r := &results{specs: allSpecs()}
+	for engine, rounds := range values {
+		for round, value := range rounds {
+			r.Samples = append(r.Samples, sample{
+				Workload: "F2", Case: setCase(16, true), Engine: engine, Round: round, Unit: unitOps, Value: value,
+			})
+		}
+	}
+	return r
+}
+
+func TestVerdicts(t *testing.T) {
+	name := setCase(16, true)
+	pebble := check{want: 2.5, measure: overPeer("F2", name, "pebble")}
+	best := check{want: 1, measure: overBest("F2", name, nil)}
+	other := check{want: 1, measure: overBest("F2", name, reachesOS)}
+	most := check{want: 100, atMost: true, measure: plain(ours("F2", name), ofValue)}
+	for _, test := range []struct {
+		name    string
+		values  map[string][]float64
+		check   check
+		value   float64
+		beside  string
+		outcome outcome
+	}{
+		{"at the target", map[string][]float64{"kvstore": {250}, "pebble": {100}}, pebble, 2.5, "pebble", met},
+		{"below it", map[string][]float64{"kvstore": {249}, "pebble": {100}}, pebble, 2.49, "pebble", notMet},
+		{"rounds are paired", map[string][]float64{"kvstore": {300, 30, 3}, "pebble": {100, 10, 2}}, pebble, 3, "pebble", met},
+		{"the best peer", map[string][]float64{"kvstore": {100}, "pebble": {80}, "redis": {50}, "map floor": {900}}, best, 1.25, "pebble", met},
+		{"the best that counts", map[string][]float64{"kvstore": {100}, "pebble": {80}, "redis": {50}}, other, 2, "redis", met},
+		{"no peer", map[string][]float64{"kvstore": {100}}, best, 0, "", notMeasured},
+		{"no kvstore", map[string][]float64{"pebble": {100}}, pebble, 0, "", notMeasured},
+		{"nothing at all", nil, most, 0, "", notMeasured},
+		{"at most", map[string][]float64{"kvstore": {90, 100, 110}}, most, 100, "–", met},
+		{"more than that", map[string][]float64{"kvstore": {101}}, most, 101, "–", notMet},
+	} {
+		value, beside, o := test.check.judge(made(test.values))
+		if math.Abs(value-test.value) > 1e-9 || beside != test.beside || o != test.outcome {
+			t.Errorf("%s: %v beside %q, %s; want %v beside %q, %s", test.name, value, beside, o, test.value, test.beside, test.outcome)
+		}
+	}
+}
+
+func TestMemoryIsRefused(t *testing.T) {
+	const shm = "/dev/shm"
+	if _, err := os.Stat(shm); err != nil || runtime.GOOS != "linux" {
+		t.Skipf("no %s here: %v", shm, err)
+	}
+	c := config{rounds: 1, time: time.Millisecond, scale: 1, dir: shm}
+	err := c.run(t.Context(), new(bytes.Buffer), new(bytes.Buffer))
+	if err == nil || !strings.Contains(err.Error(), "tmpfs") {
+		t.Errorf("err = %v", err)
+	}
+}
+
+func TestKeysAndValues(t *testing.T) {
+	d := newData(7)
+	seen := make(map[string]bool)
+	for i := range 10_000 {
+		seen[d.key(i)] = true
+		if n := len(d.value(i, valueBytes)); n != valueBytes {
+			t.Fatalf("value %d has %d bytes", i, n)
+		}
+	}
+	if len(seen) != 10_000 || len(d.key(0)) != keyBytes {
+		t.Errorf("%d distinct keys of %d bytes", len(seen), len(d.key(0)))
+	}
+	again := newData(7)
+	if d.key(5) != again.key(5) || !bytes.Equal(d.value(5, 1<<10), again.value(5, 1<<10)) {
+		t.Error("the same seed gives other data")
+	}
+}
+
+func TestBadFlags(t *testing.T) {
+	good := config{rounds: 1, time: time.Millisecond, scale: 1}
+	for name, change := range map[string]func(*config){
+		"workload": func(c *config) { c.only = "F2,F77" },
+		"engine":   func(c *config) { c.engines = "kvstore,sqlite" },
+		"rounds":   func(c *config) { c.rounds = 0 },
+		"scale":    func(c *config) { c.scale = -1 },
+		"dir":      func(c *config) { c.dir = filepath.Join(t.TempDir(), "absent") },
+	} {
+		c := good
+		change(&c)
+		if err := c.run(t.Context(), new(bytes.Buffer), new(bytes.Buffer)); err == nil {
+			t.Errorf("bad %s: no error", name)
+		}
+	}
+}
+
+// TestEverything runs every engine that is present through every workload, very shortly: it is there so that none of them rots.
+func TestEverything(t *testing.T) {
+	dir := t.TempDir()
+	if err := refuseMemory(dir); err != nil {
+		t.Skip(err)
+	}
+	c := config{rounds: 1, time: 2 * time.Millisecond, scale: 0.0005, seed: 3, dir: dir, out: filepath.Join(dir, "out"), json: filepath.Join(dir, "raw.json")}
+	var text, progress bytes.Buffer
+	if err := c.run(t.Context(), &text, &progress); err != nil {
+		t.Fatalf("%v\n%s", err, progress.Bytes())
+	}
+	var r results
+	raw, err := os.ReadFile(c.json)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(raw, &r); err != nil {
+		t.Fatal(err)
+	}
+	specs, missing, err := chooseSpecs("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("missing: %v", missing)
+	for _, w := range allWorkloads() {
+		for _, s := range specs {
+			measured := slices.ContainsFunc(r.Samples, func(m sample) bool { return m.Workload == w.id && m.Engine == s.name })
+			if measured != w.joins(s) {
+				t.Errorf("%s: %s: measured is %t, joins is %t", w.id, s.name, measured, w.joins(s))
+			}
+		}
+	}
+	for _, m := range r.Samples {
+		if m.Note == "" && !(m.Value > 0) && m.Unit != unitBytes && m.Unit != unitCores {
+			t.Errorf("%s: %s: %s: %v %s", m.Workload, m.Case, m.Engine, m.Value, m.Unit)
+		}
+	}
+	if strings.Contains(text.String(), string(notMeasured)) && len(missing) == 0 {
+		t.Errorf("a target was not measured:\n%s", text.Bytes())
+	}
+	for _, name := range []string{"BENCHMARKS.md", "benchmarks/set.svg", "benchmarks/get.svg", "benchmarks/growth.svg", "benchmarks/sizes.svg"} {
+		if info, err := os.Stat(filepath.Join(c.out, name)); err != nil || info.Size() == 0 {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if left, err := filepath.Glob(filepath.Join(dir, "kvstore-bench-*")); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}

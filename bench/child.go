@@ -1,0 +1,157 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"runtime/debug"
+	"time"
+)
+
+// This file is measurements that need a process of their own: memory, where nobody else's counts, and a crash.
+
+// childEnv holds the childJob of a child process.
+const childEnv = "KVSTORE_BENCH_CHILD"
+
+type task string
+
+const (
+	taskMemory task = "memory" // load, and tell the cost of the memory
+	taskCrash  task = "crash"  // load, and exit without close
+)
+
+// childJob is what a child is told, and childAnswer what it writes to its standard output.
+type childJob struct {
+	Task   task
+	Engine string
+	Dir    string
+	Keys   int
+	Batch  int
+	Seed   uint64
+}
+
+type childAnswer struct {
+	GC       time.Duration
+	Resident uint64 // bytes more than before the store was opened
+}
+
+// child runs the job in this very program.
+func (b *bench) child(job childJob) (answer childAnswer, err error) {
+	job.Seed = b.data.seed
+	text, err := json.Marshal(job)
+	if err != nil {
+		return answer, err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return answer, err
+	}
+	cmd := exec.CommandContext(b.ctx, self)
+	cmd.Env = append(os.Environ(), childEnv+"="+string(text))
+	var out, complaint bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &complaint
+	if err := cmd.Run(); err != nil {
+		return answer, fmt.Errorf("child: %w: %s", err, complaint.Bytes())
+	}
+	if err := json.Unmarshal(out.Bytes(), &answer); err != nil {
+		return answer, fmt.Errorf("child: %w", err)
+	}
+	return answer, nil
+}
+
+// runChild is main of a child.
+func runChild(text string) int {
+	var job childJob
+	err := json.Unmarshal([]byte(text), &job)
+	if err == nil {
+		err = job.run()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+func (job childJob) run() error {
+	specs, _, err := chooseSpecs("")
+	if err != nil {
+		return err
+	}
+	for _, s := range specs {
+		if s.name != job.Engine {
+			continue
+		}
+		before, err := residentBytes()
+		if err != nil && job.Task == taskMemory {
+			return err
+		}
+		e, err := s.open(job.Dir, false)
+		if err != nil {
+			return err
+		}
+		if err := newData(job.Seed).load(e, job.Keys, job.Batch); err != nil {
+			return errors.Join(err, e.close())
+		}
+		if job.Task == taskCrash {
+			return json.NewEncoder(os.Stdout).Encode(childAnswer{}) // and no close
+		}
+		answer, err := memoryCost(before)
+		return errors.Join(err, json.NewEncoder(os.Stdout).Encode(answer), e.close())
+	}
+	return fmt.Errorf("no engine %q", job.Engine)
+}
+
+// memoryCost first frees what only the loading needed. The fastest of some collections is the one that nothing else disturbed.
+func memoryCost(before uint64) (answer childAnswer, err error) {
+	debug.FreeOSMemory()
+	for i := range 5 {
+		began := time.Now()
+		runtime.GC()
+		if took := time.Since(began); i == 0 || took < answer.GC {
+			answer.GC = took
+		}
+	}
+	debug.FreeOSMemory()
+	after, err := residentBytes()
+	answer.Resident = after - min(after, before)
+	return answer, err
+}
+
+const (
+	memoryKeys     = 5_000_000
+	caseGC         = "full GC"
+	caseResident   = "RSS beyond the payload"
+	memoryOverhead = 56 // the target, in bytes a key
+)
+
+func memoryWorkload() workload {
+	return workload{
+		id: "F7", title: "Memory with 5 M keys", joins: roles(subject, memoryFloor),
+		note:  "Each engine in a process of its own, after loading: the fastest of five full collections, and how much VmRSS has grown, less the bytes of keys and values.",
+		parts: []part{{"memory", runMemory}},
+	}
+}
+
+func runMemory(b *bench, s spec) (samples []sample, err error) {
+	n := b.keys(memoryKeys)
+	err = b.inFreshDir(func(dir string) error {
+		answer, err := b.child(childJob{Task: taskMemory, Engine: s.name, Dir: dir, Keys: n, Batch: loadBatch})
+		if err != nil {
+			return err
+		}
+		perKey := float64(answer.Resident)/float64(n) - (keyBytes + valueBytes)
+		samples = []sample{
+			{Case: caseGC, Unit: unitMilli, Value: millis(answer.GC)},
+			{Case: caseResident, Unit: unitBytes, Value: perKey},
+		}
+		return nil
+	})
+	return samples, err
+}
+
+func millis(d time.Duration) float64 { return micros(d) / 1e3 }

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"sync"
+)
+
+const (
+	floorBlock = 4096     // the least that a disk writes
+	floorSpace = 16 << 20 // as long as a small segment of a log; then it starts over
+)
+
+func diskFloorSpec() spec {
+	return spec{
+		name: "disk floor", role: diskFloor, volatile: true,
+		durable: "pwrite of 4 KiB into space that was written and fsynced before, then fdatasync; one goroutine",
+		relaxed: "–",
+		open:    openDiskFloor,
+	}
+}
+
+// diskFloorEngine takes a set as the occasion to write a block. It is for one goroutine.
+type diskFloorEngine struct {
+	file  *os.File
+	block []byte
+	at    int64
+	count uint64
+}
+
+func openDiskFloor(dir string, _ bool) (engine, error) {
+	file, err := os.OpenFile(filepath.Join(dir, "floor"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	_, err = file.WriteAt(make([]byte, floorSpace), 0)
+	if err := errors.Join(err, file.Sync()); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return &diskFloorEngine{file: file, block: make([]byte, floorBlock)}, nil
+}
+
+func (e *diskFloorEngine) set(key string, value []byte) error {
+	copy(e.block[copy(e.block, key):], value)
+	if _, err := e.file.WriteAt(e.block, e.at); err != nil {
+		return err
+	}
+	e.at = (e.at + floorBlock) % floorSpace
+	e.count++
+	return datasync(e.file)
+}
+
+func (*diskFloorEngine) get(string) ([]byte, error)     { return nil, errUnsupported }
+func (*diskFloorEngine) batch([]string, [][]byte) error { return errUnsupported }
+func (e *diskFloorEngine) syncs() uint64                { return e.count }
+func (e *diskFloorEngine) close() error                 { return e.file.Close() }
+
+func mapFloorSpec() spec {
+	return spec{
+		name: "map floor", role: memoryFloor, volatile: true,
+		durable: "–",
+		relaxed: "RWMutex around `map[string][]byte`, copies on the way in and out; nothing on disk",
+		open: func(string, bool) (engine, error) {
+			return &mapFloorEngine{values: make(map[string][]byte)}, nil
+		},
+	}
+}
+
+type mapFloorEngine struct {
+	mu     sync.RWMutex
+	values map[string][]byte // guarded by mu
+}
+
+func (e *mapFloorEngine) set(key string, value []byte) error {
+	value = bytes.Clone(value)
+	e.mu.Lock()
+	e.values[key] = value
+	e.mu.Unlock()
+	return nil
+}
+
+func (e *mapFloorEngine) get(key string) ([]byte, error) {
+	e.mu.RLock()
+	value, ok := e.values[key]
+	e.mu.RUnlock()
+	if !ok {
+		return nil, errAbsent
+	}
+	return append([]byte(nil), value...), nil // a value is replaced, never changed
+}
+
+func (e *mapFloorEngine) batch(keys []string, values [][]byte) error {
+	for i, key := range keys {
+		if err := e.set(key, values[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (*mapFloorEngine) close() error { return nil }

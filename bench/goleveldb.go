@@ -1,0 +1,103 @@
+package main
+
+import (
+	"errors"
+	"sync/atomic"
+
+	"github.com/syndtr/goleveldb/leveldb"
+	"github.com/syndtr/goleveldb/leveldb/filter"
+	"github.com/syndtr/goleveldb/leveldb/opt"
+	"github.com/syndtr/goleveldb/leveldb/storage"
+	"github.com/syndtr/goleveldb/leveldb/util"
+)
+
+func goleveldbSpec() spec {
+	return spec{
+		name: "goleveldb", role: peer, module: "github.com/syndtr/goleveldb",
+		durable:     "`WriteOptions.Sync: true`; block cache 1 GiB, write buffer 64 MiB, bloom filters of 10 bits",
+		relaxed:     "`WriteOptions.Sync: false`; else the same",
+		countsSyncs: true,
+		open:        openGoLevelDB,
+	}
+}
+
+type goleveldbEngine struct {
+	db    *leveldb.DB
+	files *journalCounter
+	write *opt.WriteOptions
+}
+
+func openGoLevelDB(dir string, durable bool) (engine, error) {
+	disk, err := storage.OpenFile(dir, false)
+	if err != nil {
+		return nil, err
+	}
+	files := &journalCounter{Storage: disk}
+	db, err := leveldb.Open(files, &opt.Options{
+		BlockCacheCapacity: 1 << 30,
+		WriteBuffer:        64 << 20,
+		Filter:             filter.NewBloomFilter(10),
+	})
+	if err != nil {
+		return nil, errors.Join(err, disk.Close())
+	}
+	return goleveldbEngine{db, files, &opt.WriteOptions{Sync: durable}}, nil
+}
+
+func (e goleveldbEngine) set(key string, value []byte) error {
+	return e.db.Put([]byte(key), value, e.write)
+}
+
+func (e goleveldbEngine) get(key string) ([]byte, error) {
+	value, err := e.db.Get([]byte(key), nil) // a copy
+	if errors.Is(err, leveldb.ErrNotFound) {
+		return nil, errAbsent
+	}
+	return value, err
+}
+
+func (e goleveldbEngine) batch(keys []string, values [][]byte) error {
+	var b leveldb.Batch
+	for i, key := range keys {
+		b.Put([]byte(key), values[i])
+	}
+	return e.db.Write(&b, e.write)
+}
+
+func (e goleveldbEngine) scan(from string, n int) (pairs, bytes int, err error) {
+	it := e.db.NewIterator(&util.Range{Start: []byte(from)}, nil)
+	defer it.Release()
+	for pairs < n && it.Next() {
+		pairs, bytes = pairs+1, bytes+len(it.Value())
+	}
+	return pairs, bytes, it.Error()
+}
+
+func (e goleveldbEngine) syncs() uint64 { return e.files.syncs.Load() }
+
+// close closes the storage too, which a DB does only if it has opened it itself.
+func (e goleveldbEngine) close() error { return errors.Join(e.db.Close(), e.files.Close()) }
+
+// journalCounter is a storage that counts the syncs of its journals.
+type journalCounter struct {
+	storage.Storage
+	syncs atomic.Uint64
+}
+
+func (c *journalCounter) Create(fd storage.FileDesc) (storage.Writer, error) {
+	w, err := c.Storage.Create(fd)
+	if err != nil || fd.Type != storage.TypeJournal {
+		return w, err
+	}
+	return countedJournal{w, &c.syncs}, nil
+}
+
+type countedJournal struct {
+	storage.Writer
+	syncs *atomic.Uint64
+}
+
+func (j countedJournal) Sync() error {
+	j.syncs.Add(1)
+	return j.Writer.Sync()
+}

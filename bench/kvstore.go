@@ -1,0 +1,58 @@
+package main
+
+import (
+	"context"
+
+	"kvstore"
+)
+
+func kvstoreSpec() spec {
+	return spec{
+		name: "kvstore", role: subject,
+		durable:     "`SyncWrites: true`, the default of `Open`",
+		relaxed:     "`SyncWrites: false`; the log is synced each second",
+		countsSyncs: true,
+		open:        openKVStore,
+	}
+}
+
+type kvstoreEngine struct{ store *kvstore.Store }
+
+func openKVStore(dir string, durable bool) (engine, error) {
+	store, err := kvstore.OpenWithConfig(kvstore.Config{DataDir: dir, SyncWrites: durable})
+	if err != nil {
+		return nil, err
+	}
+	return kvstoreEngine{store}, nil
+}
+
+func (e kvstoreEngine) set(key string, value []byte) error { return e.store.Set(key, value) }
+
+func (e kvstoreEngine) get(key string) ([]byte, error) {
+	value, ok := e.store.Get(key)
+	if !ok {
+		return nil, errAbsent
+	}
+	return value, nil
+}
+
+func (e kvstoreEngine) appendGet(dst []byte, key string) ([]byte, error) {
+	value, ok := e.store.AppendGet(dst, key)
+	if !ok {
+		return nil, errAbsent
+	}
+	return value, nil
+}
+
+func (e kvstoreEngine) multiGet(keys []string) ([][]byte, error) { return e.store.MultiGet(keys), nil }
+
+func (e kvstoreEngine) batch(keys []string, values [][]byte) error {
+	var b kvstore.Batch
+	for i, key := range keys {
+		b.Set(key, values[i])
+	}
+	return e.store.Apply(context.Background(), &b)
+}
+
+func (e kvstoreEngine) syncs() uint64 { return e.store.Stats().Syncs }
+func (e kvstoreEngine) close() error  { return e.store.Close() }

@@ -1,0 +1,153 @@
+// Command bench measures kvstore beside its peers, and beside floors that no store can fall below. See README.md.
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+func main() {
+	if text := os.Getenv(childEnv); text != "" {
+		os.Exit(runChild(text))
+	}
+	var c config
+	c.register(flag.CommandLine)
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	err := c.run(ctx, os.Stdout, os.Stderr)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// config is the flags.
+type config struct {
+	rounds    int
+	time      time.Duration
+	scale     float64
+	seed      uint64
+	only      string
+	engines   string
+	dir       string
+	out, json string
+}
+
+func (c *config) register(f *flag.FlagSet) {
+	f.IntVar(&c.rounds, "rounds", 5, "how often each measurement is repeated")
+	f.DurationVar(&c.time, "time", 2*time.Second, "how long each measurement takes")
+	f.Float64Var(&c.scale, "scale", 1, "multiplies the numbers of keys, for smoke runs")
+	f.Uint64Var(&c.seed, "seed", 1, "of keys, values and choices")
+	f.StringVar(&c.only, "only", "", "comma-separated `workloads` (default all): "+strings.Join(workloadNames(), ","))
+	f.StringVar(&c.engines, "engines", "", "comma-separated `engines` (default all); kvstore and the floors are always there: "+strings.Join(engineNames(), ","))
+	f.StringVar(&c.dir, "dir", "", "`directory` on the disk to measure (default that for temporary files)")
+	f.StringVar(&c.out, "out", "", "write BENCHMARKS.md and its plots into this `directory`")
+	f.StringVar(&c.json, "json", "", "write all samples to this `file`")
+}
+
+func workloadNames() (names []string) {
+	for _, w := range allWorkloads() {
+		names = append(names, w.id)
+	}
+	return names
+}
+
+func engineNames() (names []string) {
+	for _, s := range allSpecs() {
+		names = append(names, s.name)
+	}
+	return names
+}
+
+// run measures and reports. What was measured before an interrupt is reported, too.
+func (c *config) run(ctx context.Context, out, progress io.Writer) (err error) {
+	if c.rounds < 1 || c.time <= 0 || c.scale <= 0 {
+		return errors.New("-rounds, -time and -scale must be positive")
+	}
+	workloads, err := chooseWorkloads(c.only)
+	if err != nil {
+		return err
+	}
+	specs, missing, err := chooseSpecs(c.engines)
+	if err != nil {
+		return err
+	}
+	parent, err := filepath.Abs(cmp.Or(c.dir, os.TempDir()))
+	if err != nil {
+		return err
+	}
+	if err := refuseMemory(parent); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp(parent, "kvstore-bench-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+
+	b := &bench{
+		ctx: ctx, dir: dir, duration: c.time, rounds: c.rounds, scale: c.scale, data: newData(c.seed), progress: log.New(progress, "", log.Ltime),
+		filled: make(map[string]string), streams: make(map[string]*stream),
+	}
+	r := &results{Facts: b.facts(c.seed, specs, missing), specs: specs}
+	for _, w := range workloads {
+		if err = b.run(w, specs, r); err != nil {
+			break
+		}
+	}
+	err = errors.Join(err, c.report(r, workloads, out))
+	if len(r.Failures) > 0 {
+		err = errors.Join(err, fmt.Errorf("%d runs have failed, the first: %s", len(r.Failures), r.Failures[0]))
+	}
+	return err
+}
+
+func chooseWorkloads(list string) (chosen []workload, err error) {
+	wanted := splitList(list)
+	for _, name := range wanted {
+		if !slices.Contains(workloadNames(), name) {
+			return nil, fmt.Errorf("no workload is named %q", name)
+		}
+	}
+	for _, w := range allWorkloads() {
+		if len(wanted) == 0 || slices.Contains(wanted, w.id) {
+			chosen = append(chosen, w)
+		}
+	}
+	return chosen, nil
+}
+
+func (c *config) report(r *results, workloads []workload, out io.Writer) error {
+	if c.json != "" {
+		if err := r.write(c.json); err != nil {
+			return err
+		}
+	}
+	var figures map[string]string
+	if c.out != "" {
+		var err error
+		if figures, err = r.plots(c.out); err != nil {
+			return fmt.Errorf("plots: %w", err)
+		}
+	}
+	text := r.report(workloads, figures)
+	if c.out != "" {
+		if err := os.WriteFile(filepath.Join(c.out, "BENCHMARKS.md"), []byte(text), 0o644); err != nil {
+			return err
+		}
+	}
+	_, err := io.WriteString(out, text)
+	return err
+}

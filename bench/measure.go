@@ -1,0 +1,182 @@
+package main
+
+import (
+	"errors"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// kind tells apart the operations of a mixed workload, whose latencies are not to be thrown together.
+type kind int
+
+const (
+	kindMain kind = iota
+	kindSide
+	kinds
+)
+
+// step is one operation of a goroutine, its i-th.
+type step func(i int) (kind, error)
+
+// load is what goroutines do until the time is over.
+type load struct {
+	goroutines int
+	units      int // keys in a step; 0 means 1
+	every      int // latency is taken of one step in so many, as reading the clock costs like a fast Get; a power of two, 0 means 1
+	worker     func(g int) step
+}
+
+// measured is what came out, as it was counted.
+type measured struct {
+	steps        []int // by goroutine
+	sides        int   // those of kindSide
+	units        int
+	elapsed, cpu time.Duration
+	hasCPU       bool
+	syncs        uint64
+	hasSyncs     bool
+	latency      [kinds]*histogram
+}
+
+// measure runs l on e for the time d. The goroutines share nothing but the flag that stops them, which is written once.
+func measure(e engine, l load, d time.Duration) (measured, error) {
+	if c, ok := e.(crowdPreparer); ok {
+		if err := c.prepareCrowd(l.goroutines); err != nil {
+			return measured{}, err
+		}
+	}
+	var stop atomic.Bool
+	workers := make([]*worker, l.goroutines)
+	start := make(chan struct{})
+	var wg sync.WaitGroup
+	for g := range workers {
+		w := &worker{step: l.worker(g), mask: max(1, l.every) - 1}
+		workers[g] = w
+		wg.Go(func() {
+			<-start
+			w.run(&stop)
+		})
+	}
+	runtime.GC() // what earlier measurements left is not to be collected during this one
+	syncs, hasSyncs := syncsOf(e)
+	cpu, hasCPU := cpuTime()
+	began := time.Now()
+	close(start)
+	timer := time.AfterFunc(d, func() { stop.Store(true) })
+	wg.Wait()
+	timer.Stop()
+	m := measured{elapsed: time.Since(began), units: max(1, l.units), hasCPU: hasCPU, hasSyncs: hasSyncs}
+	after, _ := cpuTime()
+	m.cpu = after - cpu
+	now, _ := syncsOf(e)
+	m.syncs = now - syncs
+	err := m.gather(workers)
+	return m, err
+}
+
+// gather adds what the goroutines have counted, and joins their errors.
+func (m *measured) gather(workers []*worker) error {
+	var failed []error
+	for _, w := range workers {
+		m.steps = append(m.steps, w.done[kindMain]+w.done[kindSide])
+		m.sides += w.done[kindSide]
+		failed = append(failed, w.err)
+		for k, h := range w.latency {
+			if h == nil {
+				continue
+			}
+			if m.latency[k] == nil {
+				m.latency[k] = new(histogram)
+			}
+			m.latency[k].merge(h)
+		}
+	}
+	return errors.Join(failed...)
+}
+
+func syncsOf(e engine) (uint64, bool) {
+	if c, ok := e.(syncCounter); ok {
+		return c.syncs(), true
+	}
+	return 0, false
+}
+
+// worker is one goroutine's part of a measurement, and its alone until it has ended.
+type worker struct {
+	step    step
+	mask    int // of the number of a step whose latency is taken, all zero
+	done    [kinds]int
+	err     error
+	latency [kinds]*histogram
+}
+
+// run makes at least one step. It goes on until stop, which it sets itself after an error: the others need not go on then.
+func (w *worker) run(stop *atomic.Bool) {
+	for i := 0; i == 0 || !stop.Load(); i++ {
+		if i&w.mask != 0 {
+			k, err := w.step(i)
+			if err != nil {
+				w.fail(stop, err)
+				return
+			}
+			w.done[k]++
+			continue
+		}
+		began := time.Now()
+		k, err := w.step(i)
+		took := time.Since(began)
+		if err != nil {
+			w.fail(stop, err)
+			return
+		}
+		w.done[k]++
+		if w.latency[k] == nil {
+			w.latency[k] = new(histogram)
+		}
+		w.latency[k].add(took)
+	}
+}
+
+func (w *worker) fail(stop *atomic.Bool, err error) {
+	w.err = err
+	stop.Store(true)
+}
+
+// keys is how many keys were read or written.
+func (m measured) keys() int {
+	sum := 0
+	for _, n := range m.steps {
+		sum += n
+	}
+	return sum * m.units
+}
+
+// sample is m for the report.
+func (m measured) sample(name string, s spec) sample {
+	ops := m.keys()
+	out := sample{Case: name, Unit: unitOps, Value: float64(ops) / m.elapsed.Seconds(), Ops: ops, Seconds: m.elapsed.Seconds()}
+	if ops == 0 {
+		return out
+	}
+	if m.hasCPU && !s.otherProcess {
+		out.CPU = new(float64(m.cpu.Microseconds()) / float64(ops))
+	}
+	if m.hasSyncs {
+		out.Syncs = new(float64(m.syncs) / float64(ops))
+	}
+	out.Latency = latencyOf(m.latency[kindMain])
+	return out
+}
+
+func latencyOf(h *histogram) *latency {
+	if h == nil {
+		return nil
+	}
+	return &latency{
+		P50: micros(h.percentile(0.5)), P99: micros(h.percentile(0.99)), P999: micros(h.percentile(0.999)), Max: micros(h.max),
+	}
+}
+
+func micros(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e3 }

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"os"
+	"slices"
+)
+
+// Units of values. Of the rates more is better, of the others less.
+const (
+	unitOps   = "ops/s"
+	unitKeys  = "keys/s"
+	unitMilli = "ms"
+	unitBytes = "B/key"
+	unitCores = "cores busy"
+)
+
+func moreIsBetter(unit string) bool { return unit == unitOps || unit == unitKeys || unit == unitCores }
+
+// sample is the result of one run, or of one phase of it. Fields that an engine cannot know are nil.
+type sample struct {
+	Workload string   `json:"workload"`
+	Case     string   `json:"case"`
+	Engine   string   `json:"engine"`
+	Round    int      `json:"round"`
+	Unit     string   `json:"unit"`
+	Value    float64  `json:"value"`
+	Ops      int      `json:"ops,omitempty"`
+	Seconds  float64  `json:"seconds,omitempty"`
+	CPU      *float64 `json:"cpu_us_per_op,omitempty"`
+	Syncs    *float64 `json:"syncs_per_op,omitempty"`
+	Latency  *latency `json:"latency_us,omitempty"`
+	Note     string   `json:"note,omitempty"` // instead of a value
+}
+
+// latency is in microseconds.
+type latency struct {
+	P50  float64 `json:"p50"`
+	P99  float64 `json:"p99"`
+	P999 float64 `json:"p999"`
+	Max  float64 `json:"max"`
+}
+
+// results is all samples of a session.
+type results struct {
+	Facts    []fact   `json:"facts"`
+	Samples  []sample `json:"samples"`
+	Failures []string `json:"failures,omitempty"`
+	specs    []spec
+}
+
+func (r *results) write(name string) error {
+	text, err := json.MarshalIndent(r, "", "\t")
+	if err != nil {
+		return fmt.Errorf("results: %w", err)
+	}
+	return os.WriteFile(name, append(text, '\n'), 0o644)
+}
+
+// point names what is compared: one engine in one case.
+type point struct{ workload, name, engine string }
+
+func (r *results) at(p point) []sample {
+	var found []sample
+	for _, s := range r.Samples {
+		if s.Workload == p.workload && s.Case == p.name && s.Engine == p.engine {
+			found = append(found, s)
+		}
+	}
+	return found
+}
+
+// cases and engines are in the order in which they first ran.
+func (r *results) cases(workload string) []string {
+	return r.distinct(func(s sample) (string, bool) { return s.Case, s.Workload == workload })
+}
+
+func (r *results) engines(workload, name string) []string {
+	return r.distinct(func(s sample) (string, bool) { return s.Engine, s.Workload == workload && s.Case == name })
+}
+
+func (r *results) distinct(of func(sample) (string, bool)) []string {
+	var found []string
+	for _, s := range r.Samples {
+		if text, ok := of(s); ok && !slices.Contains(found, text) {
+			found = append(found, text)
+		}
+	}
+	return found
+}
+
+// median of the values at p, if there are any.
+func (r *results) median(p point) (float64, bool) {
+	var values []float64
+	for _, s := range r.at(p) {
+		if s.Note == "" {
+			values = append(values, s.Value)
+		}
+	}
+	return median(values), len(values) > 0
+}
+
+// ratio is the median over the rounds of a's value divided by b's in the same round, so that a slow minute of the machine hits
+// both or none.
+func (r *results) ratio(a, b point) (float64, bool) {
+	var ratios []float64
+	for _, x := range r.at(a) {
+		for _, y := range r.at(b) {
+			if x.Round == y.Round && x.Note == "" && y.Note == "" && y.Value > 0 {
+				ratios = append(ratios, x.Value/y.Value)
+			}
+		}
+	}
+	return median(ratios), len(ratios) > 0
+}
+
+// bestPeer is the peer with the best median in a case, of those that count.
+func (r *results) bestPeer(workload, name string, counts func(spec) bool) (string, bool) {
+	best, engine := 0.0, ""
+	for _, s := range r.specs {
+		if s.role != peer && s.role != lonePeer || counts != nil && !counts(s) {
+			continue
+		}
+		value, ok := r.median(point{workload, name, s.name})
+		if !ok {
+			continue
+		}
+		if !moreIsBetter(r.at(point{workload, name, s.name})[0].Unit) {
+			value = 1 / value
+		}
+		if value > best {
+			best, engine = value, s.name
+		}
+	}
+	return engine, engine != ""
+}
+
+// median sorts a copy. Of an even number it is the mean of the two in the middle; of none it is NaN.
+func median(values []float64) float64 {
+	n := len(values)
+	if n == 0 {
+		return math.NaN()
+	}
+	sorted := slices.Sorted(slices.Values(values))
+	return (sorted[(n-1)/2] + sorted[n/2]) / 2
+}

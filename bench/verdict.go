@@ -1,0 +1,156 @@
+package main
+
+import (
+	"fmt"
+	"math"
+)
+
+// check is one target: what has to be at least, or at most, how much.
+type check struct {
+	target, what string
+	want         float64
+	atMost       bool
+	unit         string // behind the figures: "x" of ratios
+	// measure returns the figure and what it was compared with; ok is false if it was not measured.
+	measure func(r *results) (value float64, beside string, ok bool)
+}
+
+type outcome string
+
+const (
+	met         outcome = "met"
+	notMet      outcome = "**not met**"
+	notMeasured outcome = "not measured"
+)
+
+func (c check) judge(r *results) (value float64, beside string, o outcome) {
+	value, beside, ok := c.measure(r)
+	switch {
+	case !ok || math.IsNaN(value):
+		return 0, "", notMeasured
+	case c.atMost && value <= c.want, !c.atMost && value >= c.want:
+		return value, beside, met
+	default:
+		return value, beside, notMet
+	}
+}
+
+const subjectName = "kvstore"
+
+// ours is kvstore in a case.
+func ours(workload, name string) point { return point{workload, name, subjectName} }
+
+// over is the ratio of a to b.
+func over(a, b point) func(*results) (float64, string, bool) {
+	return func(r *results) (float64, string, bool) {
+		value, ok := r.ratio(a, b)
+		return value, b.engine, ok
+	}
+}
+
+// growthCost is how much more an operation costs at the largest size than at the smallest: the rates the other way round.
+func growthCost(name string) func(*results) (float64, string, bool) {
+	least, most := growthCase(name, growthSizes[0]), growthCase(name, growthSizes[len(growthSizes)-1])
+	return func(r *results) (float64, string, bool) {
+		value, ok := r.ratio(ours("F10", least), ours("F10", most))
+		return value, "kvstore, " + least, ok
+	}
+}
+
+// overPeer is the ratio to one engine; overBest that to the best peer of those that count.
+func overPeer(workload, name, engine string) func(*results) (float64, string, bool) {
+	return over(ours(workload, name), point{workload, name, engine})
+}
+
+func overBest(workload, name string, counts func(spec) bool) func(*results) (float64, string, bool) {
+	return func(r *results) (float64, string, bool) {
+		engine, ok := r.bestPeer(workload, name, counts)
+		if !ok {
+			return 0, "", false
+		}
+		return overPeer(workload, name, engine)(r)
+	}
+}
+
+// plain is the value of a sample's field.
+func plain(p point, of func(sample) (float64, bool)) func(*results) (float64, string, bool) {
+	return func(r *results) (float64, string, bool) {
+		var values []float64
+		for _, s := range r.at(p) {
+			if value, ok := of(s); ok {
+				values = append(values, value)
+			}
+		}
+		return median(values), "–", len(values) > 0
+	}
+}
+
+func ofValue(s sample) (float64, bool) { return s.Value, s.Note == "" }
+
+func ofSyncs(s sample) (float64, bool) {
+	if s.Syncs == nil {
+		return 0, false
+	}
+	return *s.Syncs, true
+}
+
+// ofP999 is in milliseconds.
+func ofP999(s sample) (float64, bool) {
+	if s.Latency == nil {
+		return 0, false
+	}
+	return s.Latency.P999 / 1e3, true
+}
+
+// offBy is how far a value is from what it should be.
+func offBy(want float64, of func(sample) (float64, bool)) func(sample) (float64, bool) {
+	return func(s sample) (float64, bool) {
+		value, ok := of(s)
+		return math.Abs(value - want), ok
+	}
+}
+
+func reachesOS(s spec) bool { return !s.staysInside }
+
+func allChecks() []check {
+	var list []check
+	add := func(target, what string, want float64, measure func(*results) (float64, string, bool)) {
+		list = append(list, check{target: target, what: what, want: want, unit: "x", measure: measure})
+	}
+	most := func(target, what string, want float64, unit string, measure func(*results) (float64, string, bool)) {
+		list = append(list, check{target: target, what: what, want: want, unit: unit, atMost: true, measure: measure})
+	}
+
+	lone := setCase(1, true)
+	add("F1", lone, 0.90, overPeer("F1", lone, diskFloorSpec().name))
+	add("F1", lone, 1.3, overPeer("F1", lone, "pebble"))
+	for i, want := range []float64{2.5, 2.3, 2.5, 3} {
+		name := setCase(manyWriters[i], true)
+		add("F2", name, want, overPeer("F2", name, "pebble"))
+		add("F2", name+", every peer", 1, overBest("F2", name, nil))
+	}
+	add("F3", batchCase(100, 1), 2, overBest("F3", batchCase(100, 1), nil))
+	add("F3", batchCase(1000, 4), 4, overBest("F3", batchCase(1000, 4), nil))
+	add("F4", setCase(1, false), 1, overBest("F4", setCase(1, false), reachesOS))
+	add("F4", setCase(16, false), 1.5, overBest("F4", setCase(16, false), reachesOS))
+	for _, n := range []int{1, 2} {
+		floor := point{"F5", by(caseGet, n), mapFloorSpec().name}
+		add("F5", by(caseGet, n), 1, over(ours("F5", by(caseGet, n)), floor))
+		add("F5", by(caseAppendGet, n), 1.2, over(ours("F5", by(caseAppendGet, n)), floor))
+		add("F5", by(caseMultiGet, n), 3, over(ours("F5", by(caseMultiGet, n)), floor))
+	}
+	add("F6", caseMixed, 6, overBest("F6", caseMixed, nil))
+	most("F6", "p99.9 of Get in it", 1, " ms", plain(ours("F6", caseMixed), ofP999))
+	most("F7", caseGC, 5, " ms", plain(ours("F7", caseGC), ofValue))
+	most("F7", caseResident, memoryOverhead, " B/key", plain(ours("F7", caseResident), ofValue))
+	list = append(list,
+		check{target: "F8", what: caseSnapshot, want: 3e6, unit: " keys/s", measure: plain(ours("F8", caseSnapshot), ofValue)},
+		check{target: "F8", what: caseReplay, want: 1.5e6, unit: " keys/s", measure: plain(ours("F8", caseReplay), ofValue)})
+	most("F9", "syncs per write, "+setCase(64, true), 0.02, "", plain(ours("F9", setCase(64, true)), ofSyncs))
+	most("F9", "distance from 1.00 syncs per write, "+lone, 0.005, "", plain(ours("F9", lone), offBy(1, ofSyncs)))
+	for _, name := range []string{"Set", "Get"} {
+		most("F10", fmt.Sprintf("cost of a %s at 10 M keys", name), 1.6, "x", growthCost(name))
+	}
+	most("F10", caseLongest, 10, " ms", plain(ours("F10", caseLongest), ofValue))
+	return list
+}

@@ -1,0 +1,166 @@
+package main
+
+import "fmt"
+
+// Workloads that write into an empty store.
+
+// relaxedEvery: reading the clock at every unsynced Set would be a tenth of its cost.
+const relaxedEvery = 8
+
+var manyWriters = []int{16, 64, 256, 1024}
+
+func writeWorkloads() []workload {
+	f2 := workload{
+		id: "F2", title: "Durable Set by many goroutines", joins: roles(subject, peer),
+		note: "Each goroutine waits for its write to be on disk before it makes the next one.",
+	}
+	for _, n := range manyWriters {
+		f2.parts = append(f2.parts, setPart(n, true))
+	}
+	return []workload{
+		{
+			id: "F1", title: "Durable Set by one goroutine", joins: roles(subject, peer, lonePeer, diskFloor),
+			note:  "The disk floor overwrites and syncs 4 KiB in the same directory.",
+			parts: []part{setPart(1, true)},
+		},
+		f2,
+		{
+			id: "F3", title: "Durable batches", joins: roles(subject, peer),
+			note:  "A batch is one commit; operations are keys, latencies are those of batches.",
+			parts: []part{batchPart(100, 1), batchPart(1000, 4)},
+		},
+		{
+			id: "F4", title: "Unsynced Set", joins: roles(subject, peer),
+			note:  "A write of pebble may still be in the process when it returns; those of the others are with the operating system.",
+			parts: []part{setPart(1, false), setPart(16, false)},
+		},
+	}
+}
+
+func setCase(goroutines int, durable bool) string {
+	if durable {
+		return fmt.Sprintf("durable Set by %d", goroutines)
+	}
+	return fmt.Sprintf("unsynced Set by %d", goroutines)
+}
+
+func setPart(goroutines int, durable bool) part {
+	name := setCase(goroutines, durable)
+	return part{name, func(b *bench, s spec) ([]sample, error) {
+		keys := b.inOrder(b.keys(manyKeys))
+		return one(b.sets(s, setting{name: name, keys: keys, goroutines: goroutines, size: valueBytes, durable: durable}))
+	}}
+}
+
+// setting is the parameters of a run of sets.
+type setting struct {
+	name             string
+	keys             *stream
+	goroutines, size int
+	durable          bool
+}
+
+// sets measures single writes into an empty store. The goroutines begin at different places of the stream; who comes to its end
+// starts over, and overwrites.
+func (b *bench) sets(s spec, t setting) (out sample, err error) {
+	every := 1
+	if !t.durable {
+		every = relaxedEvery
+	}
+	err = b.empty(s, t.durable, func(e engine) error {
+		m, err := measure(e, load{goroutines: t.goroutines, every: every, worker: func(g int) step {
+			start := t.keys.start(g, t.goroutines)
+			return func(i int) (kind, error) {
+				p := t.keys.at(start, i)
+				return kindMain, e.set(t.keys.keys[p], b.data.value(t.keys.index[p], t.size))
+			}
+		}}, b.duration)
+		if err != nil {
+			return err
+		}
+		out = m.sample(t.name, s)
+		if s.role == diskFloor {
+			return nil // it keeps nothing that could be read
+		}
+		return b.verify(e, t.keys, m, t.size, func(g, i int) int { return t.keys.at(t.keys.start(g, t.goroutines), i) })
+	})
+	return out, err
+}
+
+func batchPart(size, goroutines int) part {
+	name := batchCase(size, goroutines)
+	return part{name, func(b *bench, s spec) ([]sample, error) {
+		return one(b.batches(s, name, size, goroutines))
+	}}
+}
+
+func batchCase(size, goroutines int) string {
+	return fmt.Sprintf("durable batches of %d by %d", size, goroutines)
+}
+
+func (b *bench) batches(s spec, name string, size, goroutines int) (out sample, err error) {
+	keys := b.inOrder(max(b.keys(manyKeys), size*goroutines))
+	size = min(size, len(keys.keys))
+	position := func(g, i int) int {
+		p := keys.at(keys.start(g, goroutines), i*size)
+		if p+size > len(keys.keys) {
+			return 0
+		}
+		return p
+	}
+	err = b.empty(s, true, func(e engine) error {
+		m, err := measure(e, load{goroutines: goroutines, units: size, worker: func(g int) step {
+			values := make([][]byte, size)
+			return func(i int) (kind, error) {
+				p := position(g, i)
+				for k := range values {
+					values[k] = b.data.value(keys.index[p+k], valueBytes)
+				}
+				return kindMain, e.batch(keys.keys[p:p+size], values)
+			}
+		}}, b.duration)
+		if err != nil {
+			return err
+		}
+		out = m.sample(name, s)
+		return b.verify(e, keys, m, valueBytes, position)
+	})
+	return out, err
+}
+
+// syncWorkload has its own runs of what F1 and F2 run too, so that it can be asked for alone.
+func syncWorkload() workload {
+	return workload{
+		id: "F9", title: "Syncs per write", note: "For engines whose syncs can be counted.",
+		joins: func(s spec) bool { return s.countsSyncs },
+		parts: []part{setPart(1, true), setPart(64, true)},
+	}
+}
+
+// Value sizes.
+
+// sizeTotal bounds the bytes of all distinct values of a run.
+const sizeTotal = 256 << 20
+
+var valueSizes = []int{16, 128, 1 << 10, 16 << 10, 64 << 10}
+
+func sizeCase(size int) string {
+	if size < 1<<10 {
+		return fmt.Sprintf("values of %d B", size)
+	}
+	return fmt.Sprintf("values of %d KiB", size>>10)
+}
+
+func sizeWorkload() workload {
+	w := workload{
+		id: "sizes", title: "Value sizes", joins: roles(subject, peer),
+		note: "Durable Set by 64 goroutines.",
+	}
+	for _, size := range valueSizes {
+		w.parts = append(w.parts, part{sizeCase(size), func(b *bench, s spec) ([]sample, error) {
+			keys := b.inOrder(min(b.keys(manyKeys), b.keys(sizeTotal/size)))
+			return one(b.sets(s, setting{name: sizeCase(size), keys: keys, goroutines: 64, size: size, durable: true}))
+		}})
+	}
+	return w
+}
