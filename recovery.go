@@ -373,7 +373,10 @@ func (r *recovery) beginSegment(config Config, env environment) (*segment, error
 	if r.unused {
 		header.number = r.last
 	}
-	plan := segmentPlan{header: header, timestamp: env.now().UnixNano(), size: env.firstSegmentBytes, zeroed: config.SyncWrites}
+	plan := segmentPlan{header: header, timestamp: env.now().UnixNano(), size: env.firstSegmentBytes}
+	if config.SyncWrites {
+		plan.group = 1 // unknown yet, and who writes large groups will not notice
+	}
 	s, err := reserveSegment(r.dir, plan, segmentEntryBytes+endEntryBytes)
 	if err != nil {
 		return nil, err

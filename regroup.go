@@ -11,7 +11,7 @@ const (
 	maxRegroupWait = 200 * time.Microsecond
 
 	// regroupShare is the part of the last sync that may be waited: what is lost if nobody comes.
-	regroupShare = 8
+	regroupShare = 2
 
 	// maxRegroupYields bounds the waiting where the clock stands still.
 	maxRegroupYields = 4096

@@ -20,10 +20,6 @@ const (
 	// written before spares the disk's journal a commit in every sync, which is half of its time for small groups; for
 	// large ones, it costs more than it saves to write everything twice.
 	maxZeroedGroup = 128 << 10
-
-	// zeroBytes is how much is zeroed between two syncs: about a millisecond of the disk's time, since a group's
-	// sync may have to wait for it.
-	zeroBytes = 1 << 20
 )
 
 // rotation is what the writer knows of the next segment. Its fields are owned by [walWriter.run].
@@ -84,13 +80,13 @@ func (w *walWriter) makeAhead() *ahead {
 
 // planSegment says what the next segment is to be.
 func (w *walWriter) planSegment() segmentPlan {
-	header := w.segment.header
-	header.number++
+	plan := segmentPlan{header: w.segment.header, timestamp: w.now().UnixNano(), size: w.rotation.bytes}
+	plan.header.number++
 	average := (w.segment.offset - segmentEntryBytes) / max(w.rotation.groups, 1)
-	return segmentPlan{
-		header: header, timestamp: w.now().UnixNano(), size: w.rotation.bytes,
-		zeroed: w.syncWrites && average <= maxZeroedGroup,
+	if w.syncWrites && average <= maxZeroedGroup {
+		plan.group = max(average, 1)
 	}
+	return plan
 }
 
 // endsWith reports whether a group of this size is to be the segment's last one.

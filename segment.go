@@ -29,7 +29,7 @@ type segmentPlan struct {
 	header    segmentHeader
 	timestamp int64
 	size      int64
-	zeroed    bool // its space is not only reserved, but written
+	group     int64 // the size of groups to expect, if the space is to be filled with zeros; 0 if it is not
 }
 
 // reserveSegment makes a segment. If the space for it is not to be had, it makes do with need bytes.
@@ -57,8 +57,8 @@ func makeSegment(dir vfs.Dir, plan segmentPlan) (*segment, error) {
 	}
 	s.file = file
 	err = file.Allocate(s.size)
-	if err == nil && plan.zeroed {
-		err = s.zero()
+	if err == nil && plan.group > 0 {
+		err = s.zero(plan.group)
 	}
 	if err == nil {
 		err = s.append(appendSegmentHeader(nil, plan.timestamp, plan.header))
@@ -72,16 +72,32 @@ func makeSegment(dir vfs.Dir, plan segmentPlan) (*segment, error) {
 	return s, nil
 }
 
-// zero writes zeros into all of the segment's space.
-func (s *segment) zero() error {
-	zeros := make([]byte, min(s.size, zeroBytes))
-	for at := int64(0); at < s.size; at += zeroBytes {
-		if at > 0 {
+// Bounds on the writes that fill a segment with zeros.
+const (
+	// The page cache keeps what was written at once as one piece (Linux: a large folio), and each later sync of a part
+	// of it looks at all of the piece's blocks. So the pieces are of a group's size, between these.
+	minZeroPiece = 4 << 10
+	maxZeroPiece = 64 << 10
+
+	// syncedZeros is how much is zeroed between two syncs: about a millisecond of the disk's time, since a group's
+	// sync may have to wait for it.
+	syncedZeros = 1 << 20
+)
+
+// zero fills the segment's space with zeros.
+func (s *segment) zero(group int64) error {
+	piece := int64(minZeroPiece)
+	for piece < group && piece < maxZeroPiece {
+		piece *= 2
+	}
+	zeros := make([]byte, piece)
+	for at := int64(0); at < s.size; at += piece {
+		if at > 0 && at%syncedZeros == 0 {
 			if err := s.file.Sync(); err != nil {
 				return err
 			}
 		}
-		if _, err := s.file.WriteAt(zeros[:min(s.size-at, zeroBytes)], at); err != nil {
+		if _, err := s.file.WriteAt(zeros[:min(s.size-at, piece)], at); err != nil {
 			return err
 		}
 	}
