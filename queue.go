@@ -38,8 +38,8 @@ type queue struct {
 	spare sync.Pool
 }
 
-// maxSpareBytes keeps large buffers out of the pool.
-const maxSpareBytes = 4 << 10
+// maxSpareBytes keeps huge buffers out of the pool. What is in it was in the queue together, and goes at the next garbage collection.
+const maxSpareBytes = 1 << 20
 
 // reserve waits for room for a write of so many bytes and returns an empty command, to be filled and sent. Filling comes
 // after waiting: who waits holds no copy of what it wants to write.

@@ -8,7 +8,7 @@ import (
 // Bounds on how long the writer waits for callers to come back.
 const (
 	// maxRegroupWait is far below what a sync takes where waiting is worth anything.
-	maxRegroupWait = 200 * time.Microsecond
+	maxRegroupWait = 500 * time.Microsecond
 
 	// regroupShare is the part of the last sync that may be waited: what is lost if nobody comes.
 	regroupShare = 2
@@ -38,6 +38,9 @@ type regroup struct {
 func (r *regroup) wait(q *queue) {
 	answered, queued := r.answered, r.queued
 	if answered+queued < 2 || answered == 0 {
+		return
+	}
+	if time.Duration(answered)*time.Microsecond/2 > r.synced {
 		return
 	}
 	if r.pause > 0 {

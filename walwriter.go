@@ -181,7 +181,7 @@ func (w *walWriter) answer(err error) {
 	w.queue.bytes.Release(weight)
 }
 
-// persistGroup brings w.group to the disk (SyncWrites false: to the operating system).
+// persistGroup brings w.group to the disk (SyncWrites false: to the operating system), and stages it.
 func (w *walWriter) persistGroup() error {
 	w.settleFlush()
 	if w.failure != nil {
@@ -201,13 +201,9 @@ func (w *walWriter) persistGroup() error {
 		return w.fail(err)
 	}
 	if w.syncWrites {
-		w.status.syncs.Add(1)
-		started := time.Now()
-		if err := w.sync(); err != nil {
-			return err
-		}
-		w.regroup.synced = time.Since(started)
+		return w.syncAndStage()
 	}
+	w.stage()
 	return nil
 }
 
@@ -249,25 +245,65 @@ func (w *walWriter) sync() error {
 	return nil
 }
 
-// apply shows w.group to readers.
-func (w *walWriter) apply() {
-	ops, commits := w.ops[:0], w.commits[:0]
+// A group's operations are staged beside its sync if there are at least stageAside of them, and batchOps in each commit: for
+// fewer, a goroutine is not worth it, and with that many callers, other processors have enough to do.
+const (
+	stageAside = 256
+	batchOps   = 8
+)
+
+// syncAndStage makes the group durable and, meanwhile if it is a large one, does the part of applying it that readers do
+// not see.
+func (w *walWriter) syncAndStage() error {
+	ops := 0
+	for _, c := range w.group {
+		ops += c.count
+	}
+	w.status.syncs.Add(1)
+	started := time.Now()
+	if ops < stageAside || ops < batchOps*len(w.group) {
+		err := w.sync()
+		w.regroup.synced = time.Since(started)
+		if err == nil {
+			w.stage()
+		}
+		return err
+	}
+	staged := make(chan struct{})
+	w.spawn(func() error {
+		defer close(staged)
+		w.stage() // what it works on is its own until staged is closed
+		return nil
+	})
+	err := w.sync()
+	w.regroup.synced = time.Since(started)
+	<-staged
+	return err
+}
+
+// stage makes w.ops and w.commits of w.group, and has the table prepare for them.
+func (w *walWriter) stage() {
+	w.ops, w.commits = w.ops[:0], w.commits[:0]
 	for _, c := range w.group {
 		for op := range entryOps(c.entries) {
-			ops = append(ops, op)
+			w.ops = append(w.ops, op)
 		}
 	}
-	version := w.version - int64(len(w.group))
-	for first := 0; len(commits) < len(w.group); {
+	first, version := 0, w.version-int64(len(w.group))
+	for _, c := range w.group {
 		version++
-		last := first + w.group[len(commits)].count
-		commits = append(commits, table.Commit{Ops: ops[first:last], Version: version})
-		first = last
+		w.commits = append(w.commits, table.Commit{Ops: w.ops[first : first+c.count], Version: version})
+		first += c.count
 	}
-	w.table.Apply(commits)
-	clear(ops)
-	clear(commits)
-	if w.ops, w.commits = ops, commits; cap(ops) > maxKeptOps {
+	w.table.Stage(w.commits)
+}
+
+// apply shows w.group to readers.
+func (w *walWriter) apply() {
+	w.table.Publish(w.commits)
+	clear(w.ops)
+	clear(w.commits)
+	if cap(w.ops) > maxKeptOps {
 		w.ops, w.commits = nil, nil
 	}
 	w.status.keys.Store(int64(w.table.Len()))

@@ -1,12 +1,10 @@
 package table
 
-import "slices"
-
 // This file is how the table changes. Readers wait only while slots are switched: everything that takes time, copying records,
 // growing, compacting, is done on the side before, in memory that no slot leads to yet.
 
 const (
-	// sliceOps is how many operations are applied before readers of all shards get a turn. A commit is never split.
+	// sliceOps is how many operations are published before readers of all shards get a turn. A commit is never split.
 	sliceOps = 256
 
 	// maxInPlaceBytes is the largest record that is overwritten where it lies, under its shard's lock, which takes a
@@ -21,70 +19,46 @@ const (
 type work struct {
 	hashes  []uint64
 	places  []uint64            // of records written for the operations; 0 for none
-	doomed  map[uint64]struct{} // records that an operation of the slice replaces or deletes: place and shard
+	doomed  map[uint64]struct{} // records that a staged operation replaces or deletes: place and shard
 	garbage [][]byte            // memory that is free, to be given back when no lock is held
 }
 
+func newWork() work { return work{doomed: map[uint64]struct{}{}} }
+
 // Apply makes commits visible, one after the other.
 func (t *Table) Apply(commits []Commit) {
-	for len(commits) > 0 {
-		n, ops := 0, 0
-		for n < len(commits) && (n == 0 || ops+len(commits[n].Ops) <= sliceOps) {
-			ops += len(commits[n].Ops)
-			n++
-		}
-		t.applySlice(commits[:n])
-		commits = commits[n:]
-	}
-	if cap(t.work.hashes) > maxKeptOps {
-		t.work = work{doomed: map[uint64]struct{}{}}
-	}
+	t.Stage(commits)
+	t.Publish(commits)
 }
 
-// applySlice applies a few commits in three steps, of which readers notice the second.
-func (t *Table) applySlice(commits []Commit) {
-	touched := t.stage(commits)
-	t.publish(commits)
-	for _, mem := range t.work.garbage {
-		t.arena.free(mem)
-	}
-	t.work.garbage = t.work.garbage[:0]
-	for i := range touched.all {
-		t.shards[i].staged = 0
-		t.tidy(&t.shards[i])
-	}
-}
-
-// stage writes the records of commits to slabs and makes room for their slots.
-func (t *Table) stage(commits []Commit) (touched touchedShards) {
+// Stage does what takes time of applying commits, and what no reader sees: it writes their records to slabs and makes room
+// for their slots. The next call must be Publish with the same commits, or none at all.
+func (t *Table) Stage(commits []Commit) {
 	w := &t.work
 	w.hashes, w.places = w.hashes[:0], w.places[:0]
 	clear(w.doomed)
 	for _, c := range commits {
 		for i := range c.Ops {
-			hash := t.hash(text(c.Ops[i].Key))
-			w.hashes = append(w.hashes, hash)
-			touched.add(hash)
+			w.hashes = append(w.hashes, t.hash(text(c.Ops[i].Key)))
 		}
 	}
-	for window := range slices.Chunk(w.hashes, windowKeys) {
-		t.touch(window)
-	}
-	i := 0
+	at := 0 // the number of hashes that were brought into the cache
 	for _, c := range commits {
-		for j := range c.Ops {
-			w.places = append(w.places, t.stageOp(&c.Ops[j], w.hashes[i]))
-			i++
+		for i := range c.Ops {
+			if n := len(w.places); n == at {
+				at = min(n+windowKeys, len(w.hashes))
+				t.touch(w.hashes[n:at])
+			}
+			w.places = append(w.places, t.stageOp(&c.Ops[i], w.hashes[len(w.places)]))
 		}
 	}
-	return touched
 }
 
 // stageOp writes the record for op, unless none is needed or the one that is there can be overwritten.
 func (t *Table) stageOp(op *Op, hash uint64) (place uint64) {
 	s := t.shardOf(hash)
 	slot, r := s.find(hash, text(op.Key))
-	if slot < 0 && op.Delete { // an earlier operation of the slice may add the key all the same
+	if slot < 0 && op.Delete { // an earlier operation may add the key all the same
 		return 0
 	}
 	if slot >= 0 {
@@ -111,15 +85,48 @@ func overwritable(r record, op *Op) bool {
 	return size <= maxInPlaceBytes && size == recordBytes(len(op.Key), len(op.Value))
 }
 
-// publish shows what was staged. Small commits lock their shards one by one.
-func (t *Table) publish(commits []Commit) {
-	t.applying.Lock()
-	defer t.applying.Unlock()
+// Publish makes commits visible that were staged, one after the other.
+func (t *Table) Publish(commits []Commit) {
 	hashes, places := t.work.hashes, t.work.places
+	for len(commits) > 0 {
+		n, ops := 0, 0
+		for n < len(commits) && (n == 0 || ops+len(commits[n].Ops) <= sliceOps) {
+			ops += len(commits[n].Ops)
+			n++
+		}
+		t.publishSlice(commits[:n], hashes[:ops], places[:ops])
+		commits, hashes, places = commits[n:], hashes[ops:], places[ops:]
+	}
+	t.tidyTouched()
+	if cap(t.work.hashes) > maxKeptOps {
+		t.work = newWork()
+	}
+}
+
+// publishSlice shows a few commits. Small ones lock their shards one by one.
+func (t *Table) publishSlice(commits []Commit, hashes, places []uint64) {
+	t.applying.Lock()
 	for _, c := range commits {
 		n := len(c.Ops)
 		t.publishCommit(c, hashes[:n], places[:n])
 		hashes, places = hashes[n:], places[n:]
+	}
+	t.applying.Unlock()
+	for _, mem := range t.work.garbage {
+		t.arena.free(mem)
+	}
+	t.work.garbage = t.work.garbage[:0]
+}
+
+// tidyTouched tidies the shards that the last commits have changed.
+func (t *Table) tidyTouched() {
+	var touched touchedShards
+	for _, hash := range t.work.hashes {
+		touched.add(hash)
+	}
+	for i := range touched.all {
+		t.shards[i].staged = 0
+		t.tidy(&t.shards[i])
 	}
 }
 

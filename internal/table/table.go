@@ -2,7 +2,7 @@
 // has nothing to look at, sharded so that readers and the one writer seldom meet. A read costs two cache misses: one for
 // the slot, one for the record that it leads to.
 //
-// Any number of goroutines may read; one at a time may call Apply, All or Release. No method does I/O or calls out while it holds
+// Any number of goroutines may read; one at a time may call Stage, Publish, Apply, All or Release. No method does I/O or calls out while it holds
 // a lock.
 package table
 
@@ -53,8 +53,7 @@ type Commit struct {
 func New(keys int) *Table { return newTable(keys, ^uint64(0)) }
 
 func newTable(keys int, mask uint64) *Table {
-	t := &Table{seed: maphash.MakeSeed(), mask: mask, arena: newArena()}
-	t.work.doomed = map[uint64]struct{}{}
+	t := &Table{seed: maphash.MakeSeed(), mask: mask, arena: newArena(), work: newWork()}
 	// A shard gets more than its share: an even spread is not an equal one.
 	each := slotsFor((keys + keys/16) / shardCount)
 	var small []uint64
@@ -216,7 +215,7 @@ func (t *Table) Keys() []string {
 // Version returns the version of the last commit applied, 0 if there was none.
 func (t *Table) Version() int64 { return t.version.Load() }
 
-// All iterates over keys and values without locks: only while nobody calls Apply. They must not be changed, nor kept beyond the
+// All iterates over keys and values without locks: only while nobody applies. They must not be changed, nor kept beyond the
 // loop's body.
 func (t *Table) All() iter.Seq2[string, []byte] {
 	return func(yield func(string, []byte) bool) {
