@@ -19,15 +19,20 @@ type flush struct {
 	done  chan struct{} // closed by the flusher
 }
 
-// flusher fsyncs the log in the background every interval until the queue is closed. It shares nothing with the writer but the
-// commands it sends and the flush it is answered with.
-func flusher(q *queue, interval time.Duration) error {
+// flushBytes is how much is written before the flusher is woken early: so little that a rotation, which has to wait for the fsync of a
+// segment, takes some milliseconds, and a power cut takes little even of a busy store.
+const flushBytes = 1 << 20
+
+// flusher fsyncs the log in the background every interval, and when the writer wakes it, until the queue is closed. It shares nothing
+// with the writer but the commands it sends and the flush it is answered with.
+func flusher(q *queue, interval time.Duration, wake <-chan struct{}) error {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	c := &flushCommand{answer: make(chan *flush, 1)}
 	for {
 		select {
 		case <-ticker.C:
+		case <-wake:
 		case <-q.closing.Done():
 			return nil
 		}
@@ -38,6 +43,19 @@ func flusher(q *queue, interval time.Duration) error {
 			f.err = f.file.Sync()
 			close(f.done)
 		}
+	}
+}
+
+// wakeFlusher has the flusher come before its time if much was written.
+func (w *walWriter) wakeFlusher(written int) {
+	w.unflushed += written
+	if w.syncWrites || w.unflushed < flushBytes {
+		return
+	}
+	w.unflushed = 0
+	select {
+	case w.wake <- struct{}{}:
+	default: // it was woken already
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"slices"
+	"sync"
 	"time"
 
 	"kvstore/internal/table"
@@ -52,6 +53,8 @@ type recovery struct {
 	last        uint64          // number of the last segment, 0 if there is none
 	unused      bool            // the last segment has no group that counts
 	walBytes    int64           // of the groups replayed
+	replay      replay
+	spare       []byte // memory for the next segment's bytes
 	report      Recovery
 }
 
@@ -80,7 +83,7 @@ func (r *recovery) judge() (err error) {
 		_, _ = rand.Read(r.id[:]) // never fails: crypto/rand ends the program first
 	}
 	for i, number := range segments {
-		if err := r.replaySegment(number, i == len(segments)-1); err != nil {
+		if err := r.replaySegment(number, len(segments)-1-i); err != nil {
 			return err
 		}
 	}
@@ -117,12 +120,14 @@ func (r *recovery) segmentsToReplay() ([]uint64, error) {
 	return segments, nil
 }
 
-// replaySegment verifies a segment and applies its groups.
-func (r *recovery) replaySegment(number uint64, isLast bool) error {
-	data, err := readSegment(r.dir, number)
+// replaySegment verifies a segment and applies its groups; so many more are to follow.
+func (r *recovery) replaySegment(number uint64, more int) error {
+	isLast := more == 0
+	data, err := r.readSegment(number, more)
 	if err != nil {
 		return err
 	}
+	defer r.replay.loading.Wait() // whatever comes, nobody works on the table any more
 	s := &segmentBytes{number: number, data: data}
 	if err := r.checkHeader(s); err != nil {
 		return err
@@ -138,6 +143,7 @@ func (r *recovery) replaySegment(number uint64, isLast bool) error {
 		}
 		offset += len(g.bytes)
 	}
+	r.replay.finish(r.table)
 	r.walBytes += int64(offset - segmentEntryBytes)
 	end, ended := s.endAt(offset)
 	ended = ended && end.group == r.lastGroup
@@ -165,9 +171,11 @@ func (r *recovery) replaySegment(number uint64, isLast bool) error {
 	return nil
 }
 
-func readSegment(dir vfs.Dir, number uint64) (data []byte, err error) {
+// readSegment returns a segment's bytes. They lie in memory that an earlier segment needs no more, or that will do for the
+// ones to follow too, which are twice as large each.
+func (r *recovery) readSegment(number uint64, more int) (data []byte, err error) {
 	name := segmentName(number)
-	file, err := dir.OpenRead(name)
+	file, err := r.dir.OpenRead(name)
 	if err != nil {
 		return nil, fmt.Errorf("kvstore: open %s: %w", name, err)
 	}
@@ -179,7 +187,10 @@ func readSegment(dir vfs.Dir, number uint64) (data []byte, err error) {
 	if size > math.MaxInt {
 		return nil, fmt.Errorf("kvstore: %s is too large for this platform: %d bytes", name, size)
 	}
-	data = make([]byte, size)
+	if int64(cap(r.spare)) < size {
+		r.spare = make([]byte, max(size, min(size<<min(more, 10), maxSegmentBytes)))
+	}
+	data, r.spare = r.spare[:size], nil
 	if _, err := io.ReadFull(io.NewSectionReader(file, 0, size), data); err != nil && size > 0 {
 		return nil, fmt.Errorf("kvstore: read %s: %w", name, err)
 	}
@@ -217,7 +228,7 @@ func (r *recovery) replayGroup(s *segmentBytes, offset int, g *group) error {
 	if g.strange {
 		return fmt.Errorf("%w: %s at offset %d: unknown op 0x%02x", ErrVersion, segmentName(s.number), offset, byte(g.unknown))
 	}
-	if reason := applyEntries(r.table, g.bytes[:g.length]); reason != "" {
+	if reason := r.replay.add(r.table, g.bytes[:g.length]); reason != "" {
 		return damage(reason)
 	}
 	r.lastGroup = g.number
@@ -227,32 +238,58 @@ func (r *recovery) replayGroup(s *segmentBytes, offset int, g *group) error {
 	return nil
 }
 
-// applyEntries applies SET and DELETE entries in order; it returns what is wrong with them, "" for nothing.
-func applyEntries(t *table.Table, b []byte) (reason string) {
-	var ops [512]table.Op
+// maxReplayOps is how many operations are collected before they are applied together, by all processors.
+const maxReplayOps = 32 << 10
+
+// replay collects operations and applies them while the next ones are being decoded. Its fields are owned by the
+// goroutine that decodes; a Load under way has the slice it was given.
+type replay struct {
+	ops     []table.Op
+	spare   []table.Op     // to collect into while ops are applied
+	version int64          // of the last one of ops
+	loading sync.WaitGroup // the Load under way
+}
+
+// add takes in SET and DELETE entries; it returns what is wrong with them, "" for nothing.
+func (p *replay) add(t *table.Table, b []byte) (reason string) {
 	for len(b) > 0 {
-		n, version := 0, int64(0)
-		for ; n < len(ops) && len(b) > 0; n++ {
-			e, _ := decodeEntry(b)
-			switch {
-			case len(e.key) > MaxKeyBytes || len(e.value) > MaxValueBytes:
-				return "entry larger than any that is written"
-			case e.op == opDelete && len(e.value) > 0:
-				return "DELETE entry with a value"
-			}
-			ops[n] = table.Op{Key: e.key, Value: e.value, Delete: e.op == opDelete}
-			version = e.timestamp
-			b = b[e.size():]
+		e, _ := decodeEntry(b)
+		switch {
+		case len(e.key) > MaxKeyBytes || len(e.value) > MaxValueBytes:
+			return "entry larger than any that is written"
+		case e.op == opDelete && len(e.value) > 0:
+			return "DELETE entry with a value"
 		}
-		t.Load(ops[:n], version)
+		p.ops = append(p.ops, table.Op{Key: e.key, Value: e.value, Delete: e.op == opDelete})
+		p.version = e.timestamp
+		b = b[e.size():]
+		if len(p.ops) == maxReplayOps {
+			p.apply(t)
+		}
 	}
 	return ""
+}
+
+// apply begins to apply what was collected.
+func (p *replay) apply(t *table.Table) {
+	p.loading.Wait()
+	ops, version := p.ops, p.version
+	p.ops, p.spare = p.spare[:0], ops
+	p.loading.Go(func() { t.Load(ops, version) })
+}
+
+// finish applies all that was collected; the bytes that it pointed into are free then.
+func (p *replay) finish(t *table.Table) {
+	if len(p.ops) > 0 {
+		p.apply(t)
+	}
+	p.loading.Wait()
 }
 
 // forgetProven lets go of the bytes of segments whose groups all turned out to be durable: the first ones, since numbers rise.
 func (r *recovery) forgetProven() {
 	for len(r.unproven) > 0 && r.unproven[0].lastGroup <= r.durable {
-		r.unproven[0].bytes = nil
+		r.spare, r.unproven[0].bytes = r.unproven[0].bytes[:0], nil
 		r.unproven = r.unproven[1:]
 	}
 }
@@ -304,24 +341,28 @@ func (r *recovery) replaceUnproven() error {
 		if s.number == r.last && r.unused {
 			continue
 		}
+		var end []byte
 		if !s.ended {
-			end := endRecord{group: r.lastGroup, durable: min(r.durable, r.lastGroup)}
-			s.bytes = appendEnd(slices.Clip(s.bytes), r.table.Version(), end, seedAt(r.id, s.number, int64(len(s.bytes))))
+			seed := seedAt(r.id, s.number, int64(len(s.bytes)))
+			end = appendEnd(nil, r.table.Version(), endRecord{group: r.lastGroup, durable: min(r.durable, r.lastGroup)}, seed)
 		}
-		if err := replaceFile(r.dir, segmentName(s.number), s.bytes); err != nil {
+		if err := replaceFile(r.dir, segmentName(s.number), s.bytes, end); err != nil {
 			return fmt.Errorf("kvstore: repair %s: %w", segmentName(s.number), err)
 		}
 	}
 	return nil
 }
 
-// replaceFile gives name to a new file with these bytes. The file is durable; its name is after a sync of the directory.
-func replaceFile(dir vfs.Dir, name string, b []byte) error {
+// replaceFile gives name to a new file of body and tail. The file is durable; its name is after a sync of the directory.
+func replaceFile(dir vfs.Dir, name string, body, tail []byte) error {
 	file, err := dir.Create(name + tmpSuffix)
 	if err != nil {
 		return err
 	}
-	_, err = file.WriteAt(b, 0)
+	_, err = file.WriteAt(body, 0)
+	if err == nil && len(tail) > 0 {
+		_, err = file.WriteAt(tail, int64(len(body)))
+	}
 	if err == nil {
 		err = file.Sync()
 	}

@@ -41,6 +41,7 @@ type walWriter struct {
 	now    func() time.Time   // the clock
 
 	background func(func() error) // spawn, or what tests replace it by
+	wake       chan struct{}      // to the flusher; of one place
 
 	syncWrites bool   // immutable
 	maxKeys    uint64 // immutable
@@ -52,6 +53,7 @@ type walWriter struct {
 	version     int64          // of the last commit
 	snapshotted uint64         // the last group that the newest snapshot covers
 	flush       *flush         // background fsync under way, nil if none
+	unflushed   int            // bytes written since the flusher was woken last
 	failure     error          // sticky; Is(ErrFailed)
 	buf         []byte         // the group that is being written
 	ops         []table.Op     // of the group that is being applied
@@ -233,6 +235,7 @@ func (w *walWriter) append(size int) error {
 	w.rotation.ended = ends
 	w.rotation.groups++
 	w.status.walBytes.Add(int64(groupBytes))
+	w.wakeFlusher(len(buf))
 	return nil
 }
 

@@ -1,54 +1,80 @@
 package table
 
-// Load applies ops in order to a table that nobody reads yet. Several goroutines may share the work, if they do not share keys.
-// Version is that of the last commit in them.
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+)
+
+// parallelOps is how many operations are worth the work of several goroutines.
+const parallelOps = 8 << 10
+
+// Load applies ops in order to a table that nobody reads yet, with the help of all processors if there are many. Several goroutines may
+// share the work, if they do not share keys. Version is that of the last commit in them.
 func (t *Table) Load(ops []Op, version int64) {
 	hashes := make([]uint64, len(ops))
 	for i := range ops {
 		hashes[i] = t.hash(text(ops[i].Key))
 	}
-	grown := 0
-	order := byShard(hashes)
-	for len(order) > 0 {
-		shard := hashes[order[0]] % shardCount
-		n := 1
-		for n < len(order) && hashes[order[n]]%shardCount == shard {
-			n++
+	order, ends := byShard(hashes)
+	var next, grown atomic.Int64
+	work := func() {
+		for shard := next.Add(1) - 1; shard < shardCount; shard = next.Add(1) - 1 {
+			n := t.loadShard(&t.shards[shard], ops, hashes, order[ends[shard]:ends[shard+1]])
+			grown.Add(int64(n))
 		}
-		grown += t.loadShard(&t.shards[shard], ops, hashes, order[:n])
-		order = order[n:]
 	}
-	t.length.Add(int64(grown))
+	var helpers sync.WaitGroup
+	if len(ops) >= parallelOps {
+		for range runtime.GOMAXPROCS(0) - 1 {
+			helpers.Go(work)
+		}
+	}
+	work()
+	helpers.Wait()
+	t.length.Add(grown.Load())
 	t.version.Store(version)
 }
 
-// byShard returns the hashes' indices, shard by shard, and in order within each: a counting sort.
-func byShard(hashes []uint64) []int32 {
-	var next [shardCount + 1]int32
+// byShard returns the hashes' indices, shard by shard, and in order within each: a counting sort. Those of a shard are from
+// its place in ends to the next one's.
+func byShard(hashes []uint64) (order []int32, ends [shardCount + 1]int32) {
 	for _, hash := range hashes {
-		next[hash%shardCount+1]++
+		ends[hash%shardCount+1]++
 	}
 	for i := range shardCount {
-		next[i+1] += next[i]
+		ends[i+1] += ends[i]
 	}
-	order := make([]int32, len(hashes))
+	next := ends
+	order = make([]int32, len(hashes))
 	for i, hash := range hashes {
 		order[next[hash%shardCount]] = int32(i)
 		next[hash%shardCount]++
 	}
-	return order
+	return order, ends
 }
 
 // loadShard applies those ops that order lists, all of this shard.
 func (t *Table) loadShard(s *shard, ops []Op, hashes []uint64, order []int32) (grown int) {
+	if len(order) == 0 {
+		return 0
+	}
 	s.loading.Lock()
 	defer s.loading.Unlock()
-	for _, i := range order {
-		place := t.place(s, &ops[i], hashes[i])
-		more, freed := s.change(&ops[i], hashes[i], place)
-		if grown += more; freed != nil {
-			t.arena.free(freed)
+	var window [windowKeys]uint64
+	for len(order) > 0 {
+		n := min(len(order), windowKeys)
+		for i, op := range order[:n] {
+			window[i] = hashes[op]
 		}
+		t.touch(window[:n])
+		for i, op := range order[:n] {
+			more, freed := s.change(&ops[op], window[i], t.place(s, &ops[op], window[i]))
+			if grown += more; freed != nil {
+				t.arena.free(freed)
+			}
+		}
+		order = order[n:]
 	}
 	t.collect(s)
 	return grown
