@@ -44,7 +44,7 @@ func writeSnapshotFile(dir vfs.Dir, name string, info *snapshotInfo, pairs iter.
 
 // encodeSnapshot writes a snapshot file to w, a block at a time, and fills in info.blocks.
 func encodeSnapshot(w io.Writer, info *snapshotInfo, pairs iter.Seq2[string, []byte]) error {
-	buf := appendSnapshotHeader(make([]byte, 0, snapshotBlockTarget+snapshotBlockTarget/8), info)
+	buf := appendSnapshotHeader(nil, info) // grows to a block's size if there is as much to write
 	if _, err := w.Write(buf); err != nil {
 		return err
 	}
