@@ -423,3 +423,48 @@ func (r *rig) segments() (names []string) {
 	slices.Sort(names)
 	return names
 }
+
+// P10: the next segment, which the writer makes ahead of time, goes with the session: no file is left of it, nor a handle, be it ready, still
+// being made, or replaced by a larger one.
+func TestP10CloseDropsTheNextSegment(t *testing.T) {
+	for _, c := range []string{"ready", "being made", "too small"} {
+		t.Run(c, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t)
+				s := r.open()
+				end := make(chan struct{})
+				var made atomic.Int64
+				r.fs.SetHook(func(op vfs.Op) error {
+					if reserved(vfs.OpAllocate)(op) {
+						made.Add(1)
+						if c == "being made" {
+							<-end
+						}
+					}
+					return nil
+				})
+				pairs := []string{"a", strings.Repeat("a", 2000)}
+				r.set(s, pairs...)
+				synctest.Wait()
+				if made.Load() != 1 {
+					t.Fatal("no segment is made ahead of time")
+				}
+				if c == "too small" {
+					pairs = append(pairs, "large", strings.Repeat("b", 20_000))
+					r.set(s, pairs...)
+				}
+				closing := async(s.Close)
+				if c == "being made" {
+					r.waits(closing)
+				}
+				close(end)
+				r.ok(<-closing)
+				closed(r, s)
+				if names := r.fs.Names(r.config.DataDir); len(names) != 2 {
+					t.Fatalf("files %q, want LOCK and a snapshot", names)
+				}
+				r.want(r.open(), pairs...)
+			})
+		})
+	}
+}

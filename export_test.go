@@ -49,3 +49,18 @@ func FillBatch(b *Batch, n int) {
 	}
 	*b = Batch{entries: b.entries[:n], count: 1}
 }
+
+// RegroupsInVain returns after how many of so many groups the writer waits for callers to come back: if each time it has answered so
+// many, so many commands are queued, the sync took so long, and nobody comes.
+func RegroupsInVain(answered, queued int, synced time.Duration, groups int) (waits int) {
+	q := newQueue()
+	defer q.end()
+	r := regroup{synced: synced, answered: answered, queued: queued}
+	for range groups {
+		failed := r.failed
+		if r.wait(q); r.failed != failed {
+			waits++
+		}
+	}
+	return waits
+}

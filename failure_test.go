@@ -448,3 +448,30 @@ func TestP5ShortOfSpace(t *testing.T) {
 	s = r.reopenAfter(s, r.kill)
 	r.want(s, pairs...)
 }
+
+// P5: that the next segment could not be made ahead of time is no failure: nobody hears of it, and it is made when it is needed. The
+// group before that one fills the segment to where END would ride with it.
+func TestP5NextSegmentFailsAheadOfTime(t *testing.T) {
+	for _, kind := range []vfs.OpKind{vfs.OpCreate, vfs.OpAllocate, vfs.OpWrite, vfs.OpSync} {
+		for _, syncWrites := range []bool{true, false} {
+			t.Run(fmt.Sprint(kind, ", SyncWrites ", syncWrites), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					r := newRig(t)
+					r.config.SyncWrites = syncWrites
+					s := r.open()
+					d := r.fail(reserved(kind), syscall.EIO, 1)
+					pairs := []string{"a", strings.Repeat("a", 2000), "b", strings.Repeat("b", 1800), "c", strings.Repeat("c", 500)}
+					r.set(s, pairs[:2]...)
+					synctest.Wait()
+					if d.failures() != 1 {
+						t.Fatal("no segment is made ahead of time")
+					}
+					r.set(s, pairs[2:]...)
+					r.want(s, pairs...)
+					s = r.reopenAfter(s, r.close)
+					r.want(s, pairs...)
+				})
+			})
+		}
+	}
+}

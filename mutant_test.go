@@ -562,3 +562,155 @@ func TestP11LengthsNearTheRightOne(t *testing.T) {
 		}
 	}
 }
+
+// P3: a batch that is large enough to be prepared beside its fsync is seen when that has ended, all of it, and if it fails, never.
+func TestP3LargeBatchIsSeenWhenDurable(t *testing.T) {
+	const keys = 500
+	large := func(value string) *kvstore.Batch {
+		b := &kvstore.Batch{}
+		for i := range keys {
+			b.Set(fmt.Sprint(i), []byte(value))
+		}
+		return b
+	}
+	for _, cause := range []error{nil, syscall.EIO} {
+		t.Run(fmt.Sprint(cause), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, kvstore.WithFirstSegmentBytes(4<<20))
+				s := r.open()
+				r.set(s, "old", "1")
+				end := make(chan struct{})
+				r.fs.SetHook(func(op vfs.Op) error {
+					if written(vfs.OpSync)(op) {
+						<-end
+						return cause
+					}
+					return nil
+				})
+				commit := s.ApplyAsync(ctx, large("1"))
+				r.undecided(commit)
+				r.want(s, "old", "1")
+				close(end)
+				err := commit.Wait(ctx)
+				if cause != nil {
+					failedWith(r, err, cause)
+					r.want(s, "old", "1")
+					return
+				}
+				r.ok(err)
+				r.fs.SetHook(nil) // from here on, the fsync may well be done first
+				for round := range 20 {
+					r.ok(s.Apply(ctx, large(fmt.Sprint(round))))
+					for i := range keys {
+						if got, _ := s.Get(fmt.Sprint(i)); string(got) != fmt.Sprint(round) {
+							t.Fatalf("batch %d is acknowledged, and a reader sees %q", round, got)
+						}
+					}
+				}
+			})
+		})
+	}
+}
+
+// P1: with SyncWrites false, who writes much does not wait for the SyncInterval: a power cut takes little even of a busy store.
+func TestP1MuchIsSyncedEarly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, kvstore.WithFirstSegmentBytes(16<<20))
+		r.config.SyncWrites = false
+		s := r.open()
+		var syncs atomic.Int64
+		r.fs.SetHook(func(op vfs.Op) error {
+			if written(vfs.OpSync)(op) {
+				syncs.Add(1)
+			}
+			return nil
+		})
+		large := strings.Repeat("x", 1<<20)
+		r.set(s, "small", "1")
+		synctest.Wait() // which lets no time go by
+		if n := syncs.Load(); n != 0 {
+			t.Fatalf("%d fsyncs for a few bytes", n)
+		}
+		for n := range int64(3) {
+			r.set(s, "large", large)
+			synctest.Wait()
+			if got := syncs.Load(); got != n+1 {
+				t.Fatalf("%d fsyncs after %d MiB", got, n+1)
+			}
+		}
+		r.want(r.reopenAfter(s, r.cutPower), "small", "1", "large", large)
+	})
+}
+
+// P10: the writer goes on though callers that it waits for do not come back.
+func TestP10NobodyIsWaitedForForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		s := r.open()
+		r.fs.SetHook(func(op vfs.Op) error {
+			if op.Kind == vfs.OpSync {
+				<-time.After(10 * time.Millisecond) // or waiting would not be worth it
+			}
+			return nil
+		})
+		for range 5 {
+			inFront := async(func() error { return s.Set("in front", nil) })
+			synctest.Wait()
+			a, b := async(func() error { return s.Set("a", nil) }), async(func() error { return s.Set("b", nil) })
+			r.ok(<-inFront)
+			r.ok(<-a)
+			r.ok(<-b) // one group, of two callers
+			r.ok(s.Sync())
+		}
+		r.close(s)
+	})
+}
+
+// P10: a lone caller is not waited for, nor many where a sync takes no longer than their coming back; and who has waited in vain does
+// so less and less often.
+func TestWhomTheWriterWaitsFor(t *testing.T) {
+	for _, c := range []struct {
+		answered, queued int
+		synced           time.Duration
+		want             int
+	}{
+		{1, 0, time.Millisecond, 0},
+		{0, 5, time.Millisecond, 0},
+		{100, 0, 10 * time.Microsecond, 0},
+		{2, 0, time.Millisecond, 3},
+		{1, 1, time.Millisecond, 3},
+	} {
+		if got := kvstore.RegroupsInVain(c.answered, c.queued, c.synced, 10); got != c.want {
+			t.Errorf("%d answered, %d queued, a sync of %v: waits after %d of 10 groups, want %d", c.answered, c.queued, c.synced, got, c.want)
+		}
+	}
+}
+
+// P2, P6: so many writes that recovery applies them in several pieces, each while it reads the next one.
+func TestP6ManyOperationsAreReplayedInOrder(t *testing.T) {
+	const rounds, keys = 20, 10_000
+	r := newRig(t, kvstore.WithFirstSegmentBytes(16<<20))
+	s := r.open()
+	want := map[string]string{}
+	for round := range rounds {
+		b := &kvstore.Batch{}
+		for i := range keys {
+			key, value := fmt.Sprint(i), fmt.Sprint("value ", round)
+			if i%3 == round%3 {
+				b.Delete(key)
+				delete(want, key)
+				continue
+			}
+			b.Set(key, []byte(value))
+			want[key] = value
+		}
+		r.ok(s.Apply(ctx, b))
+	}
+	s = r.reopenAfter(s, r.kill)
+	if got := s.Stats().Recovery.Entries; got != rounds*keys {
+		t.Fatalf("%d entries are replayed, want %d", got, rounds*keys)
+	}
+	if !maps.Equal(state(s), want) {
+		t.Fatal("the writes are not replayed in their order")
+	}
+}

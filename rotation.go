@@ -89,10 +89,11 @@ func (w *walWriter) planSegment() segmentPlan {
 	return plan
 }
 
-// endsWith reports whether a group of this size is to be the segment's last one.
+// endsWith reports whether a group of this size is to be the segment's last one. A background fsync had better end first: the
+// rotation would have to wait for it.
 func (w *walWriter) endsWith(groupBytes int64) bool {
 	left := w.segment.size - w.segment.offset - groupBytes
-	return left < w.segment.size/endShare && w.rotation.ahead.ready()
+	return left < w.segment.size/endShare && w.rotation.ahead.ready() && w.flush == nil
 }
 
 // makeRoom makes sure that a group of size bytes fits into the segment, by rotating if it does not. Running out of space for the

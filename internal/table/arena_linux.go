@@ -32,10 +32,13 @@ type arena struct {
 	mu     sync.Mutex
 	chunks [][]byte // guarded by mu
 	rest   []byte   // guarded by mu: of the last chunk, not used yet
+	ahead  []byte   // guarded by mu: the next chunk, nil if there is none yet
 	own    map[*byte][]byte
 	warm   [maxSpanBytes/pageBytes + 1][][]byte // guarded by mu: freed spans with their pages, by size in pages
 	cold   [maxSpanBytes/pageBytes + 1][][]byte // guarded by mu: those whose pages went back to the system
 	kept   int                                  // guarded by mu: bytes in warm
+
+	populating sync.WaitGroup // the goroutine that gets the pages of ahead
 }
 
 func newArena() *arena { return &arena{own: map[*byte][]byte{}} }
@@ -73,11 +76,24 @@ func (a *arena) grow() {
 		a.cold[n/pageBytes] = append(a.cold[n/pageBytes], a.rest[:n:n])
 		a.rest = a.rest[n:]
 	}
-	a.rest = mapMemory(chunkBytes)
-	if len(a.chunks) >= hugeChunks {
-		_ = syscall.Madvise(a.rest, syscall.MADV_HUGEPAGE) // advice: whether it is taken changes nothing but speed
+	if a.rest, a.ahead = a.ahead, nil; a.rest == nil {
+		a.rest = mapMemory(chunkBytes)
 	}
 	a.chunks = append(a.chunks, a.rest)
+	if len(a.chunks) >= hugeChunks {
+		a.ahead = mapMemory(chunkBytes)
+		chunk := a.ahead
+		a.populating.Go(func() { populate(chunk) })
+	}
+}
+
+// populate asks for huge pages and for all of them at once. Where the system is a guest whose memory its host has yet to find, the
+// first touch of a huge page takes milliseconds, for which nobody should have to wait. Both are advice: whether it is taken
+// changes nothing but speed.
+func populate(chunk []byte) {
+	const populateWrite = 23 // MADV_POPULATE_WRITE, Linux 5.14
+	_ = syscall.Madvise(chunk, syscall.MADV_HUGEPAGE)
+	_ = syscall.Madvise(chunk, populateWrite)
 }
 
 // free takes back what alloc returned.
@@ -103,13 +119,14 @@ func (a *arena) free(b []byte) {
 func (a *arena) release() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for _, b := range a.chunks {
+	a.populating.Wait()
+	for _, b := range append(a.chunks, a.ahead) {
 		unmapMemory(b)
 	}
 	for _, b := range a.own {
 		unmapMemory(b)
 	}
-	a.chunks, a.rest, a.own = nil, nil, nil
+	a.chunks, a.rest, a.ahead, a.own = nil, nil, nil, nil
 }
 
 // mapMemory gets memory from the system. When there is none, or no more mappings, Go's heap is asked, which may

@@ -129,6 +129,33 @@ func TestGetAppends(t *testing.T) {
 	}
 }
 
+// Values of MultiGet may lie side by side in memory. Who appends to one, or changes it, changes no other, nor the table.
+func TestMultiGetValuesAreTheirOwn(t *testing.T) {
+	tab, want := table.New(0), map[string]string{}
+	var ops []table.Op
+	var keys []string
+	for i := range 200 { // of several windows; small ones, and a large one now and then
+		key, value := fmt.Sprint("key ", i), strings.Repeat(strconv.Itoa(i), 1+i%7)
+		if i%50 == 0 {
+			value = strings.Repeat("large ", 1000)
+		}
+		ops, keys, want[key] = append(ops, set(key, value)), append(keys, key), value
+	}
+	apply(tab, 1, ops...)
+	values := make([][]byte, len(keys))
+	tab.MultiGet(values, keys)
+	for i := range values {
+		_ = append(values[i], "clobbered"...)
+	}
+	for i, key := range keys {
+		if string(values[i]) != want[key] {
+			t.Fatalf("%q is %.100q after others were appended to, want %.100q", key, values[i], want[key])
+		}
+		clear(values[i])
+	}
+	wantState(t, tab, want)
+}
+
 func TestAllMayBeLeft(t *testing.T) {
 	tab := table.New(0)
 	apply(tab, 1, set("a", "1"), set("b", "1"))
@@ -171,8 +198,8 @@ func TestLoadInParallel(t *testing.T) {
 	}
 }
 
-// Every commit writes its number under all the keys of a set, adds one more key, and replaces another one, so that each of Get, Has,
-// Len, Keys and Version tells which commit it has seen. Once one has seen commit n, no later read, of whatever kind, may see
+// Every commit writes its number under all the keys of a set, adds one more key, and replaces another one, so that each of Get, MultiGet,
+// Has, Len, Keys and Version tells which commit it has seen. Once one has seen commit n, no later read, of whatever kind, may see
 // less.
 func TestCommitsAreSeenWhole(t *testing.T) {
 	const keys, commits = 40, 4000
@@ -181,6 +208,7 @@ func TestCommitsAreSeenWhole(t *testing.T) {
 	for i := range numbers {
 		numbers[i] = "number " + strconv.Itoa(i)
 	}
+	twice := slices.Concat(numbers, numbers)
 	// Commit n adds "grow n"; so Len and the number of Keys are keys + 1 + n.
 	commit := func(n int) {
 		ops := []table.Op{set("grow "+strconv.Itoa(n), ""), del("only " + strconv.Itoa(n-1)), set("only "+strconv.Itoa(n), "")}
@@ -214,6 +242,16 @@ func TestCommitsAreSeenWhole(t *testing.T) {
 					n = seen
 					for tab.Has("grow " + strconv.Itoa(n+1)) {
 						n++
+					}
+				case how < 20:
+					values := make([][]byte, 2*keys) // of more keys than are looked up at once
+					tab.MultiGet(values, twice)
+					n, _ = strconv.Atoi(string(values[0]))
+					for i, value := range values {
+						if string(value) != string(values[0]) {
+							t.Errorf("MultiGet shows commit %s under key %d, and %s under the first one", value, i, values[0])
+							return
+						}
 					}
 				default:
 					buf, _ = tab.Get(buf[:0], numbers[rng.IntN(keys)])
