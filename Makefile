@@ -1,4 +1,4 @@
-.PHONY: check test race fuzz bench explore crash powercut linear mutants soak
+.PHONY: check test race fuzz bench peers explore crash powercut linear mutants soak
 
 check: ## vet and lint, as CI does
 	go vet ./...
@@ -14,6 +14,8 @@ fuzz: ## FUZZTIME=30s each
 	for f in $$(go test -list '^Fuzz' . | grep ^Fuzz); do go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(or $(FUZZTIME),30s) -fuzzminimizetime 10x . || exit 1; done
 bench:
 	go test -run '^$$' -bench . -benchmem .
+peers: ## beside other stores, into docs/BENCHMARKS.md; an hour
+	cd bench && GOWORK=off go run . -out ../docs
 crash: ## 200 cycles of SIGKILL under load
 	KVSTORE_CRASH_CYCLES=200 go test -race -run 'Crash|Kill' -count 1 -timeout 20m -v .
 explore: ## a million crash states

@@ -186,6 +186,50 @@ func TestP9EmptyValues(t *testing.T) {
 	check()
 }
 
+// MultiGet finds what Get finds, for any number of keys, any sizes, and keys that come twice; each value is its caller's own.
+func TestMultiGet(t *testing.T) {
+	r := newRig(t, kvstore.WithFirstSegmentBytes(1<<20))
+	s := r.open()
+	want := map[string]string{}
+	b := new(kvstore.Batch)
+	for i := range 300 {
+		key, size := fmt.Sprint(i), i*7%1500 // some share memory, some do not
+		if i%11 == 0 {
+			size = 0
+		}
+		want[key] = strings.Repeat(string(rune('a'+i%26)), size)
+		b.Set(key, []byte(want[key]))
+	}
+	r.ok(s.Apply(ctx, b))
+	for _, n := range []int{0, 1, 2, 63, 64, 65, 128, 300, 1000} {
+		keys := make([]string, n)
+		for i := range keys {
+			keys[i] = fmt.Sprint(i * 7 % 400) // a quarter of them absent
+		}
+		values := s.MultiGet(keys)
+		if len(values) != n {
+			t.Fatalf("%d values for %d keys", len(values), n)
+		}
+		for range 2 {
+			for i, value := range values {
+				text, present := want[keys[i]]
+				if string(value) != text || (value != nil) != present {
+					t.Fatalf("%d keys: %s is %.40q, want %.40q, %t", n, keys[i], value, text, present)
+				}
+				_ = append(value, "into the neighbour's memory"...)
+			}
+		}
+		for i := range values { // nothing of the store's own either
+			clear(values[i])
+		}
+	}
+	for key, value := range want {
+		if got, ok := s.Get(key); !ok || string(got) != value {
+			t.Fatalf("%s is %.40q, want %.40q", key, got, value)
+		}
+	}
+}
+
 func TestAppendGet(t *testing.T) {
 	r := newRig(t)
 	s := r.open()

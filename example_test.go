@@ -140,6 +140,27 @@ func ExampleStore_AppendGet() {
 	// c: "", false
 }
 
+// MultiGet reads many keys at one moment: no batch is seen in part. It is faster than as many calls of Get.
+func ExampleStore_MultiGet() {
+	dir, remove := exampleDir()
+	defer remove()
+	store, err := kvstore.Open(dir)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer closeStore(store)
+	if err := errors.Join(store.Set("a", []byte("alpha")), store.Set("empty", nil)); err != nil {
+		log.Fatal(err)
+	}
+	for i, value := range store.MultiGet([]string{"a", "b", "empty"}) {
+		fmt.Printf("%d: %q, present: %t\n", i, value, value != nil)
+	}
+	// Output:
+	// 0: "alpha", present: true
+	// 1: "", present: false
+	// 2: "", present: true
+}
+
 // With SyncWrites false, a write that returned is with the operating system: it survives a crash of the program at once, and a power cut
 // after the next Sync, or when SyncInterval has passed.
 func ExampleStore_Sync() {

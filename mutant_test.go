@@ -25,25 +25,25 @@ import (
 	"kvstore/internal/vfs"
 )
 
-// P3: who has an answer can read what was written: a group is applied before anybody in it is told. It is a long one, so that
-// there is time between the two if they are the wrong way round.
+// P3: who has an answer can read what was written: a group is applied, to its end, before anybody in it is told. It is a long one, so
+// that there is time between the first answer and the last write if they are the wrong way round.
 func TestP3AnsweredIsVisible(t *testing.T) {
-	const rounds, commits = 20, 3000
-	r := newRig(t, kvstore.WithFirstSegmentBytes(1<<20))
-	r.config.SyncWrites = false
+	const rounds, commits = 20, 12_000
+	r := newRig(t, kvstore.WithFirstSegmentBytes(32<<20)) // so that no segment but this one is written, and hangs
 	s := r.open()
 	for round := range rounds {
 		want := fmt.Append(nil, round)
 		st := r.stall(vfs.OpWrite)
-		var last *kvstore.Commit
-		for i := range commits { // the first hangs, the others will be one group
-			last = s.ApplyAsync(ctx, batch(fmt.Sprint(i), string(want)))
-		}
+		inFront := s.ApplyAsync(ctx, batch("in front", ""))
 		<-st.began
+		var group []*kvstore.Commit
+		for i := range commits {
+			group = append(group, s.ApplyAsync(ctx, batch(fmt.Sprint(i), string(want))))
+		}
 		st.release()
 		for done := false; !done; { // awake when it comes
 			select {
-			case <-last.Done():
+			case <-group[0].Done():
 				done = true
 			default:
 			}
@@ -51,6 +51,8 @@ func TestP3AnsweredIsVisible(t *testing.T) {
 		if got, _ := s.Get(fmt.Sprint(commits - 1)); !bytes.Equal(got, want) {
 			t.Fatalf("round %d is acknowledged, and a reader sees %q", round, got)
 		}
+		r.ok(inFront.Wait(ctx))
+		r.ok(group[commits-1].Wait(ctx))
 	}
 }
 

@@ -141,11 +141,22 @@ func (r *rig) want(s *kvstore.Store, pairs ...string) {
 			r.Fatalf("%q: Has %v, AppendGet %.300q, %v", key, s.Has(key), got, ok)
 		}
 	}
+	keys := slices.Collect(maps.Keys(want))
+	for i, value := range s.MultiGet(keys) {
+		if value == nil || string(value) != want[keys[i]] {
+			r.Fatalf("MultiGet(%q): %.300q, want %.300q", keys[i], value, want[keys[i]])
+		}
+	}
 }
 
 // lacks wants that no read shows these keys.
 func (r *rig) lacks(s *kvstore.Store, keys ...string) {
 	r.Helper()
+	for i, value := range s.MultiGet(keys) {
+		if value != nil {
+			r.Fatalf("MultiGet(%q): %.300q", keys[i], value)
+		}
+	}
 	for _, key := range keys {
 		value, ok := s.Get(key)
 		appended, appendOK := s.AppendGet([]byte("dst"), key)

@@ -335,6 +335,10 @@ func followCommits(t *testing.T, s *kvstore.Store, keys int, done *atomic.Bool) 
 		n, _ := strconv.Atoi(string(value))
 		return n
 	}
+	names := make([]string, keys)
+	for i := range names {
+		names[i] = fmt.Sprint("number ", i)
+	}
 	for seen, turn := 1, 0; !done.Load(); turn++ {
 		n, how := 0, turn%40
 		switch {
@@ -344,6 +348,15 @@ func followCommits(t *testing.T, s *kvstore.Store, keys int, done *atomic.Bool) 
 			if !slices.Contains(shown, fmt.Sprint("only ", n)) {
 				t.Errorf("%d keys, but not the one of batch %d", len(shown), n)
 				return
+			}
+		case how%8 == 4:
+			values := s.MultiGet(names)
+			n = number(values[turn%keys])
+			for i, value := range values {
+				if number(value) != n {
+					t.Errorf("MultiGet shows batch %d in %s and batch %d in another", number(value), names[i], n)
+					return
+				}
 			}
 		case how%4 == 1:
 			n = s.Len() - keys - 1

@@ -79,20 +79,24 @@ type status struct {
 //  1. [walWriter.gather] waits for a command and takes, with it, those that are queued already. While one group is being
 //     synced, the next one queues up: the slower the disk, the larger the groups. There is no timer, and a lone caller
 //     never waits for company.
-//  2. [walWriter.makeRoom] rotates to a new segment if the group does not fit. The new segment's space is reserved before
-//     anything is written, so that a full disk fails the group and nothing else.
+//  2. [walWriter.makeRoom] rotates to the next segment if the group does not fit. Its space was reserved before anything
+//     is written, so that a full disk fails the group and nothing else.
 //  3. [walWriter.append] gives each commit its version, closes the group with a COMMIT entry and writes all of it with one
-//     pwrite into the reserved space.
-//  4. [walWriter.sync] makes it durable with one fdatasync. (SyncWrites false: the flusher does, every SyncInterval.)
+//     pwrite into the reserved space. The last group of a segment takes END along.
+//  4. [walWriter.syncAndStage] makes it durable with one fdatasync (SyncWrites false: the flusher does, every SyncInterval
+//     and every MiB), and has the table do of applying it what readers do not see.
 //  5. [walWriter.apply] shows it to readers, one commit after the other, each under the locks of its shards and no longer.
-//  6. The callers are answered, in commit order.
-//  7. A control command that ended the gathering is carried out.
+//  6. [walWriter.answer] tells the callers, in commit order.
+//  7. [walWriter.prepareRotation] has the next segment made in the background or, when this one has its END, gives the next one its
+//     name. [regroup.wait] lets the answered callers come back.
+//  8. A control command that ended the gathering is carried out.
 //
 // What holds between any two steps:
 //
 //   - Nothing is in the table whose fsync (SyncWrites false: pwrite) has not returned nil. A reader sees the state before the group
 //     until 5, and the group's commits one by one during it.
-//   - No lock is held in 1 to 4, so no reader ever waits for a disk.
+//   - No lock that a reader takes is held in 1 to 4, other than for the switch of a pointer, nor in 7; so no reader ever waits
+//     for a disk.
 //   - The COMMIT of a group vouches for w.durable: groups whose pwrite returned before an fsync began that returned nil. It
 //     is what tells damage from a torn tail later, so it may lag, and must never lead.
 //   - The first error of a write or an fsync is the last: [walWriter.fail] keeps it, and every later command gets it.
@@ -101,8 +105,9 @@ type status struct {
 //   - Every command is answered exactly once, failed or not, and gives back its bytes of the queue after that. So who waits for
 //     an answer or for room is released by the writer going on, and by [queue.close] when it will not.
 //
-// Tried and dropped: appending to a segment that recovery has read (the tail of one crash would look like damage after
-// the next), and an END without what it knows durable (a crash before its fsync would make it a false witness).
+// Tried and dropped: pwritev2 with RWF_DSYNC in place of two calls (no faster), appending to a segment that recovery has
+// read (the tail of one crash would look like damage after the next), and an END without what it knows durable (a crash
+// before its fsync would make it a false witness). More of that is in docs/PERFORMANCE.md.
 func (w *walWriter) run() error {
 	for {
 		control := w.gather()

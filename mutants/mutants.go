@@ -1,5 +1,7 @@
 package main
 
+import "time"
+
 // The layers that the mutations name. Where one test is enough, it is the one that was written for the promise.
 
 // explorer kills each mutation that names it within a tenth of these states, or it would be the wrong layer for it.
@@ -12,12 +14,28 @@ func faults(tests string) layer    { return layer{name: "L2 error tests", tests:
 func bytesOf(tests string) layer   { return layer{name: "L4 bytes on disk", tests: tests} }
 func behaviour(tests string) layer { return layer{name: "L0 behaviour", tests: tests} }
 func actor(tests string) layer     { return layer{name: "L9 synctest", tests: tests} }
+func raced(tests string) layer     { return layer{name: "L0 race detector", tests: tests, race: true} }
+
+func tableTest(tests string) layer {
+	return layer{name: "L0 table", pkg: "internal/table", tests: tests}
+}
+
+func tableRace(tests string) layer {
+	return layer{name: "L0 race detector", pkg: "internal/table", tests: tests, race: true}
+}
+
+// hanging is a layer whose test hangs with the mutation: there is no need to wait as long as usual.
+func hanging(l layer) layer {
+	l.timeout = 15 * time.Second
+	return l
+}
 
 // mutations returns all planted faults.
 func mutations() []mutation {
 	var all []mutation
 	for _, part := range [][]mutation{
-		durabilityOfWrites(), durabilityOfFiles(), recoveries(), judgements(), lengths(), failures(), actors(), memory(), limits(),
+		durabilityOfWrites(), durabilityOfFiles(), rotations(), recoveries(), replays(), judgements(), lengths(), failures(), actors(),
+		memory(), slots(), records(), limits(),
 	} {
 		all = append(all, part...)
 	}
@@ -29,35 +47,32 @@ func durabilityOfWrites() []mutation {
 	return []mutation{
 		{
 			name: "a group is acknowledged and never fsynced", file: "walwriter.go", promise: "P1",
-			old:   "\tw.status.syncs.Add(1)\n\treturn w.sync()",
-			new:   "\tw.status.syncs.Add(1)\n\treturn nil",
+			old:   "\tif w.syncWrites {\n\t\treturn w.syncAndStage()\n\t}\n",
+			new:   "",
 			layer: explorer(),
 		},
 		{
 			name: "a group is acknowledged while its fsync is under way", file: "walwriter.go", promise: "P1",
-			old:   "\tw.status.syncs.Add(1)\n\treturn w.sync()",
-			new:   "\tw.durable = w.written\n\tw.spawn(w.segment.sync)\n\treturn nil",
+			old:   "\t\terr := w.sync()\n",
+			new:   "\t\tw.durable = w.written\n\t\tw.spawn(w.segment.sync)\n\t\tvar err error\n",
 			layer: promise("TestP3EveryOperationHangs"),
 		},
 		{
 			name: "a group is visible before its fsync", file: "walwriter.go", promise: "P3",
-			old:   "\tw.status.syncs.Add(1)\n\treturn w.sync()",
-			new:   "\tfor _, c := range w.group {\n\t\tfor op := range entryOps(c.entries) {\n\t\t\tw.table.Apply([]table.Op{op}, w.version)\n\t\t}\n\t}\n\treturn w.sync()",
+			old:   "\tw.status.syncs.Add(1)\n",
+			new:   "\tw.status.syncs.Add(1)\n\tw.stage()\n\tw.table.Publish(w.commits)\n",
 			layer: promise("TestP3EveryOperationHangs"),
 		},
 		{
 			name: "a group is visible before its pwrite", file: "walwriter.go", promise: "P3",
 			old:   "\tif err := w.segment.append(buf); err != nil {",
-			new:   "\tfor _, c := range w.group {\n\t\tfor op := range entryOps(c.entries) {\n\t\t\tw.table.Apply([]table.Op{op}, w.version)\n\t\t}\n\t}\n\tif err := w.segment.append(buf); err != nil {",
+			new:   "\tw.stage()\n\tw.table.Publish(w.commits)\n\tif err := w.segment.append(buf); err != nil {",
 			layer: promise("TestP3EveryOperationHangs"),
 		},
 		{
 			name: "callers are answered before readers can see what they wrote", file: "walwriter.go", promise: "P3",
-			old: "\tif err == nil {\n\t\tw.apply()\n\t}\n\tweight := int64(0)\n\tfor _, c := range w.group {\n" +
-				"\t\tweight += c.weight\n\t\tc.finish(err) // now it is its caller's again\n\t}\n",
-			new: "\tweight := int64(0)\n\tfor i, c := range w.group {\n\t\tweight += c.weight\n\t\tkept := *c\n" +
-				"\t\tkept.entries = slices.Clone(c.entries)\n\t\tw.group[i] = &kept\n\t\tc.finish(err)\n\t}\n" +
-				"\tif err == nil {\n\t\tw.apply()\n\t}\n",
+			old:   "\tif err == nil {\n\t\tw.apply()\n\t}\n\tw.answer(err)\n",
+			new:   "\tfor i, op := range w.ops {\n\t\tw.ops[i].Key, w.ops[i].Value = slices.Clone(op.Key), slices.Clone(op.Value)\n\t}\n\tw.answer(err)\n\tif err == nil {\n\t\tw.apply()\n\t}\n",
 			layer: behaviour("TestP3AnsweredIsVisible"),
 		},
 		{
@@ -97,15 +112,15 @@ func durabilityOfWrites() []mutation {
 			layer: explorer(),
 		},
 		{
-			name: "an END vouches for groups that are written and not synced", file: "walwriter.go", promise: "P6",
+			name: "an END vouches for groups that are written and not synced", file: "rotation.go", promise: "P6",
 			old:   "endRecord{group: w.written, durable: w.durable}",
 			new:   "endRecord{group: w.written, durable: w.written}",
 			layer: explorer(),
 		},
 		{
-			name: "the next segment has its name before the END of the one before is synced", file: "walwriter.go", promise: "P6",
-			old:   "\terr := w.end()\n\tif err == nil {\n\t\terr = next.publish(w.dir)\n\t}",
-			new:   "\terr := next.publish(w.dir)\n\tif err == nil {\n\t\terr = w.end()\n\t}",
+			name: "the next segment has its name before the END of the one before is synced", file: "rotation.go", promise: "P6",
+			old:   "\tif err := w.end(); err != nil {\n\t\treturn err\n\t}\n\treturn w.rotate()\n",
+			new:   "\tnext := w.rotation.ahead.segment\n\terr := next.publish(w.dir)\n\tif err == nil {\n\t\terr = w.end()\n\t}\n\tif err == nil {\n\t\terr = w.dir.Rename(next.name, next.name+tmpSuffix)\n\t}\n\tif err != nil {\n\t\treturn w.fail(err)\n\t}\n\treturn w.rotate()\n",
 			layer: explorer(),
 		},
 		{
@@ -125,6 +140,36 @@ func durabilityOfWrites() []mutation {
 			old:   "version: r.table.Version(), snapshotted",
 			new:   "snapshotted",
 			layer: behaviour("TestP13VersionsRise"),
+		},
+		{
+			name: "a large group is visible while its fsync is under way", file: "walwriter.go", promise: "P3",
+			old:   "\t\tw.stage() // what it works on",
+			new:   "\t\tw.stage()\n\t\tw.table.Publish(w.commits) // what it works on",
+			layer: actor("TestP3LargeBatchIsSeenWhenDurable"),
+		},
+		{
+			name: "a large group is visible though its fsync has failed", file: "walwriter.go", promise: "P3",
+			old:   "\t<-staged\n\treturn err\n",
+			new:   "\t<-staged\n\tw.apply()\n\treturn err\n",
+			layer: actor("TestP3LargeBatchIsSeenWhenDurable"),
+		},
+		{
+			name: "a large group is shown before it is staged", file: "walwriter.go", promise: "P3",
+			old:   "\t<-staged\n\treturn err\n",
+			new:   "\treturn err\n",
+			layer: raced("TestP3LargeBatchIsSeenWhenDurable"),
+		},
+		{
+			name: "a background fsync begins though nothing was written", file: "flush.go", promise: "P5",
+			old:   " || w.flush != nil || w.durable == w.written {",
+			new:   " || w.flush != nil {",
+			layer: actor("TestP1SyncInterval"),
+		},
+		{
+			name: "the background fsync of a busy store waits for its time", file: "flush.go", promise: "P1",
+			old:   "w.unflushed < flushBytes",
+			new:   "w.unflushed > 0",
+			layer: actor("TestP1MuchIsSyncedEarly"),
 		},
 	}
 }
@@ -192,31 +237,121 @@ func durabilityOfFiles() []mutation {
 	}
 }
 
+// rotations is about the next segment, which is made ahead of its time.
+func rotations() []mutation {
+	return []mutation{
+		{
+			name: "the next segment has its name before the END that rides with a group is synced", file: "walwriter.go", promise: "P6",
+			old:   "\tw.rotation.ended = ends\n",
+			new:   "\tw.rotation.ended = ends\n\tif ends {\n\t\tnext := w.rotation.ahead.segment\n\t\tif err := next.publish(w.dir); err != nil {\n\t\t\treturn err\n\t\t}\n\t\tif err := w.dir.Rename(next.name, next.name+tmpSuffix); err != nil {\n\t\t\treturn err\n\t\t}\n\t}\n",
+			layer: explorer(),
+		},
+		{
+			name: "with SyncWrites false END rides with a group, and nobody syncs it", file: "rotation.go", promise: "P6",
+			old:   "\tif w.durable != w.written { // END was",
+			new:   "\tif false { // END was",
+			layer: explorer(),
+		},
+		{
+			name: "an END vouches for the group that it rides with", file: "walwriter.go", promise: "P6",
+			old:   "end := endRecord{group: w.written + 1, durable: w.durable}",
+			new:   "end := endRecord{group: w.written + 1, durable: w.written + 1}",
+			layer: explorer(),
+		},
+		{
+			name: "END rides with a group though the next segment is not there", file: "rotation.go", promise: "P5",
+			old:   " && w.rotation.ahead.ready()",
+			new:   "",
+			layer: faults("TestP5NextSegmentFailsAheadOfTime"),
+		},
+		{
+			name: "END rides with a group though the next segment could not be made", file: "rotation.go", promise: "P5",
+			old:   "\t\treturn a.err == nil\n",
+			new:   "\t\treturn true\n",
+			layer: faults("TestP5NextSegmentFailsAheadOfTime"),
+		},
+		{
+			name: "a next segment that could not be made is used", file: "rotation.go", promise: "P5",
+			old:   "r.ahead.err == nil && r.ahead.segment.size >= need",
+			new:   "r.ahead.err != nil || r.ahead.segment.size >= need",
+			layer: faults("TestP5NextSegmentFailsAheadOfTime"),
+		},
+		{
+			name: "a next segment that could not be made is not tried again", file: "rotation.go", promise: "P5",
+			old:   "\tif r.ahead != nil {\n",
+			new:   "\tif r.ahead != nil {\n\t\tif <-r.ahead.done; r.ahead.err != nil {\n\t\t\treturn r.ahead.err\n\t\t}\n",
+			layer: faults("TestP5NextSegmentFailsAheadOfTime"),
+		},
+		{
+			name: "Close fails because the next segment could not be made", file: "rotation.go", promise: "P5",
+			old:   "\t\ta.segment, a.err = makeSegment(dir, plan)\n\t\treturn nil\n",
+			new:   "\t\ta.segment, a.err = makeSegment(dir, plan)\n\t\treturn a.err\n",
+			layer: faults("TestP5NextSegmentFailsAheadOfTime"),
+		},
+		{
+			name: "a group goes into a next segment that is too small for it", file: "rotation.go", promise: "P5",
+			old:   "r.ahead.err == nil && r.ahead.segment.size >= need",
+			new:   "r.ahead.err == nil",
+			layer: faults("TestP5NoWriteBeyondTheReservedSpace"),
+		},
+		{
+			name: "the next segment has the number of the present one", file: "rotation.go", promise: "P6",
+			old:   "\tplan.header.number++\n",
+			new:   "",
+			layer: faults("TestP5ShortOfSpace"),
+		},
+		{
+			name: "a next segment that nobody needs stays on the disk", file: "rotation.go", promise: "P10",
+			old:   "\t\terr = discard(w.dir, a.segment.name+tmpSuffix, err)\n",
+			new:   "\t\t_ = discard\n",
+			layer: actor("TestP10CloseDropsTheNextSegment"),
+		},
+		{
+			name: "a next segment that nobody needs stays open", file: "rotation.go", promise: "P10",
+			old:   "\terr := a.segment.close()\n",
+			new:   "\tvar err error\n",
+			layer: actor("TestP10CloseDropsTheNextSegment"),
+		},
+		{
+			name: "Close does not wait for the segment that is being made", file: "rotation.go", promise: "P10",
+			old:   "\tif <-a.done; a.err != nil {\n",
+			new:   "\tif !a.ready() {\n",
+			layer: actor("TestP10CloseDropsTheNextSegment"),
+		},
+		{
+			name: "Close leaves the next segment", file: "walwriter.go", promise: "P10",
+			old:   "\terr := w.dropAhead()\n",
+			new:   "\tvar err error\n",
+			layer: actor("TestP10CloseDropsTheNextSegment"),
+		},
+		{
+			name: "the old segment stays open", file: "rotation.go", promise: "P10",
+			old:   "\tif err := old.close(); err != nil {\n\t\treturn w.fail(err)\n\t}\n\treturn nil\n",
+			new:   "\t_ = old\n\treturn nil\n",
+			layer: actor("TestP10CloseDropsTheNextSegment"),
+		},
+	}
+}
+
 // recoveries is about the half of recovery that writes.
 func recoveries() []mutation {
 	return []mutation{
 		{
 			name: "recovery appends END, and does not rewrite the groups that nothing proves durable", file: "recovery.go", promise: "P3",
-			old: "\t\tif err := replaceFile(r.dir, segmentName(s.number), s.bytes); err != nil {",
-			new: "\t\tfile, err := r.dir.Open(segmentName(s.number))\n\t\tif err == nil {\n\t\t\tat := len(s.bytes) - endEntryBytes\n" +
-				"\t\t\t_, err = file.WriteAt(s.bytes[at:], int64(at))\n" +
-				"\t\t\terr = errors.Join(err, file.Sync(), file.Close())\n\t\t}\n\t\tif err != nil {",
+			old:   "\t\tif err := replaceFile(r.dir, segmentName(s.number), s.bytes, end); err != nil {",
+			new:   "\t\twhole := append(slices.Clip(s.bytes), end...)\n\t\tfile, err := r.dir.Open(segmentName(s.number))\n\t\tif err == nil {\n\t\t\tat := len(whole) - endEntryBytes\n\t\t\t_, err = file.WriteAt(whole[at:], int64(at))\n\t\t\terr = errors.Join(err, file.Sync(), file.Close())\n\t\t}\n\t\tif err != nil {",
 			layer: promise("TestP3RecoveryRewritesLargeGroups"),
 		},
 		{
 			name: "recovery writes in the same place what may be in the cache alone", file: "recovery.go", promise: "P3",
-			old: "\t\tif err := replaceFile(r.dir, segmentName(s.number), s.bytes); err != nil {",
-			new: "\t\tfile, err := r.dir.Open(segmentName(s.number))\n\t\tif err == nil {\n" +
-				"\t\t\t_, err = file.WriteAt(append(slices.Clip(s.bytes), make([]byte, 8192)...), 0)\n" +
-				"\t\t\terr = errors.Join(err, file.Sync(), file.Close())\n\t\t}\n\t\tif err != nil {",
+			old:   "\t\tif err := replaceFile(r.dir, segmentName(s.number), s.bytes, end); err != nil {",
+			new:   "\t\tfile, err := r.dir.Open(segmentName(s.number))\n\t\tif err == nil {\n\t\t\t_, err = file.WriteAt(slices.Concat(s.bytes, end, make([]byte, 8192)), 0)\n\t\t\terr = errors.Join(err, file.Sync(), file.Close())\n\t\t}\n\t\tif err != nil {",
 			layer: explorer(),
 		},
 		{
 			name: "recovery leaves the torn tail behind its END", file: "recovery.go", promise: "P6",
-			old: "\t\tif err := replaceFile(r.dir, segmentName(s.number), s.bytes); err != nil {",
-			new: "\t\ttorn, _ := readSegment(r.dir, s.number)\n" +
-				"\t\ts.bytes = append(slices.Clip(s.bytes), torn[min(len(torn), len(s.bytes)):]...)\n" +
-				"\t\tif err := replaceFile(r.dir, segmentName(s.number), s.bytes); err != nil {",
+			old:   "\t\tif err := replaceFile(r.dir, segmentName(s.number), s.bytes, end); err != nil {",
+			new:   "\t\ttorn, _ := r.readSegment(s.number, 0)\n\t\tend = append(end, torn[min(len(torn), len(s.bytes)+len(end)):]...)\n\t\tif err := replaceFile(r.dir, segmentName(s.number), s.bytes, end); err != nil {",
 			layer: bytesOf("TestP6RoadmapReaderReadsNoTornGroup"),
 		},
 		{
@@ -296,6 +431,42 @@ func recoveries() []mutation {
 			old:   "\tif err := r.judge(); err != nil || config.ReadOnly {\n\t\treturn r, nil, err",
 			new:   "\tif err := r.judge(); err != nil {\n\t\treturn r, nil, err\n\t}\n\tif config.ReadOnly {\n\t\treturn r, nil, r.repair()",
 			layer: behaviour("TestReadOnlyWritesNothing"),
+		},
+	}
+}
+
+// replays is about the half of recovery that reads much at once.
+func replays() []mutation {
+	return []mutation{
+		{
+			name: "recovery applies a segment's writes when its bytes are used for another one", file: "recovery.go", promise: "P6",
+			old:   "\tr.replay.finish(r.table)\n",
+			new:   "\tif isLast {\n\t\tr.replay.finish(r.table)\n\t}\n",
+			layer: behaviour("TestP5ShortOfSpace"),
+		},
+		{
+			name: "recovery applies writes while those before are still being applied", file: "recovery.go", promise: "P2",
+			old:   "\tp.loading.Wait()\n\tops, version := p.ops, p.version\n",
+			new:   "\tops, version := p.ops, p.version\n",
+			layer: raced("TestP6ManyOperationsAreReplayedInOrder"),
+		},
+		{
+			name: "recovery collects writes where those being applied are", file: "recovery.go", promise: "P2",
+			old:   "\tp.ops, p.spare = p.spare[:0], ops\n",
+			new:   "\tp.ops, p.spare = ops[:0], ops\n",
+			layer: raced("TestP6ManyOperationsAreReplayedInOrder"),
+		},
+		{
+			name: "recovery reads a segment over the bytes of one that it has to write again", file: "recovery.go", promise: "P3",
+			old:   "\tr.forgetProven()\n",
+			new:   "\tr.forgetProven()\n\tif r.spare == nil {\n\t\tr.spare = data[:0]\n\t}\n",
+			layer: explorer(),
+		},
+		{
+			name: "recovery's new file has the groups and not the END behind them", file: "recovery.go", promise: "P6",
+			old:   "\tif err == nil && len(tail) > 0 {",
+			new:   "\tif false {",
+			layer: promise("TestP6GapBeforeAnEmptySegment"),
 		},
 	}
 }
@@ -419,8 +590,8 @@ func judgements() []mutation {
 		},
 		{
 			name: "a DELETE with a value is accepted", file: "recovery.go", promise: "P8",
-			old:   "\t\t\tcase e.op == opDelete && len(e.value) > 0:",
-			new:   "\t\t\tcase false:",
+			old:   "\t\tcase e.op == opDelete && len(e.value) > 0:",
+			new:   "\t\tcase false:",
 			layer: bytesOf("TestSealedBytesAreJudged"),
 		},
 		{
@@ -503,8 +674,8 @@ func failures() []mutation {
 	return []mutation{
 		{
 			name: "an fsync that failed is tried again", file: "segment.go", promise: "P5",
-			old:   "\tif err := s.file.Sync(); err != nil {",
-			new:   "\tif err := s.file.Sync(); err != nil && s.file.Sync() != nil {",
+			old:   "\tif err := s.file.Sync(); err != nil {\n\t\treturn fmt.Errorf(",
+			new:   "\tif err := s.file.Sync(); err != nil && s.file.Sync() != nil {\n\t\treturn fmt.Errorf(",
 			layer: faults("TestP5FailureIsSticky"),
 		},
 		{
@@ -527,8 +698,8 @@ func failures() []mutation {
 		},
 		{
 			name: "Close of a failed store writes its snapshot and removes the log", file: "walwriter.go", promise: "P5",
-			old:   "\terr := w.failure\n\tif err == nil {\n\t\terr = w.closeLog()\n\t}",
-			new:   "\terr := errors.Join(w.failure, w.closeLog())",
+			old:   "\tif w.failure != nil {\n\t\terr = w.failure\n\t}\n\tif err == nil {\n\t\terr = w.closeLog()\n\t}\n",
+			new:   "\terr = errors.Join(err, w.failure, w.closeLog())\n",
 			layer: faults("TestP5FirstGroupFails|TestP5FailureIsSticky"),
 		},
 		{
@@ -538,9 +709,9 @@ func failures() []mutation {
 			layer: faults("TestP5FailedBackgroundSyncIsSticky"),
 		},
 		{
-			name: "a failed rotation does not fail the store", file: "walwriter.go", promise: "P5",
-			old:   "\tif err := w.rotate(next); err != nil {\n\t\treturn w.fail(err)\n\t}",
-			new:   "\tif err := w.rotate(next); err != nil {\n\t\treturn err\n\t}",
+			name: "a failed rotation does not fail the store", file: "rotation.go", promise: "P5",
+			old:   "\tif err := next.publish(w.dir); err != nil {\n\t\treturn w.fail(err)\n\t}",
+			new:   "\tif err := next.publish(w.dir); err != nil {\n\t\treturn err\n\t}",
 			layer: faults("TestP5FailureIsSticky"),
 		},
 		{
@@ -550,15 +721,15 @@ func failures() []mutation {
 			layer: faults("TestP5FailureIsSticky"),
 		},
 		{
-			name: "running out of space ahead of a group fails the store", file: "walwriter.go", promise: "P5",
-			old:   "\tif vfs.IsExhausted(err) {\n\t\treturn err\n\t}",
-			new:   "\tif vfs.IsExhausted(err) {\n\t\treturn w.fail(err)\n\t}",
+			name: "running out of space ahead of a group fails the store", file: "rotation.go", promise: "P5",
+			old:   "\t\tif vfs.IsExhausted(err) {\n\t\t\treturn err\n\t\t}",
+			new:   "\t\tif vfs.IsExhausted(err) {\n\t\t\treturn w.fail(err)\n\t\t}",
 			layer: faults("TestP5OutOfSpace"),
 		},
 		{
-			name: "END is written before the next segment's space is reserved", file: "walwriter.go", promise: "P5",
-			old:   "\tnext, err := w.reserve(size)\n",
-			new:   "\tif err := w.end(); err != nil {\n\t\treturn w.fail(err)\n\t}\n\tnext, err := w.reserve(size)\n",
+			name: "END is written before the next segment's space is reserved", file: "rotation.go", promise: "P5",
+			old:   "\tif err := w.reserve(size); err != nil {",
+			new:   "\tif err := w.end(); err != nil {\n\t\treturn err\n\t}\n\tif err := w.reserve(size); err != nil {",
 			layer: faults("TestP5OutOfSpace"),
 		},
 		{
@@ -575,7 +746,7 @@ func failures() []mutation {
 		},
 		{
 			name: "a full disk has to have room for a large segment", file: "segment.go", promise: "P5",
-			old:   "\tif vfs.IsExhausted(err) && need < size {",
+			old:   "\tif vfs.IsExhausted(err) && need < wanted {",
 			new:   "\tif false {",
 			layer: faults("TestP5ShortOfSpace"),
 		},
@@ -586,9 +757,9 @@ func failures() []mutation {
 			layer: faults("TestP5NoWriteBeyondTheReservedSpace"),
 		},
 		{
-			name: "the next segment is made without room for END", file: "walwriter.go", promise: "P5",
-			old:   "segmentEntryBytes+size+endEntryBytes)",
-			new:   "segmentEntryBytes+size)",
+			name: "the next segment is made without room for END", file: "rotation.go", promise: "P5",
+			old:   "need := segmentEntryBytes + size + endEntryBytes",
+			new:   "need := segmentEntryBytes + size",
 			layer: faults("TestP5NoWriteBeyondTheReservedSpace"),
 		},
 		{
@@ -670,7 +841,7 @@ func actors() []mutation {
 			layer: actor("TestP5BackgroundSyncFailsUnderSync"),
 		},
 		{
-			name: "END's fsync begins while the background one is under way", file: "walwriter.go", promise: "P5",
+			name: "END's fsync begins while the background one is under way", file: "rotation.go", promise: "P5",
 			old:   "\tw.waitFlush()\n\tif w.failure != nil {\n\t\treturn w.failure\n\t}\n\tend :=",
 			new:   "\tw.settleFlush()\n\tif w.failure != nil {\n\t\treturn w.failure\n\t}\n\tend :=",
 			layer: actor("TestP5RotationUnderBackgroundSync"),
@@ -681,63 +852,70 @@ func actors() []mutation {
 			new:   "\t\t\terr = ctx.Err()",
 			layer: actor("TestP9QueuedCommandsOwnTheirBytes"),
 		},
+		{
+			name: "the writer waits for ever for callers that do not come back", file: "regroup.go", promise: "P10",
+			old:   "\tfor range maxRegroupYields {\n",
+			new:   "\tfor {\n",
+			layer: hanging(actor("TestP10NobodyIsWaitedForForEver")),
+		},
+		{
+			name: "the writer waits for a lone caller", file: "regroup.go", promise: "P10",
+			old:   "answered+queued < 2 || answered == 0",
+			new:   "answered == 0",
+			layer: behaviour("TestWhomTheWriterWaitsFor"),
+		},
+		{
+			name: "the writer waits longer than a sync takes", file: "regroup.go", promise: "P10",
+			old:   "\tif time.Duration(answered)*time.Microsecond/2 > r.synced {\n\t\treturn\n\t}\n",
+			new:   "",
+			layer: behaviour("TestWhomTheWriterWaitsFor"),
+		},
+		{
+			name: "the writer waits again and again for callers that do not come back", file: "regroup.go", promise: "P10",
+			old:   "\tr.pause = r.failed\n",
+			new:   "",
+			layer: behaviour("TestWhomTheWriterWaitsFor"),
+		},
 	}
 }
 
 // memory is about the table, and whose bytes are whose.
 func memory() []mutation {
-	inTable := layer{name: "L0 table", pkg: "internal/table"}
-	tableTest := func(tests string) layer {
-		l := inTable
-		l.tests = tests
-		return l
-	}
 	return []mutation{
 		{
 			name: "a batch is applied write by write", file: "walwriter.go", promise: "P4",
-			old:   "\t\tw.table.Apply(w.ops, version+int64(i))",
-			new:   "\t\tfor j := range w.ops {\n\t\t\tw.table.Apply(w.ops[j:j+1], version+int64(i))\n\t\t}",
+			old:   "\tw.table.Publish(w.commits)\n",
+			new:   "\tfor _, c := range w.commits {\n\t\tfor i := range c.Ops {\n\t\t\tw.table.Apply([]table.Commit{{Ops: c.Ops[i : i+1], Version: c.Version}})\n\t\t}\n\t}\n",
 			layer: behaviour("TestP4BatchesAreSeenWhole"),
 		},
 		{
-			name: "a batch takes its shards' locks one after the other", file: "internal/table/table.go", promise: "P4",
-			old:   "\ttouched := t.touched(ops)\n",
-			new:   "\tif len(ops) > 1 {\n\t\tt.Load(ops, version)\n\t\treturn\n\t}\n\ttouched := t.touched(ops)\n",
+			name: "a batch takes its shards' locks one after the other", file: "internal/table/apply.go", promise: "P4",
+			old:   "\tgrown := 0\n\tif len(c.Ops) == 1 {",
+			new:   "\tgrown := 0\n\tif len(c.Ops) > 1 {\n\t\tfor i := range c.Ops {\n\t\t\tt.publishCommit(Commit{Ops: c.Ops[i : i+1], Version: c.Version}, hashes[i:i+1], places[i:i+1])\n\t\t}\n\t\treturn\n\t}\n\tif len(c.Ops) == 1 {",
 			layer: tableTest("TestCommitsAreSeenWhole"),
 		},
 		{
-			name: "Len changes after the locks of a batch are free", file: "internal/table/table.go", promise: "P4",
-			old: "\tt.length.Add(grown)\n\tt.version.Store(version)\n\tfor i := range t.shards {\n\t\tif touched[i] {\n" +
-				"\t\t\tt.shards[i].mu.Unlock()\n\t\t}\n\t}\n",
-			new: "\tfor i := range t.shards {\n\t\tif touched[i] {\n\t\t\tt.shards[i].mu.Unlock()\n\t\t}\n\t}\n" +
-				"\tt.length.Add(grown)\n\tt.version.Store(version)\n",
+			name: "Len changes after the locks of a batch are free", file: "internal/table/apply.go", promise: "P4",
+			old:   "\tt.length.Add(int64(grown))\n\tt.version.Store(c.Version)\n\tfor i := range touched.all {\n\t\tt.shards[i].mu.Unlock()\n\t}\n",
+			new:   "\tt.version.Store(c.Version)\n\tfor i := range touched.all {\n\t\tt.shards[i].mu.Unlock()\n\t}\n\tt.length.Add(int64(grown))\n",
 			layer: tableTest("TestCommitsAreSeenWhole"),
 		},
 		{
 			name: "Keys looks at one shard after the other", file: "internal/table/table.go", promise: "P4",
-			old: "\tfor i := range t.shards {\n\t\tt.shards[i].mu.RLock()\n\t}\n\tdefer func() {\n\t\tfor i := range t.shards {\n" +
-				"\t\t\tt.shards[i].mu.RUnlock()\n\t\t}\n\t}()\n\tkeys := make([]string, 0, t.Len())\n\tfor i := range t.shards {\n" +
-				"\t\tfor key := range t.shards[i].entries {\n\t\t\tkeys = append(keys, key)\n\t\t}\n",
-			new: "\tkeys := make([]string, 0, t.Len())\n\tfor i := range t.shards {\n\t\tt.shards[i].mu.RLock()\n" +
-				"\t\tfor key := range t.shards[i].entries {\n\t\t\tkeys = append(keys, key)\n\t\t}\n\t\tt.shards[i].mu.RUnlock()\n",
+			old:   "\tt.applying.RLock()\n\tdefer t.applying.RUnlock()\n\tkeys := make([]string, 0, t.Len())\n\tfor i := range t.shards {\n\t\tfor r := range t.shards[i].records {\n\t\t\tkeys = append(keys, string(r.key()))\n\t\t}\n",
+			new:   "\tkeys := make([]string, 0, t.Len())\n\tfor i := range t.shards {\n\t\tt.shards[i].mu.RLock()\n\t\tfor r := range t.shards[i].records {\n\t\t\tkeys = append(keys, string(r.key()))\n\t\t}\n\t\tt.shards[i].mu.RUnlock()\n",
 			layer: tableTest("TestCommitsAreSeenWhole"),
 		},
 		{
 			name: "Get reads without its shard's lock", file: "internal/table/table.go", promise: "P3",
-			old:   "\ts.mu.RLock()\n\tdefer s.mu.RUnlock()\n\tvalue, ok := s.entries[key]",
-			new:   "\tvalue, ok := s.entries[key]",
-			layer: layer{name: "L0 race detector", pkg: "internal/table", tests: "TestCommitsAreSeenWhole", race: true},
-		},
-		{
-			name: "the table keeps its caller's bytes", file: "internal/table/table.go", promise: "P9",
-			old:   "append(make([]byte, 0, len(op.Value)), op.Value...)",
-			new:   "op.Value",
-			layer: tableTest("TestCopiesInAndOut"),
+			old:   "\ts.mu.RLock()\n\tslot, r := s.find(hash, key)\n\tif slot < 0 {\n\t\ts.mu.RUnlock()\n\t\treturn dst, false\n\t}\n\tdst = append(dst, r.value()...)\n\ts.mu.RUnlock()\n",
+			new:   "\tslot, r := s.find(hash, key)\n\tif slot < 0 {\n\t\treturn dst, false\n\t}\n\tdst = append(dst, r.value()...)\n",
+			layer: tableRace("TestCommitsAreSeenWhole"),
 		},
 		{
 			name: "Get returns the table's bytes", file: "internal/table/table.go", promise: "P9",
-			old:   "\treturn append(dst, value...), true",
-			new:   "\tif dst == nil {\n\t\treturn value, true\n\t}\n\treturn append(dst, value...), true",
+			old:   "\tdst = append(dst, r.value()...)\n",
+			new:   "\tif dst == nil {\n\t\tdst = r.value()\n\t} else {\n\t\tdst = append(dst, r.value()...)\n\t}\n",
 			layer: behaviour("TestP9OwnershipOfKeysAndValues"),
 		},
 		{
@@ -751,6 +929,162 @@ func memory() []mutation {
 			old:   "\tif ok && value == nil {",
 			new:   "\tif false {",
 			layer: behaviour("TestP9EmptyValues"),
+		},
+	}
+}
+
+// slots is about the table's hash table.
+func slots() []mutation {
+	return []mutation{
+		{
+			name: "a key whose hash begins like another's is taken for it", file: "internal/table/shard.go", promise: "P3",
+			old:   "string(r.key()) == key {",
+			new:   "r != nil {",
+			layer: tableTest("TestGroupsAgreeWithAMap"),
+		},
+		{
+			name: "a search ends at the last slot", file: "internal/table/shard.go", promise: "P3",
+			old:   "\t\tif slot == 0 {\n\t\t\treturn -1, nil",
+			new:   "\t\tif slot == 0 || i > mask {\n\t\t\treturn -1, nil",
+			layer: tableTest("TestGroupsAgreeWithAMap"),
+		},
+		{
+			name: "a removed key's slot is a hole in the search for others", file: "internal/table/shard.go", promise: "P3",
+			old:   "distance < (j-i)&(len(s.slots)-1) {",
+			new:   "distance >= 0 {",
+			layer: tableTest("TestGroupsAgreeWithAMap"),
+		},
+		{
+			name: "removing a key moves nobody round the end of the slots", file: "internal/table/shard.go", promise: "P3",
+			old:   "distance < (j-i)&(len(s.slots)-1) {",
+			new:   "distance < j-i {",
+			layer: tableTest("TestGroupsAgreeWithAMap"),
+		},
+		{
+			name: "a shard that grows puts keys of one home into one slot", file: "internal/table/shard.go", promise: "P3",
+			old:   "\t\t\tgrown.insert(slot)\n",
+			new:   "\t\t\tgrown.slots[grown.home(slot)] = slot\n",
+			layer: tableTest("TestGroupsAgreeWithAMap"),
+		},
+		{
+			name: "slots are used again with what was in them", file: "internal/table/shard.go", promise: "P3",
+			old:   "\tclear(slots)\n",
+			new:   "",
+			layer: tableTest("TestReusedSlotsAreEmpty"),
+		},
+		{
+			name: "a shard has room for what it holds, and not for what is staged", file: "internal/table/apply.go", promise: "P12",
+			old:   "\tif s.count+s.staged >= maxLoad(len(s.slots)) {",
+			new:   "\tif s.count >= maxLoad(len(s.slots)) {",
+			layer: hanging(tableTest("TestGroupsAgreeWithAMap")),
+		},
+		{
+			name: "what was staged once counts for ever", file: "internal/table/apply.go", promise: "P12",
+			old:   "\t\tt.shards[i].staged = 0\n",
+			new:   "",
+			layer: tableTest("TestGroupsAgreeWithAMap"),
+		},
+		{
+			name: "a shard's slots are replaced while MultiGet looks at them", file: "internal/table/apply.go", promise: "P4",
+			old:   "\tt.applying.Lock()\n\ts.mu.Lock()\n\told := s.slots\n\ts.setSlots(slots)\n\ts.mu.Unlock()\n\tt.applying.Unlock()\n",
+			new:   "\ts.mu.Lock()\n\told := s.slots\n\ts.setSlots(slots)\n\ts.mu.Unlock()\n",
+			layer: tableRace("TestCommitsAreSeenWhole"),
+		},
+		{
+			name: "a shard that was emptied keeps its slots", file: "internal/table/apply.go", promise: "P12",
+			old:   "\tif len(s.slots) > minSlots && s.count < len(s.slots)/8 {",
+			new:   "\tif false {",
+			layer: tableTest("TestDeletedMemoryComesBack"),
+		},
+		{
+			name: "Load counts a key that it replaces", file: "internal/table/shard.go", promise: "P4",
+			old:   "\tfreed = s.slabs.discard(s.slots[slot] & placeMask)\n\ts.slots[slot] = entry\n\treturn 0, freed\n",
+			new:   "\tfreed = s.slabs.discard(s.slots[slot] & placeMask)\n\ts.slots[slot] = entry\n\treturn 1, freed\n",
+			layer: tableTest("TestLoadInParallel"),
+		},
+	}
+}
+
+// records is about the table's slabs, and the memory that they are made of.
+func records() []mutation {
+	return []mutation{
+		{
+			name: "a value of another size takes the place of the old one", file: "internal/table/apply.go", promise: "P3",
+			old:   "size == recordBytes(len(op.Key), len(op.Value))",
+			new:   "size >= recordBytes(len(op.Key), len(op.Value))",
+			layer: tableTest("TestGroupsAgreeWithAMap"),
+		},
+		{
+			name: "a key that its own commit deletes is overwritten where it was", file: "internal/table/apply.go", promise: "P4",
+			old:   "\t\t_, doomed := t.work.doomed[id]\n",
+			new:   "\t\tdoomed := false\n",
+			layer: tableTest("TestLaterOpsOfACommitWin"),
+		},
+		{
+			name: "compacting loses the first record of a slab", file: "internal/table/apply.go", promise: "P3",
+			old:   "place); slot >= 0 {",
+			new:   "place); slot >= 0 && at > 0 {",
+			layer: tableTest("TestCompactingKeepsWhatLives"),
+		},
+		{
+			name: "a slab is free before what lives in it has moved", file: "internal/table/apply.go", promise: "P3",
+			old:   "\tvar moves []move\n\tmem, used := s.slabs.mem[n], int(s.slabs.use[n].used)\n",
+			new:   "\tvar moves []move\n\tmem, used := s.slabs.mem[n], int(s.slabs.use[n].used)\n\tt.arena.free(mem)\n",
+			layer: hanging(tableTest("TestGroupsAgreeWithAMap")),
+		},
+		{
+			name: "records that were replaced do not count as dead", file: "internal/table/slabs.go", promise: "P12",
+			old:   "\tl.dead += size\n",
+			new:   "",
+			layer: tableTest("TestGarbageIsBounded"),
+		},
+		{
+			name: "dead records are never cleared away", file: "internal/table/apply.go", promise: "P12",
+			old:   "\tfor s.slabs.dead > s.slabs.allowedDead() {",
+			new:   "\tfor false {",
+			layer: tableTest("TestGarbageIsBounded"),
+		},
+		{
+			name: "Version changes after the locks of a batch are free", file: "internal/table/apply.go", promise: "P4",
+			old:   "\tt.version.Store(c.Version)\n\tfor i := range touched.all {\n\t\tt.shards[i].mu.Unlock()\n\t}\n",
+			new:   "\tfor i := range touched.all {\n\t\tt.shards[i].mu.Unlock()\n\t}\n\tt.version.Store(c.Version)\n",
+			layer: tableTest("TestCommitsAreSeenWhole"),
+		},
+		{
+			name: "MultiGet looks at one key after the other", file: "internal/table/table.go", promise: "P4",
+			old:   "\tvar shared []byte\n\tt.applying.RLock()\n\tdefer t.applying.RUnlock()\n",
+			new:   "\tvar shared []byte\n",
+			layer: tableRace("TestCommitsAreSeenWhole"),
+		},
+		{
+			name: "MultiGet sees each window of keys at a moment of its own", file: "internal/table/table.go", promise: "P4",
+			old:   "\tt.applying.RLock()\n\tdefer t.applying.RUnlock()\n\tfor len(keys) > 0 {\n",
+			new:   "\tt.applying.RLock()\n\tdefer t.applying.RUnlock()\n\tfor len(keys) > 0 {\n\t\tt.applying.RUnlock()\n\t\truntime.Gosched()\n\t\tt.applying.RLock()\n",
+			layer: tableTest("TestCommitsAreSeenWhole"),
+		},
+		{
+			name: "appending to a value of MultiGet changes the next one", file: "internal/table/table.go", promise: "P9",
+			old:   "\treturn shared[:n:n], shared[n:]",
+			new:   "\treturn shared[:n], shared[n:]",
+			layer: tableTest("TestMultiGetValuesAreTheirOwn"),
+		},
+		{
+			name: "MultiGet returns the table's bytes", file: "internal/table/table.go", promise: "P9",
+			old:   "\t\t\t\tvalues[i] = append([]byte(nil), r.value()...)\n",
+			new:   "\t\t\t\tvalues[i] = r.value()\n",
+			layer: tableTest("TestMultiGetValuesAreTheirOwn"),
+		},
+		{
+			name: "a released table shows its keys", file: "internal/table/table.go", promise: "P10",
+			old:   "\t\ts.setSlots(empty)\n",
+			new:   "\t\t_ = empty\n",
+			layer: tableTest("TestRelease"),
+		},
+		{
+			name: "a released table counts its keys", file: "internal/table/table.go", promise: "P10",
+			old:   "\tt.length.Store(0)\n",
+			new:   "",
+			layer: tableTest("TestRelease"),
 		},
 	}
 }

@@ -103,7 +103,7 @@ func (t *Table) Publish(commits []Commit) {
 	}
 }
 
-// publishSlice shows a few commits. Small ones lock their shards one by one.
+// publishSlice shows a few commits, during which MultiGet and Keys wait.
 func (t *Table) publishSlice(commits []Commit, hashes, places []uint64) {
 	t.applying.Lock()
 	for _, c := range commits {

@@ -147,6 +147,31 @@ func TestGroupsAgreeWithAMap(t *testing.T) {
 	}
 }
 
+// Small records of all sizes in one shard, replaced and deleted again and again, so that every slab is compacted many times: what lives
+// stays as it is.
+func TestCompactingKeepsWhatLives(t *testing.T) {
+	const keys, writes = 300, 30_000
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	tab, m := newTable(0, 0), model{}
+	defer tab.Release()
+	for version := range int64(writes) {
+		op := Op{Key: fmt.Appendf(nil, "key %d", rng.IntN(keys)), Value: bytes.Repeat([]byte{byte(version)}, rng.IntN(600))}
+		if op.Delete = rng.IntN(8) == 0; op.Delete {
+			op.Value = nil
+			delete(m, string(op.Key))
+		} else {
+			m[string(op.Key)] = op.Value
+		}
+		tab.Apply([]Commit{{Ops: []Op{op}, Version: version + 1}})
+		if version%1000 == 999 {
+			tab.check(t)
+			m.compare(t, tab)
+		}
+	}
+}
+
 // The memory of a table that is emptied comes back, and what it keeps does not grow when it is filled and emptied again.
 func TestDeletedMemoryComesBack(t *testing.T) {
 	tab := New(0)

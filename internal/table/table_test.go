@@ -168,6 +168,7 @@ func TestAllMayBeLeft(t *testing.T) {
 
 func TestLoadInParallel(t *testing.T) {
 	const workers, each = 8, 5000
+	const again = "too long for the place of the first value"
 	tab := table.New(workers * each)
 	tab.Load(nil, 7)
 	var wg sync.WaitGroup
@@ -178,7 +179,7 @@ func TestLoadInParallel(t *testing.T) {
 				ops[i] = set(fmt.Sprint(w, " ", i), strconv.Itoa(i))
 			}
 			tab.Load(ops, 7)
-			tab.Load([]table.Op{set(fmt.Sprint(w, " ", 0), "again")}, 7) // counts no key twice
+			tab.Load([]table.Op{set(fmt.Sprint(w, " ", 0), again)}, 7) // counts no key twice
 		})
 	}
 	wg.Wait()
@@ -189,7 +190,7 @@ func TestLoadInParallel(t *testing.T) {
 		for i := range each {
 			want := strconv.Itoa(i)
 			if i == 0 {
-				want = "again"
+				want = again
 			}
 			if got, ok := tab.Get(nil, fmt.Sprint(w, " ", i)); !ok || string(got) != want {
 				t.Fatalf("%d %d: %q, %v", w, i, got, ok)
@@ -264,6 +265,10 @@ func TestCommitsAreSeenWhole(t *testing.T) {
 				// At once, since Len takes no lock: it must have grown before the commit's first lock is free.
 				if length := tab.Len() - keys - 1; length < n {
 					t.Errorf("Len shows commit %d after a read of kind %d had shown %d", length, how, n)
+					return
+				}
+				if version := int(tab.Version()); version < n { // neither does Version
+					t.Errorf("Version shows commit %d after a read of kind %d had shown %d", version, how, n)
 					return
 				}
 				seen = n
