@@ -24,8 +24,11 @@ type Store struct {
 	recovery Recovery                    // immutable after Open
 	status   *status                     // written by the writer; read by Stats and before each write
 	table    atomic.Pointer[table.Table] // written by the writer under its own locks; nil once Close has begun
-	queue    *queue                      // to the writer; nil if read-only
-	release  func() error                // of a read-only store, which has no writer to do it
+	memory   *table.Table                // immutable after Open: the same table, for the figures of views that outlive Close
+	views    openViews
+	id       storeID      // immutable after Open
+	queue    *queue       // to the writer; nil if read-only
+	release  func() error // of a read-only store, which has no writer to do it
 
 	goroutines errgroup.Group // the writer, the flusher, and what they start
 	closing    sync.Once
@@ -39,6 +42,10 @@ type Stats struct {
 	Groups   uint64 // groups of commits written together
 	Commits  uint64 // commits: each Set, Delete and non-empty batch is one
 	Recovery Recovery
+
+	Views      int           // views that are open
+	OldestView time.Duration // for how long the oldest of them has been; 0 if there is none
+	ViewBytes  int64         // of keys and values that are kept for them alone
 }
 
 // environment is what Open finds outside of Config. Tests replace it.
@@ -89,8 +96,9 @@ func open(config Config, env environment) (*Store, error) {
 		return nil, errors.Join(err, dir.Close(), lock.Close())
 	}
 	r.report.Took = env.now().Sub(started)
-	s := &Store{config: config, recovery: r.report, status: &status{}}
+	s := &Store{config: config, recovery: r.report, status: &status{}, memory: r.table, id: r.id}
 	s.table.Store(r.table)
+	s.status.lastGroup.Store(r.lastGroup)
 	s.status.keys.Store(int64(r.table.Len()))
 	s.status.walBytes.Store(r.walBytes)
 	if config.ReadOnly {
@@ -241,6 +249,11 @@ func (s *Store) Stats() Stats {
 		Recovery: s.recovery,
 	}
 	stats.Recovery.Dropped = slices.Clone(stats.Recovery.Dropped)
+	var since time.Time
+	if stats.Views, since = s.views.oldest(); stats.Views > 0 {
+		stats.OldestView = time.Since(since)
+	}
+	_, stats.ViewBytes = s.memory.Views()
 	return stats
 }
 

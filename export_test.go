@@ -1,6 +1,7 @@
 package kvstore
 
 import (
+	"io"
 	"time"
 
 	"kvstore/internal/vfs"
@@ -64,3 +65,6 @@ func RegroupsInVain(answered, queued int, synced time.Duration, groups int) (wai
 	}
 	return waits
 }
+
+// RestoreFS is Restore on another file system.
+func RestoreFS(fs vfs.FS, dataDir string, r io.Reader) error { return restore(fs, dataDir, r) }

@@ -85,12 +85,19 @@ func (b *roadmapBytes) text() string { return string(b.take(uint64(b.u32()))) }
 
 func readRoadmapSnapshot(path string, state map[string]string) error {
 	data, err := os.ReadFile(path)
-	if err != nil {
-		return err
+	if err == nil {
+		err = decodeRoadmapSnapshot(data, state)
 	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
+}
+
+func decodeRoadmapSnapshot(data []byte, state map[string]string) error {
 	b := roadmapBytes{rest: data}
 	if b.u32() != 0x4B565350 {
-		return fmt.Errorf("%s is no snapshot", path)
+		return errors.New("no snapshot")
 	}
 	b.take(8) // timestamp
 	for range b.u32() {
@@ -98,7 +105,7 @@ func readRoadmapSnapshot(path string, state map[string]string) error {
 		state[key] = b.text()
 	}
 	if b.short {
-		return fmt.Errorf("%s is too short", path)
+		return errors.New("too short")
 	}
 	return nil
 }

@@ -111,19 +111,26 @@ func loadSnapshot(dir vfs.Dir, number uint64) (loaded loadedSnapshot, err error)
 		return loadedSnapshot{}, fmt.Errorf("kvstore: open %s: %w", name, err)
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
-	r := snapshotReader{file: file, name: name}
+	r := &snapshotReader{file: file, name: name}
 	if err := r.readInfo(); err != nil {
 		return loadedSnapshot{}, err
 	}
 	if r.info.number != number {
 		return loadedSnapshot{}, r.corrupt(r.trailerAt, fmt.Sprintf("is snapshot %d under another name", r.info.number))
 	}
+	return r.load()
+}
+
+// load verifies the pairs and builds their table.
+func (r *snapshotReader) load() (loadedSnapshot, error) {
 	t := table.New(int(min(r.info.count, math.MaxInt32)))
 	t.Load(nil, r.info.timestamp)
 	if err := r.loadBlocks(t); err != nil {
+		t.Release()
 		return loadedSnapshot{}, err
 	}
 	if uint64(t.Len()) != uint64(r.info.count) {
+		t.Release()
 		return loadedSnapshot{}, r.corrupt(snapshotHeaderBytes, "a key is there twice")
 	}
 	return loadedSnapshot{snapshotInfo: r.info, table: t}, nil

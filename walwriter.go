@@ -65,12 +65,13 @@ type walWriter struct {
 
 // status is what the writer tells Store.
 type status struct {
-	keys     atomic.Int64 // as of the last group; for Stats after Close
-	walBytes atomic.Int64
-	syncs    atomic.Uint64
-	groups   atomic.Uint64
-	commits  atomic.Uint64
-	failure  atomic.Pointer[error]
+	keys      atomic.Int64 // as of the last group; for Stats after Close
+	walBytes  atomic.Int64
+	syncs     atomic.Uint64
+	groups    atomic.Uint64
+	lastGroup atomic.Uint64 // number of the last group that was applied
+	commits   atomic.Uint64
+	failure   atomic.Pointer[error]
 }
 
 // run carries out commands until the last one. It is the only goroutine that writes to the log and to the table. The way of
@@ -316,6 +317,7 @@ func (w *walWriter) apply() {
 	}
 	w.status.keys.Store(int64(w.table.Len()))
 	w.status.groups.Add(1)
+	w.status.lastGroup.Store(w.written)
 	w.status.commits.Add(uint64(len(w.group)))
 }
 

@@ -137,7 +137,7 @@ func (t *Table) publishCommit(c Commit, hashes, places []uint64) {
 	if len(c.Ops) == 1 {
 		s := t.shardOf(hashes[0])
 		s.mu.Lock()
-		grown = t.publishOp(s, &c.Ops[0], hashes[0], places[0])
+		grown = t.publishOp(s, &c.Ops[0], hashes[0], places[0], c.Version)
 		t.length.Add(int64(grown))
 		t.version.Store(c.Version)
 		s.mu.Unlock()
@@ -151,7 +151,7 @@ func (t *Table) publishCommit(c Commit, hashes, places []uint64) {
 		t.shards[i].mu.Lock()
 	}
 	for i := range c.Ops {
-		grown += t.publishOp(t.shardOf(hashes[i]), &c.Ops[i], hashes[i], places[i])
+		grown += t.publishOp(t.shardOf(hashes[i]), &c.Ops[i], hashes[i], places[i], c.Version)
 	}
 	t.length.Add(int64(grown))
 	t.version.Store(c.Version)
@@ -161,9 +161,15 @@ func (t *Table) publishCommit(c Commit, hashes, places []uint64) {
 }
 
 // publishOp shows one operation, under its shard's lock, and returns by how many keys the table grew.
-func (t *Table) publishOp(s *shard, op *Op, hash, place uint64) (grown int) {
+func (t *Table) publishOp(s *shard, op *Op, hash, place uint64, version int64) (grown int) {
+	var kept []byte
+	if t.views.newest.Load() >= 0 {
+		if slot, r := s.find(hash, text(op.Key)); slot >= 0 || !op.Delete {
+			kept = t.keep(s, text(op.Key), r, version)
+		}
+	}
 	grown, freed := s.change(op, hash, place)
-	if freed != nil {
+	if freed != nil && kept == nil {
 		t.work.garbage = append(t.work.garbage, freed)
 	}
 	return grown

@@ -29,7 +29,9 @@ type shard struct {
 	slots []uint64 // a power of two of them
 	shift uint     // tag >> shift is where the search for a key begins
 	slabs slabs
-	_     [64]byte // keeps neighbours' locks out of a reader's cache line
+	// Old states by key, oldest first; nil if no view is open that may need one.
+	history map[string][]past
+	_       [64]byte // keeps neighbours' locks out of a reader's cache line
 
 	// The writer's alone.
 	count   int        // slots taken

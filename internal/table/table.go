@@ -33,7 +33,8 @@ type Table struct {
 	applying sync.RWMutex
 	shards   [shardCount]shard
 
-	work work // the writer's alone
+	views views
+	work  work // the writer's alone
 }
 
 // Op sets or deletes one key. The table does not keep Key or Value.
@@ -67,13 +68,26 @@ func newTable(keys int, mask uint64) *Table {
 		}
 		t.shards[i].setSlots(allocSlots(t.arena, each))
 	}
+	t.views.newest.Store(-1)
 	// For a table that is forgotten and not released: Go's collector does not know of the arena's memory.
 	runtime.AddCleanup(t, (*arena).release, t.arena)
 	return t
 }
 
-// Release gives the table's memory back at once. It is empty from then on, and must not be changed any more.
+// Release gives the table's memory back, at once or, if views are open, with the last of them. The table is not to be changed any more,
+// and who reads it then finds it empty.
 func (t *Table) Release() {
+	t.views.mu.Lock()
+	t.views.released = true
+	last := len(t.views.open) == 0
+	t.views.mu.Unlock()
+	if last {
+		t.release()
+	}
+}
+
+// release is Release once nobody has a view.
+func (t *Table) release() {
 	t.applying.Lock()
 	defer t.applying.Unlock()
 	empty := make([]uint64, minSlots)

@@ -1,0 +1,182 @@
+package table
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+// frozen is a view and what it has to show for as long as it is open.
+type frozen struct {
+	view *View
+	want model
+}
+
+func (f *frozen) compare(tb testing.TB) {
+	tb.Helper()
+	if f.view.Len() != len(f.want) {
+		tb.Fatalf("a view of version %d has %d keys, want %d", f.view.Version(), f.view.Len(), len(f.want))
+	}
+	got := model{}
+	for key, value := range f.view.All() {
+		if _, twice := got[key]; twice {
+			tb.Fatalf("All shows %q twice", key)
+		}
+		got[strings.Clone(key)] = bytes.Clone(value)
+	}
+	for key, value := range f.want {
+		if b, ok := f.view.Get(nil, key); !ok || !bytes.Equal(b, value) {
+			tb.Fatalf("version %d: Get(%q): %d bytes, %v, want %d", f.view.Version(), key, len(b), ok, len(value))
+		}
+		if !bytes.Equal(got[key], value) {
+			tb.Fatalf("version %d: All shows %d bytes of %q, want %d", f.view.Version(), len(got[key]), key, len(value))
+		}
+	}
+	if len(got) != len(f.want) {
+		tb.Fatalf("version %d: All shows %d keys, want %d", f.view.Version(), len(got), len(f.want))
+	}
+	for _, key := range []string{"absent", "key 0", "key 1"} {
+		if _, ok := f.view.Get(nil, key); ok != (f.want[key] != nil) {
+			tb.Fatalf("version %d: Get(%q): %v", f.view.Version(), key, ok)
+		}
+	}
+}
+
+// Views are opened and closed, in any order, while groups of commits are applied: each shows its own state to the end, and with the last
+// one, all that was kept goes. Hashes are whole, equal, and equal but for the shard.
+func TestViewsStayWhatTheyWere(t *testing.T) {
+	for _, mask := range []uint64{^uint64(0), 0, 0xff} {
+		for _, keys := range []int{3, 60, 3000} {
+			t.Run(fmt.Sprintf("mask=%x/keys=%d", mask, keys), func(t *testing.T) {
+				if mask == 0 && keys > 100 {
+					keys = 300 // all of them in one chain
+				}
+				seed := rand.Uint64()
+				t.Logf("seed %d", seed)
+				rng := rand.New(rand.NewPCG(seed, 0))
+				tab, m := newTable(0, mask), model{}
+				defer tab.Release()
+				var open []*frozen
+				for version := int64(1); version < 120; {
+					if rng.IntN(3) == 0 {
+						open = append(open, &frozen{tab.View(), maps.Clone(m)})
+					}
+					if len(open) > 0 && rng.IntN(3) == 0 {
+						i := rng.IntN(len(open))
+						open[i].compare(t)
+						open[i].view.Close()
+						open = append(open[:i], open[i+1:]...)
+					}
+					deletes := rng.IntN(4)
+					var group []Commit
+					for range 1 + rng.IntN(4) {
+						c := Commit{Version: version}
+						for range 1 + rng.IntN(keys/3+2) {
+							op := Op{Key: fmt.Appendf(nil, "key %d", rng.IntN(keys)), Value: randomValue(rng)}
+							if op.Delete = rng.IntN(4) < deletes; op.Delete {
+								op.Value = nil
+								delete(m, string(op.Key))
+							} else {
+								m[string(op.Key)] = append([]byte{}, op.Value...)
+							}
+							c.Ops = append(c.Ops, op)
+						}
+						group = append(group, c)
+						version++
+					}
+					tab.Apply(group)
+					tab.check(t)
+				}
+				for _, f := range open {
+					f.compare(t)
+					f.view.Close()
+				}
+				m.compare(t, tab)
+				if n, held := tab.Views(); n != 0 || held != 0 {
+					t.Fatalf("%d views are open and %d bytes are held", n, held)
+				}
+				for i := range tab.shards {
+					if tab.shards[i].history != nil {
+						t.Fatalf("shard %d keeps %v", i, tab.shards[i].history)
+					}
+				}
+			})
+		}
+	}
+}
+
+// Many read their views while the writer goes on: every key holds the number of the last commit.
+func TestViewsWhileWriting(t *testing.T) {
+	const keys, commits = 500, 300
+	tab := New(0)
+	defer tab.Release()
+	commit := func(n int) {
+		var ops []Op
+		for i := range keys {
+			op := Op{Key: fmt.Append(nil, i), Value: fmt.Append(nil, n)}
+			if i%5 == n%5 { // present four times out of five
+				op = Op{Key: op.Key, Delete: true}
+			}
+			ops = append(ops, op)
+		}
+		tab.Apply([]Commit{{Ops: ops, Version: int64(n)}})
+	}
+	commit(1)
+	var done atomic.Bool
+	var wg sync.WaitGroup
+	for range max(2, runtime.GOMAXPROCS(0)) {
+		wg.Go(func() {
+			for !done.Load() {
+				v := tab.View()
+				n := 0
+				for key, value := range v.All() {
+					n++
+					i, _ := strconv.Atoi(key)
+					if string(value) != strconv.Itoa(int(v.Version())) || i%5 == int(v.Version()%5) {
+						t.Errorf("a view of commit %d shows %s in key %s", v.Version(), value, key)
+						done.Store(true)
+						break
+					}
+				}
+				if n != v.Len() || v.Len() != keys/5*4 {
+					t.Errorf("a view of commit %d shows %d keys, Len is %d", v.Version(), n, v.Len())
+					done.Store(true)
+				}
+				v.Close()
+			}
+		})
+	}
+	for n := 2; n <= commits && !done.Load(); n++ {
+		commit(n)
+		runtime.Gosched()
+	}
+	done.Store(true)
+	wg.Wait()
+	if n, held := tab.Views(); n != 0 || held != 0 {
+		t.Fatalf("%d views are open and %d bytes are held", n, held)
+	}
+}
+
+// A view outlives its table, which opens no more of them, and the memory goes with the last one.
+func TestViewsOutliveTheirTable(t *testing.T) {
+	tab := New(0)
+	tab.Apply([]Commit{{Ops: []Op{{Key: []byte("a"), Value: []byte("1")}}, Version: 1}})
+	first, second := tab.View(), tab.View()
+	tab.Release()
+	if tab.View() != nil {
+		t.Fatal("a released table has opened a view")
+	}
+	first.Close()
+	(&frozen{second, model{"a": []byte("1")}}).compare(t)
+	second.Close()
+	if tab.Len() != 0 || tab.Has("a") {
+		t.Fatal("the table is still there")
+	}
+}

@@ -1,0 +1,91 @@
+package kvstore
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+
+	"kvstore/internal/vfs"
+)
+
+// Restore makes a store in dataDir, created if need be, of a snapshot file that [View.WriteTo] has written or that lies in a data
+// directory. The store gets an identity of its own, so that its files and those of the store it comes from cannot be mixed up; it goes
+// on with versions after the snapshot's. When Restore returns nil, all of it is durable.
+//
+// The file is read to its end and verified, with the memory that the store will need, before it gets its name. Errors: fs.ErrExist if
+// there is a store in dataDir; ErrLocked if it is in use; ErrCorrupt (as a *CorruptError) and ErrVersion for what is not a whole
+// snapshot file that this package reads; those of r and of the file system. After an error there is no store in dataDir.
+func Restore(dataDir string, r io.Reader) error {
+	return restore(vfs.OS{}, dataDir, r)
+}
+
+func restore(fsys vfs.FS, dataDir string, r io.Reader) error {
+	config, err := DefaultConfig(dataDir).withDefaults()
+	if err != nil {
+		return err
+	}
+	if config.DataDir, err = filepath.Abs(config.DataDir); err != nil {
+		return fmt.Errorf("kvstore: %w", err)
+	}
+	dir, lock, err := openDir(config, fsys)
+	if err != nil {
+		return err
+	}
+	err = restoreInto(dir, r)
+	if err == nil {
+		err = syncName(fsys, config.DataDir)
+	}
+	return errors.Join(err, dir.Close(), lock.Close())
+}
+
+// restoreInto makes the first snapshot of a directory that is locked.
+func restoreInto(dir vfs.Dir, r io.Reader) error {
+	files, err := list(dir)
+	if err != nil {
+		return err
+	}
+	if len(files.segments)+len(files.snapshots) > 0 {
+		return fmt.Errorf("kvstore: restore: a store is there already: %w", fs.ErrExist)
+	}
+	if err := removeAll(dir, files.temporary); err != nil {
+		return err
+	}
+	name := snapshotName(1)
+	file, err := dir.Create(name + tmpSuffix)
+	if err != nil {
+		return fmt.Errorf("kvstore: restore: create %s: %w", name, err)
+	}
+	err = errors.Join(receiveSnapshot(file, name, r), file.Close())
+	if err == nil {
+		err = dir.Rename(name+tmpSuffix, name)
+	}
+	if err != nil {
+		return fmt.Errorf("kvstore: restore: %w", discard(dir, name+tmpSuffix, err))
+	}
+	return syncDir(dir)
+}
+
+// receiveSnapshot makes file a durable and verified copy of what r has, as the first snapshot of a new store.
+func receiveSnapshot(file vfs.File, name string, r io.Reader) error {
+	if _, err := io.Copy(io.NewOffsetWriter(file, 0), r); err != nil {
+		return err
+	}
+	snapshot := &snapshotReader{file: file, name: name}
+	if err := snapshot.readInfo(); err != nil {
+		return err
+	}
+	loaded, err := snapshot.load()
+	if err != nil {
+		return err
+	}
+	loaded.table.Release()
+	snapshot.info.number = 1
+	_, _ = rand.Read(snapshot.info.id[:]) // never fails: crypto/rand ends the program first
+	if _, err := file.WriteAt(appendSnapshotTail(nil, snapshot.info), int64(snapshot.trailerAt)); err != nil {
+		return err
+	}
+	return file.Sync()
+}

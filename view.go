@@ -1,0 +1,161 @@
+package kvstore
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"runtime"
+	"sync"
+	"time"
+
+	"kvstore/internal/table"
+)
+
+// View is a frozen picture of the store: it shows the state after one commit, whatever is written later. Its methods may be called from
+// any number of goroutines. It never makes a writer wait, nor waits for one, and works on a store that has failed, while a disk
+// hangs, and after the store was closed.
+//
+// While it is open, states that later commits replace are kept in memory for it: close it. Stats tells how many are open, for how
+// long, and what they hold.
+type View struct {
+	view    *table.View // immutable
+	release func()      // immutable; counts the view out of Stats
+	header  viewHeader  // immutable
+}
+
+// viewHeader is what a snapshot file of the view says of the store.
+type viewHeader struct {
+	id        storeID
+	lastGroup uint64
+}
+
+// View opens a view of the state after the last acknowledged commit. It takes microseconds, whatever the size of the
+// store, and does no I/O. A view that is forgotten is closed when the garbage collector finds it, and the Logger hears of it.
+//
+// Errors: ErrClosed.
+func (s *Store) View() (*View, error) {
+	t := s.table.Load()
+	if t == nil {
+		return nil, ErrClosed
+	}
+	header := viewHeader{id: s.id, lastGroup: s.status.lastGroup.Load()}
+	view := t.View()
+	if view == nil {
+		return nil, ErrClosed // Close came in between
+	}
+	v := &View{view: view, release: s.views.add(time.Now()), header: header}
+	runtime.AddCleanup(v, func(f forgottenView) { f.close() }, forgottenView{view: view, release: v.release, log: s.config.Logger})
+	return v, nil
+}
+
+// forgottenView closes a view that nobody refers to any more; it must not refer to the View itself.
+type forgottenView struct {
+	view    *table.View
+	release func()
+	log     *slog.Logger
+}
+
+func (f forgottenView) close() {
+	if f.view.Close() {
+		f.release()
+		f.log.Warn("kvstore: a view was forgotten, and is closed now", "version", f.view.Version())
+	}
+}
+
+// Get returns a copy of key's value, which belongs to the caller, or nil and false if key is absent or the view is closed. A value that
+// is present but empty is not nil.
+func (v *View) Get(key string) (value []byte, ok bool) {
+	defer runtime.KeepAlive(v)
+	value, ok = v.view.Get(nil, key)
+	if ok && value == nil {
+		value = []byte{}
+	}
+	return value, ok
+}
+
+// Len returns the number of keys, 0 if the view is closed.
+func (v *View) Len() int {
+	defer runtime.KeepAlive(v)
+	return v.view.Len()
+}
+
+// Version returns the version of the last commit that the view shows: its timestamp in unix nanoseconds, 0 for a store that nothing
+// was ever written to.
+func (v *View) Version() int64 { return v.view.Version() }
+
+// WriteTo writes the view to w as a snapshot file, from which [Restore] makes a store, and returns how many bytes it has
+// written. The store goes on meanwhile. Errors are those of w, and ErrClosed if the view is closed or is being closed.
+func (v *View) WriteTo(w io.Writer) (int64, error) {
+	defer runtime.KeepAlive(v)
+	count := &countingWriter{w: w}
+	info := &snapshotInfo{
+		timestamp: v.Version(), count: uint32(v.Len()), id: v.header.id, number: 1, lastGroup: v.header.lastGroup,
+	}
+	var err error
+	if !v.view.Closed() {
+		err = encodeSnapshot(count, info, v.view.All())
+	}
+	if v.view.Closed() {
+		return count.n, ErrClosed // what was written has too few pairs, and no footer
+	}
+	if err != nil {
+		return count.n, fmt.Errorf("kvstore: write a view: %w", err)
+	}
+	return count.n, nil
+}
+
+// Close gives up the view: its reads find nothing from then on, and loops over it end. What was kept for it alone is freed. Further
+// calls do nothing. It returns nil.
+func (v *View) Close() error {
+	defer runtime.KeepAlive(v)
+	if v.view.Close() {
+		v.release()
+	}
+	return nil
+}
+
+// openViews is what Stats tells of views.
+type openViews struct {
+	mu    sync.Mutex
+	since map[*time.Time]struct{} // guarded by mu: when each open view was opened
+}
+
+// add counts a view in, and returns what counts it out.
+func (o *openViews) add(opened time.Time) (release func()) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.since == nil {
+		o.since = map[*time.Time]struct{}{}
+	}
+	at := &opened
+	o.since[at] = struct{}{}
+	return func() {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		delete(o.since, at)
+	}
+}
+
+// oldest returns how many views are open and since when the oldest is.
+func (o *openViews) oldest() (open int, since time.Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for at := range o.since {
+		if since.IsZero() || at.Before(since) {
+			since = *at
+		}
+	}
+	return len(o.since), since
+}
+
+// countingWriter counts what gets through.
+type countingWriter struct {
+	w io.Writer
+	n int64
+}
+
+func (c *countingWriter) Write(b []byte) (int, error) {
+	n, err := c.w.Write(b)
+	c.n += int64(n)
+	return n, err
+}

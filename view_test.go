@@ -1,0 +1,443 @@
+package kvstore_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/iotest"
+	"testing/synctest"
+	"time"
+
+	"kvstore"
+	"kvstore/internal/vfs"
+)
+
+// This file is about views, and about what is made of them: backups and restored stores.
+
+// view opens a view until the end of the test.
+func (r *rig) view(s *kvstore.Store) *kvstore.View {
+	r.Helper()
+	v, err := s.View()
+	r.ok(err)
+	r.Cleanup(func() { _ = v.Close() })
+	return v
+}
+
+// shows wants a view to show these pairs of keys and values.
+func (r *rig) shows(v *kvstore.View, pairs ...string) {
+	r.Helper()
+	if v.Len() != len(pairs)/2 {
+		r.Fatalf("a view of %d keys, want %d", v.Len(), len(pairs)/2)
+	}
+	for i := 0; i < len(pairs); i += 2 {
+		if value, ok := v.Get(pairs[i]); !ok || value == nil || string(value) != pairs[i+1] {
+			r.Fatalf("a view shows %.40q, %v under %q, want %.40q", value, ok, pairs[i], pairs[i+1])
+		}
+	}
+	if value, ok := v.Get("absent"); ok || value != nil {
+		r.Fatalf("a view shows %q under an absent key", value)
+	}
+}
+
+func TestViewIsFrozen(t *testing.T) {
+	r := newRig(t)
+	s := r.open()
+	empty := r.view(s)
+	large := strings.Repeat("large ", 20_000)
+	r.set(s, "a", "1", "b", "1", "empty", "", "large", large)
+	first := r.view(s)
+	r.ok(s.Apply(ctx, batch("a", "2", "c", "2", "large", "now small")))
+	r.ok(s.Delete("b"))
+	second := r.view(s)
+	r.set(s, "a", "3", "b", "3")
+	r.shows(empty)
+	r.shows(first, "a", "1", "b", "1", "empty", "", "large", large)
+	r.shows(second, "a", "2", "c", "2", "empty", "", "large", "now small")
+	r.want(s, "a", "3", "b", "3", "c", "2", "empty", "", "large", "now small")
+	if empty.Version() != 0 || first.Version() <= 0 || second.Version() <= first.Version() {
+		t.Fatalf("versions %d, %d, %d", empty.Version(), first.Version(), second.Version())
+	}
+	value, _ := first.Get("a")
+	value[0] = 'x' // the caller's own
+	r.shows(first, "a", "1", "b", "1", "empty", "", "large", large)
+}
+
+// What is kept for views is counted, and goes when they are closed, whatever the order.
+func TestViewsAreCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		s := r.open()
+		r.set(s, "a", strings.Repeat("1", 1000))
+		var views []*kvstore.View
+		for i := range 5 {
+			views = append(views, r.view(s))
+			time.Sleep(time.Second)
+			r.set(s, "a", strings.Repeat(fmt.Sprint(i), 1000))
+		}
+		stats := s.Stats()
+		if stats.Views != 5 || stats.OldestView != 5*time.Second || stats.ViewBytes < 5000 || stats.ViewBytes > 6000 {
+			t.Fatalf("%d views, the oldest for %v, %d bytes", stats.Views, stats.OldestView, stats.ViewBytes)
+		}
+		for _, i := range rand.Perm(5) {
+			r.ok(views[i].Close())
+			r.ok(views[i].Close())
+		}
+		if stats := s.Stats(); stats.Views != 0 || stats.OldestView != 0 || stats.ViewBytes != 0 {
+			t.Fatalf("%d views, the oldest for %v, %d bytes", stats.Views, stats.OldestView, stats.ViewBytes)
+		}
+	})
+}
+
+// A view neither waits for the writer nor makes it wait: it opens and reads while the disk hangs, and when the store has failed.
+func TestP3ViewsDoNotWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		s := r.open()
+		r.set(s, "a", "1")
+		before := r.view(s)
+		st := r.stall(vfs.OpSync)
+		set := async(func() error { return s.Set("a", []byte("2")) })
+		<-st.began
+		during := r.view(s)
+		r.shows(during, "a", "1")
+		r.fail(written(vfs.OpSync), syscall.EIO, forever)
+		st.release()
+		<-set
+		synctest.Wait()
+		failed := async(func() error { return s.Set("a", []byte("3")) })
+		failedWith(r, <-failed, syscall.EIO)
+		after := r.view(s)
+		r.shows(before, "a", "1")
+		r.shows(during, "a", "1")
+		if value, _ := s.Get("a"); after.Len() != 1 || after.Version() < during.Version() {
+			t.Fatalf("a failed store shows %q", value)
+		}
+		var b bytes.Buffer
+		_, err := after.WriteTo(&b)
+		r.ok(err)
+	})
+}
+
+// P10: after Close, no view opens; those that are open stay what they were, and have nothing when they are closed too.
+func TestP10ViewsOutliveTheStore(t *testing.T) {
+	r := newRig(t)
+	s := r.open()
+	r.set(s, "a", "1", "b", "2")
+	v, other := r.view(s), r.view(s)
+	r.set(s, "a", "2")
+	r.ok(s.Close())
+	if none, err := s.View(); none != nil || !errors.Is(err, kvstore.ErrClosed) {
+		t.Fatalf("a closed store opens a view: %v", err)
+	}
+	r.ok(other.Close())
+	r.shows(v, "a", "1", "b", "2")
+	var b bytes.Buffer
+	_, err := v.WriteTo(&b)
+	r.ok(err)
+	r.ok(v.Close())
+	r.shows(v)
+	if value, ok := v.Get("a"); ok || value != nil {
+		t.Fatalf("a closed view shows %q", value)
+	}
+	n, err := v.WriteTo(&b)
+	r.fails(err, kvstore.ErrClosed)
+	if n != 0 {
+		t.Fatalf("a closed view has written %d bytes", n)
+	}
+}
+
+func TestViewOfAReadOnlyStore(t *testing.T) {
+	r := newRig(t)
+	s := r.open()
+	r.set(s, "a", "1")
+	r.ok(s.Close())
+	r.config.ReadOnly = true
+	r.shows(r.view(r.open()), "a", "1")
+}
+
+// A view that nobody refers to any more is closed by the garbage collector, and the Logger hears of it.
+func TestForgottenViewIsClosed(t *testing.T) {
+	r := newRig(t)
+	var log lockedBuffer
+	r.config.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	s := r.open()
+	r.set(s, "a", "1")
+	func() {
+		v, err := s.View()
+		r.ok(err)
+		r.set(s, "a", "2")
+		r.shows(v, "a", "1")
+	}()
+	for s.Stats().Views > 0 || !strings.Contains(log.String(), "a view was forgotten") {
+		runtime.GC() // until it has found the view; the test's timeout is the limit
+		runtime.Gosched()
+	}
+	if held := s.Stats().ViewBytes; held != 0 {
+		t.Fatalf("%d bytes are held", held)
+	}
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(b)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// Views are read, backed up and closed from many goroutines while writes go on; each backup is one moment.
+func TestViewsAgainstWrites(t *testing.T) {
+	r := newRig(t, kvstore.WithFirstSegmentBytes(1<<20))
+	s := r.open()
+	const keys = 300
+	b := new(kvstore.Batch)
+	write := func(n int) {
+		b.Reset()
+		for i := range keys {
+			b.Set(fmt.Sprint(i), fmt.Append(nil, n))
+		}
+		r.ok(s.Apply(ctx, b))
+	}
+	write(1)
+	var done atomic.Bool
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for !done.Load() {
+				v, err := s.View()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				first, _ := v.Get("0")
+				var file bytes.Buffer
+				if _, err := v.WriteTo(&file); err != nil {
+					t.Error(err)
+				}
+				_ = v.Close()
+				got := map[string]string{}
+				if err := decodeRoadmapSnapshot(file.Bytes(), got); err != nil || len(got) != keys {
+					t.Errorf("a backup of %d keys: %v", len(got), err)
+					return
+				}
+				for key, value := range got {
+					if value != string(first) {
+						t.Errorf("a backup mixes moments: %q in one key and %q in %s", first, value, key)
+						return
+					}
+				}
+			}
+		})
+	}
+	for n := 2; n < 200; n++ {
+		write(n)
+	}
+	done.Store(true)
+	wg.Wait()
+}
+
+// backup returns a store's state as a snapshot file.
+func (r *rig) backup(s *kvstore.Store) []byte {
+	r.Helper()
+	v, err := s.View()
+	r.ok(err)
+	var b bytes.Buffer
+	n, err := v.WriteTo(&b)
+	r.ok(err)
+	if n != int64(b.Len()) {
+		r.Fatalf("WriteTo returns %d, and has written %d bytes", n, b.Len())
+	}
+	r.ok(v.Close())
+	return b.Bytes()
+}
+
+// A backup goes through a pipe, compressed, into another store, which is the same and has its own life from then on.
+func TestBackupAndRestore(t *testing.T) {
+	r := newRig(t)
+	s := r.open()
+	r.set(s, "a", "1", "empty", "", "", "the empty key", "large", strings.Repeat("x", 3<<20))
+	r.ok(s.Delete("a"))
+	v := r.view(s)
+	in, out := io.Pipe()
+	sent := async(func() error {
+		z := gzip.NewWriter(out)
+		_, err := v.WriteTo(z)
+		return errors.Join(err, z.Close(), out.Close())
+	})
+	z, err := gzip.NewReader(in)
+	r.ok(err)
+	r.ok(kvstore.RestoreFS(r.fs, "/other/place", iotest.HalfReader(z)))
+	r.ok(<-sent)
+	other := &rig{TB: t, fs: r.fs, config: kvstore.DefaultConfig("/other/place"), options: r.options}
+	o := other.open()
+	pairs := []string{"empty", "", "", "the empty key", "large", strings.Repeat("x", 3<<20)}
+	other.want(o, pairs...)
+	other.set(o, "b", "2")
+	if v.Version() >= other.view(o).Version() {
+		t.Fatal("versions do not go on")
+	}
+	if storeID(other.backup(o)) == storeID(r.backup(s)) {
+		t.Fatal("the restored store has the identity of the one it comes from")
+	}
+	r.ok(v.Close())
+	r.ok(s.Close())
+	o = other.reopenAfter(o, other.kill)
+	other.want(o, append(pairs, "b", "2")...)
+	r.ok(o.Close())
+}
+
+// storeID returns the identity in a snapshot file: docs/FORMAT.md.
+func storeID(file []byte) string {
+	footer := file[len(file)-16:]
+	trailer := file[len(file)-16-int(binary.BigEndian.Uint64(footer[4:])):]
+	return string(trailer[4:20])
+}
+
+// Restore leaves what is there alone: a store in use, a store, and, of a file that is not whole, nothing.
+func TestRestoreRefuses(t *testing.T) {
+	r := newRig(t)
+	s := r.open()
+	r.set(s, "a", "1")
+	file := r.backup(s)
+	r.fails(kvstore.RestoreFS(r.fs, "/data/store", bytes.NewReader(file)), kvstore.ErrLocked)
+	r.ok(s.Close())
+	r.fails(kvstore.RestoreFS(r.fs, "/data/store", bytes.NewReader(file)), fs.ErrExist)
+	r.fails(kvstore.RestoreFS(r.fs, "", bytes.NewReader(file)), kvstore.ErrInvalidConfig)
+	broken := errors.New("broken pipe")
+	fresh := &rig{TB: t, fs: r.fs, config: kvstore.DefaultConfig("/fresh")}
+	refused := func(what string, in io.Reader, want error) {
+		t.Helper()
+		if err := kvstore.RestoreFS(r.fs, "/fresh", in); !errors.Is(err, want) {
+			t.Fatalf("%s: %v, want %v", what, err, want)
+		}
+		if files := slices.Sorted(maps.Keys(fresh.files())); !slices.Equal(files, []string{"LOCK"}) {
+			t.Fatalf("%s leaves %q", what, files)
+		}
+	}
+	refused("a reader that fails", io.MultiReader(bytes.NewReader(file[:len(file)/2]), iotest.ErrReader(broken)), broken)
+	for cut := range file {
+		refused(fmt.Sprint("cut at ", cut), bytes.NewReader(file[:cut]), kvstore.ErrCorrupt)
+	}
+	refused("garbage behind the end", bytes.NewReader(append(slices.Clone(file), 0)), kvstore.ErrCorrupt)
+	for bit := range 8 * len(file) {
+		damaged := slices.Clone(file)
+		damaged[bit/8] ^= 1 << (bit % 8)
+		err := kvstore.RestoreFS(r.fs, "/fresh", bytes.NewReader(damaged))
+		if !errors.Is(err, kvstore.ErrCorrupt) {
+			t.Fatalf("bit %d: %v", bit, err)
+		}
+	}
+	r.ok(kvstore.RestoreFS(r.fs, "/fresh", bytes.NewReader(file)))
+	fresh.want(fresh.open(), "a", "1")
+}
+
+// A writer that fails: its error comes back, and nothing is held.
+func TestWriteToAWriterThatFails(t *testing.T) {
+	r := newRig(t)
+	s := r.open()
+	r.set(s, "a", strings.Repeat("x", 3<<20))
+	v := r.view(s)
+	full := errors.New("full")
+	for _, room := range []int{0, 10, 1 << 20} {
+		n, err := v.WriteTo(&limitedWriter{room: room, err: full})
+		r.fails(err, full)
+		if n > int64(room) {
+			t.Fatalf("%d bytes written where there was room for %d", n, room)
+		}
+	}
+	r.ok(v.Close())
+	if s.Stats().Views != 0 {
+		t.Fatal("a view is left")
+	}
+}
+
+type limitedWriter struct {
+	room int
+	err  error
+}
+
+func (l *limitedWriter) Write(b []byte) (int, error) {
+	n := min(len(b), l.room)
+	if l.room -= n; n < len(b) {
+		return n, l.err
+	}
+	return n, nil
+}
+
+// Restore is crashed at every operation, by a kill and by power cuts, and every operation fails: what is there then is no store or the
+// whole one; and once it has returned nil, the whole one.
+func TestRestoreAgainstCrashes(t *testing.T) {
+	source := newRig(t)
+	s := source.open()
+	source.set(s, "a", "1", "b", strings.Repeat("2", 5000))
+	file := source.backup(s)
+	r, rng := newRandomRig(t)
+	check := func(disk *vfs.Mem, at string, mustBeThere bool) {
+		t.Helper()
+		after := &rig{TB: t, fs: disk, config: r.config}
+		s := after.open()
+		if mustBeThere || s.Len() > 0 {
+			after.want(s, "a", "1", "b", strings.Repeat("2", 5000))
+		}
+		if t.Failed() {
+			t.Fatal(at)
+		}
+		after.kill(s)
+	}
+	operations := 0
+	r.fs.SetHook(func(op vfs.Op) error {
+		operations++
+		for range 4 {
+			check(r.fs.Clone(rng.IntN), fmt.Sprint("killed before ", op), false)
+			cut := r.fs.Clone(rng.IntN)
+			cut.PowerCut()
+			check(cut, fmt.Sprint("power cut before ", op), false)
+		}
+		return nil
+	})
+	r.ok(kvstore.RestoreFS(r.fs, r.config.DataDir, bytes.NewReader(file)))
+	r.fs.SetHook(nil)
+	r.fs.PowerCut()
+	check(r.fs, "power cut after Restore", true)
+	for fail := 1; fail <= operations; fail++ {
+		r, _ := newRandomRig(t)
+		n := 0
+		r.fs.SetHook(func(vfs.Op) error {
+			if n++; n == fail {
+				return syscall.EIO
+			}
+			return nil
+		})
+		if err := kvstore.RestoreFS(r.fs, r.config.DataDir, bytes.NewReader(file)); err != nil && !errors.Is(err, syscall.EIO) {
+			t.Fatalf("operation %d fails: %v", fail, err)
+		}
+		r.fs.SetHook(nil)
+		if n := r.fs.Handles(); n != 0 {
+			t.Fatalf("operation %d fails: %d handles are open", fail, n)
+		}
+		check(r.fs, fmt.Sprint("operation ", fail, " failed"), false)
+	}
+}
