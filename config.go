@@ -42,6 +42,12 @@ type Config struct {
 	// DefaultSyncInterval; negative is an error.
 	SyncInterval time.Duration
 
+	// SnapshotBytes has the store write a snapshot by itself, in the background, when the log has grown by so many bytes since the last
+	// one; the log that it covers is removed. It bounds the log, and with it the time that Open takes after a crash. 0 means
+	// that a snapshot is written by Close and by Snapshot only; negative is an error. A snapshot that fails is reported to Logger
+	// and tried again when the log has grown by as much again.
+	SnapshotBytes int64
+
 	// ReadOnly opens a store that must exist, creates and writes nothing, not even to repair a torn tail,
 	// and shares the directory with other read-only openers, but not with a writer.
 	ReadOnly bool
@@ -63,7 +69,10 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("%w: DataDir is empty", ErrInvalidConfig)
 	case c.SyncInterval < 0:
 		return c, fmt.Errorf("%w: SyncInterval is negative: %v", ErrInvalidConfig, c.SyncInterval)
-	case c.SyncInterval == 0:
+	case c.SnapshotBytes < 0:
+		return c, fmt.Errorf("%w: SnapshotBytes is negative: %d", ErrInvalidConfig, c.SnapshotBytes)
+	}
+	if c.SyncInterval == 0 {
 		c.SyncInterval = DefaultSyncInterval
 	}
 	if c.Logger == nil {

@@ -147,6 +147,7 @@ func (s *Store) start(r *recovery, segment *segment, env environment, lock io.Cl
 	w := &walWriter{
 		queue: s.queue, table: r.table, status: s.status, dir: r.dir, lock: lock, log: s.config.Logger,
 		spawn: s.goroutines.Go, background: env.background, wake: make(chan struct{}, 1), now: env.now, syncWrites: s.config.SyncWrites, maxKeys: env.maxKeys,
+		snapshotBytes: s.config.SnapshotBytes, snapshotDue: s.config.SnapshotBytes,
 		segment: segment, rotation: rotation{bytes: min(2*env.firstSegmentBytes, maxSegmentBytes)},
 		written: r.lastGroup, durable: r.lastGroup, version: r.table.Version(), snapshotted: r.snapshotted,
 	}

@@ -282,7 +282,7 @@ func (e *explorer) open() {
 
 // step makes one random call.
 func (e *explorer) step() {
-	switch e.random.IntN(12) {
+	switch e.random.IntN(13) {
 	case 0, 1, 2, 3:
 		c := e.commit(1)
 		e.result(e.write(c[0]))
@@ -299,6 +299,18 @@ func (e *explorer) step() {
 			e.synced = e.acked
 		} else {
 			e.reopenFailed(err)
+		}
+	case 12:
+		err := e.store.Snapshot(context.Background())
+		synctest.Wait()
+		switch {
+		case err == nil:
+			e.synced = e.acked
+			e.inOrder()
+		case errors.Is(err, kvstore.ErrFailed):
+			e.reopenFailed(err)
+		case !errors.Is(err, errInjected):
+			e.fatal("snapshot: %v", err)
 		}
 	case 10:
 		e.failing = 1 + e.random.IntN(4)

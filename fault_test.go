@@ -74,6 +74,8 @@ func (s *session) script() {
 	s.kill()
 	s.open() // recovers
 	s.set(2)
+	s.snapshot()
+	s.set(2)
 	s.close() // writes a snapshot
 	s.open()  // loads it
 	s.set(1)
@@ -192,6 +194,21 @@ func (s *session) sync() {
 		s.t.Fatalf("Sync: %v", err)
 	case err != nil:
 		s.failed = true
+	}
+}
+
+func (s *session) snapshot() {
+	if s.store == nil {
+		return
+	}
+	err := s.store.Snapshot(context.Background())
+	synctest.Wait()
+	switch {
+	case err == nil && s.failed:
+		s.t.Fatal("Snapshot succeeds on a failed store")
+	case err != nil:
+		s.checkCause("Snapshot", err)
+		s.failed = s.failed || errors.Is(err, kvstore.ErrFailed)
 	}
 }
 

@@ -102,6 +102,11 @@ func (w *walWriter) makeRoom(size int64) error {
 	if w.segment.fits(size) {
 		return nil
 	}
+	return w.turnOver(size)
+}
+
+// turnOver goes on to the next segment, with room for a group of size bytes, though END has not been written yet.
+func (w *walWriter) turnOver(size int64) error {
 	if err := w.reserve(size); err != nil {
 		if vfs.IsExhausted(err) {
 			return err

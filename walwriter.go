@@ -43,8 +43,9 @@ type walWriter struct {
 	background func(func() error) // spawn, or what tests replace it by
 	wake       chan struct{}      // to the flusher; of one place
 
-	syncWrites bool   // immutable
-	maxKeys    uint64 // immutable
+	syncWrites    bool   // immutable
+	maxKeys       uint64 // immutable
+	snapshotBytes int64  // immutable; 0 for no snapshots by itself
 
 	segment     *segment
 	rotation    rotation
@@ -52,6 +53,8 @@ type walWriter struct {
 	durable     uint64         // the last group known durable: written before an fsync began that returned nil
 	version     int64          // of the last commit
 	snapshotted uint64         // the last group that the newest snapshot covers
+	checkpoint  *checkpoint    // snapshot that is being written, nil if none
+	snapshotDue int64          // bytes in the log at which the next one is to be begun
 	flush       *flush         // background fsync under way, nil if none
 	unflushed   int            // bytes written since the flusher was woken last
 	failure     error          // sticky; Is(ErrFailed)
@@ -119,6 +122,10 @@ func (w *walWriter) run() error {
 			w.queue.bytes.Release(minCommandBytes)
 		case *flushCommand:
 			c.answer <- w.beginFlush()
+		case *snapshotCommand:
+			checkpoint, err := w.beginCheckpoint()
+			c.answer <- snapshotAnswer{checkpoint: checkpoint, err: err}
+			w.queue.bytes.Release(minCommandBytes)
 		case *closeCommand:
 			return w.shutdown()
 		}
@@ -170,6 +177,7 @@ func (w *walWriter) commitGroup() {
 	}
 	w.answer(err)
 	w.prepareRotation()
+	w.checkpointIfDue()
 	w.regroup.wait(w.queue)
 }
 
@@ -386,17 +394,14 @@ func (w *walWriter) fail(err error) error {
 	}
 	w.failure = fmt.Errorf("%w, close it and open it again: %w", ErrFailed, err)
 	w.status.failure.Store(&w.failure)
-	// In a goroutine of its own: a Logger may write to this very store, and would wait for the writer for ever.
-	w.spawn(func() error {
-		w.log.Error("kvstore: store failed", "error", err)
-		return nil
-	})
+	w.report("kvstore: store failed", err)
 	return w.failure
 }
 
 // shutdown ends the session: a snapshot, unless the newest one covers everything, then the segments that it covers go.
 func (w *walWriter) shutdown() error {
 	w.waitFlush()
+	w.waitCheckpoint()
 	err := w.dropAhead()
 	if w.failure != nil {
 		err = w.failure

@@ -1,0 +1,228 @@
+package kvstore_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+
+	"kvstore"
+	"kvstore/internal/vfs"
+)
+
+// This file is about snapshots while serving.
+
+// names returns the names of a store's files but LOCK.
+func (r *rig) names() []string {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(r.files())), func(name string) bool { return name == "LOCK" })
+}
+
+func snapshotOp(kind vfs.OpKind) func(vfs.Op) bool {
+	return func(op vfs.Op) bool { return op.Kind == kind && strings.HasPrefix(op.Name, "snapshot-") }
+}
+
+// A snapshot takes the place of the log that it covers, and what is written meanwhile and later is in the log behind it.
+func TestSnapshotWhileServing(t *testing.T) {
+	for _, syncWrites := range []bool{true, false} {
+		r := newRig(t)
+		r.config.SyncWrites = syncWrites
+		s := r.open()
+		r.ok(s.Snapshot(ctx)) // of nothing
+		if names := r.names(); len(names) != 1 {
+			t.Fatalf("files %q", names)
+		}
+		for i := range 20 {
+			r.set(s, fmt.Sprint(i), strings.Repeat("x", 1000))
+		}
+		r.ok(s.Snapshot(ctx))
+		names := r.names()
+		if !strings.HasPrefix(names[0], "snapshot-") || slices.ContainsFunc(names[1:], func(n string) bool { return number(n) < number(names[0]) }) {
+			t.Fatalf("files %q", names)
+		}
+		if bytes := s.Stats().WALBytes; bytes != 0 {
+			t.Fatalf("%d bytes in a log that is covered", bytes)
+		}
+		before := r.files()
+		r.ok(s.Snapshot(ctx)) // there is nothing new
+		r.unchanged(before)
+		r.set(s, "later", "1")
+		r.ok(s.Delete("0"))
+		want := []string{"later", "1"}
+		for i := 1; i < 20; i++ {
+			want = append(want, fmt.Sprint(i), strings.Repeat("x", 1000))
+		}
+		s = r.reopenAfter(s, r.kill)
+		r.want(s, want...)
+		if groups := s.Stats().Recovery.Groups; groups != 2 {
+			t.Fatalf("%d groups replayed", groups)
+		}
+		r.ok(s.Snapshot(ctx))
+		s = r.reopenAfter(s, r.close)
+		r.want(s, want...)
+		r.want(r.reopenAfter(s, r.cutPower), want...)
+	}
+}
+
+// P3: while the snapshot hangs, nobody else does: reads, writes, and other calls, which share it or leave when their context ends.
+func TestP3SnapshotMakesNobodyWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		s := r.open()
+		r.set(s, "a", "1")
+		began, release := make(chan struct{}, 10), make(chan struct{})
+		var written atomic.Int64
+		r.fs.SetHook(func(op vfs.Op) error {
+			if snapshotOp(vfs.OpWrite)(op) {
+				written.Add(1)
+				began <- struct{}{}
+				<-release
+			}
+			return nil
+		})
+		first := async(func() error { return s.Snapshot(ctx) })
+		<-began
+		r.set(s, "a", "2", "b", "2", "large", strings.Repeat("x", 9000))
+		second := async(func() error { return s.Snapshot(ctx) })
+		short, cancel := context.WithCancel(ctx)
+		third := async(func() error { return s.Snapshot(short) })
+		synctest.Wait()
+		cancel()
+		r.fails(<-third, context.Canceled)
+		r.fails(s.Snapshot(short), context.Canceled)
+		r.want(s, "a", "2", "b", "2", "large", strings.Repeat("x", 9000))
+		if stats := s.Stats(); stats.ViewBytes == 0 {
+			t.Fatal("nothing is kept for the snapshot")
+		}
+		closing := async(s.Close)
+		synctest.Wait()
+		select {
+		case err := <-closing:
+			t.Fatalf("Close does not wait for the snapshot: %v", err)
+		default:
+		}
+		close(release)
+		r.ok(<-first)
+		r.ok(<-second)
+		r.ok(<-closing)
+		r.want(r.open(), "a", "2", "b", "2", "large", strings.Repeat("x", 9000))
+	})
+}
+
+// A snapshot that fails leaves the snapshot before it and the whole log, and the store goes on.
+func TestSnapshotFails(t *testing.T) {
+	for _, kind := range []vfs.OpKind{vfs.OpCreate, vfs.OpWrite, vfs.OpSync, vfs.OpRename} {
+		for _, cause := range []error{syscall.EIO, syscall.ENOSPC} {
+			t.Run(fmt.Sprint(kind, ", ", cause), func(t *testing.T) {
+				r := newRig(t)
+				s := r.open()
+				r.set(s, "a", "1")
+				r.ok(s.Snapshot(ctx))
+				r.set(s, "a", "2", "b", "2")
+				r.fail(snapshotOp(kind), cause, forever)
+				for range 3 {
+					err := s.Snapshot(ctx)
+					if !errors.Is(err, cause) || errors.Is(err, kvstore.ErrFailed) {
+						t.Fatalf("error %v", err)
+					}
+				}
+				if slices.ContainsFunc(r.names(), func(n string) bool { return strings.HasSuffix(n, "kvs.tmp") }) {
+					t.Fatalf("a failed snapshot leaves %q", r.names())
+				}
+				r.set(s, "c", "3")
+				r.want(s, "a", "2", "b", "2", "c", "3")
+				r.fs.SetHook(nil)
+				s = r.reopenAfter(s, r.kill)
+				r.want(s, "a", "2", "b", "2", "c", "3")
+				r.ok(s.Snapshot(ctx))
+				if stats := s.Stats(); stats.Views != 0 || stats.ViewBytes != 0 {
+					t.Fatalf("%d bytes are kept", stats.ViewBytes)
+				}
+				r.want(r.reopenAfter(s, r.kill), "a", "2", "b", "2", "c", "3")
+			})
+		}
+	}
+}
+
+// Without space for the next segment there is no snapshot, and nothing else is wrong.
+func TestSnapshotWithoutSpaceForASegment(t *testing.T) {
+	r := newRig(t)
+	s := r.open()
+	r.set(s, "a", "1")
+	d := r.fail(reserved(vfs.OpAllocate), syscall.ENOSPC, forever)
+	if err := s.Snapshot(ctx); !errors.Is(err, syscall.ENOSPC) || errors.Is(err, kvstore.ErrFailed) {
+		t.Fatalf("error %v", err)
+	}
+	if d.failures() == 0 {
+		t.Fatal("no segment was reserved")
+	}
+	r.set(s, "b", "2")
+	r.fs.SetHook(nil)
+	r.ok(s.Snapshot(ctx))
+	r.want(r.reopenAfter(s, r.kill), "a", "1", "b", "2")
+}
+
+func TestSnapshotIsRefused(t *testing.T) {
+	r := newRig(t)
+	s := r.open()
+	r.set(s, "a", "1")
+	r.fail(written(vfs.OpSync), syscall.EIO, forever)
+	r.fails(s.Set("b", nil), kvstore.ErrFailed)
+	before := r.files()
+	r.fails(s.Snapshot(ctx), kvstore.ErrFailed, syscall.EIO)
+	r.unchanged(before)
+	r.fails(s.Close(), kvstore.ErrFailed)
+	r.fails(s.Snapshot(ctx), kvstore.ErrClosed)
+	r.fs.SetHook(nil)
+	r.ok(r.open().Close())
+	r.config.ReadOnly = true
+	r.fails(r.open().Snapshot(ctx), kvstore.ErrReadOnly)
+	r.config.SnapshotBytes = -1
+	_, err := r.tryOpen()
+	r.fails(err, kvstore.ErrInvalidConfig)
+}
+
+// With SnapshotBytes the log stays within bounds by itself, whatever is written; a snapshot that fails is reported and tried again.
+func TestSnapshotBytes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.config.SnapshotBytes = 20_000
+		var log lockedBuffer
+		r.config.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		s := r.open()
+		write := func(from, to int) {
+			for i := from; i < to; i++ {
+				r.set(s, fmt.Sprint("key ", i%50), strings.Repeat(fmt.Sprint(i%10), 1000))
+				synctest.Wait()
+				if bytes := s.Stats().WALBytes; bytes > 2*20_000 {
+					t.Fatalf("%d bytes in the log after %d writes", bytes, i)
+				}
+			}
+		}
+		write(0, 100)
+		first := r.names()
+		if !strings.HasPrefix(first[0], "snapshot-") {
+			t.Fatalf("files %q", first)
+		}
+		d := r.fail(snapshotOp(vfs.OpSync), syscall.EIO, 1)
+		write(100, 200)
+		if d.failures() != 1 || strings.Count(log.String(), "snapshot failed") != 1 {
+			t.Fatalf("%d failures, log: %s", d.failures(), log.String())
+		}
+		if names := r.names(); names[0] == first[0] || strings.HasPrefix(names[1], "snapshot-") {
+			t.Fatalf("files %q, before %q", names, first)
+		}
+		r.fs.SetHook(nil)
+		want := state(s)
+		s = r.reopenAfter(s, r.kill)
+		if !maps.Equal(state(s), want) {
+			t.Fatal("recovery has lost something")
+		}
+	})
+}
