@@ -14,16 +14,19 @@
 // One goroutine writes. Set, Delete, Apply and ApplyAsync send it commands; it takes all that are waiting, appends them to a log as
 // one group, makes the group durable with one fsync, applies it to the table in memory, and answers. So
 // the number of fsyncs falls as the number of concurrent writers grows. Opening a store loads the newest snapshot and
-// replays the log behind it; closing it writes a snapshot.
+// replays the log behind it; closing it writes a snapshot, and so does [Store.Snapshot] while reads and writes go on.
+//
+// A [View] is a frozen picture of the store. Opening one costs microseconds; it neither waits for writers nor makes them wait.
 //
 // # Concurrency
 //
-//   - All methods of [Store] and [Commit] may be called from any number of goroutines. A [Batch] is for one at a time.
+//   - All methods of [Store], [View] and [Commit] may be called from any number of goroutines. A [Batch] is for one at a time.
 //   - The calls of one goroutine commit in their order, those of several in the order in which they were queued.
 //   - Each commit is atomic for readers: once one read has shown a write of a batch, every later read shows all of it.
 //   - Bytes are copied on the way in and out: slices passed in may be changed when the call has returned, slices returned belong
 //     to the caller.
 //   - One process at a time may have a data directory open for writing.
+//   - A view shows one state until it is closed. What later commits replace is kept in memory for it.
 //
 // # Durability
 //
@@ -44,7 +47,8 @@
 // # Limits
 //
 //   - Keys are any bytes, up to [MaxKeyBytes]; the empty key is one. Values have up to [MaxValueBytes]; nil is the empty value.
-//   - A batch has up to [MaxBatchBytes]; a store has up to [MaxKeys] keys, and must fit in memory.
+//   - A batch has up to [MaxBatchBytes]; a store has up to [MaxKeys] keys, and must fit in memory: keys, values, and some 30 bytes for
+//     each pair, with as much as a quarter more while values of changing sizes are overwritten.
 //   - Keys have no order.
 //
 // The bytes on disk are specified in docs/FORMAT.md, the reasons for all of this in docs/DESIGN.md.

@@ -1,6 +1,7 @@
 package kvstore_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -138,6 +139,91 @@ func ExampleStore_AppendGet() {
 	// a: "alpha", true
 	// b: "beta", true
 	// c: "", false
+}
+
+// A view shows the store as it was when it was opened, whatever is written later.
+func ExampleStore_View() {
+	dir, remove := exampleDir()
+	defer remove()
+	store, err := kvstore.Open(dir)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer closeStore(store)
+
+	err = store.Set("price", []byte("10"))
+	view, viewErr := store.View()
+	if err := errors.Join(err, viewErr, store.Set("price", []byte("12"))); err != nil {
+		log.Fatal(err)
+	}
+	before, _ := view.Get("price")
+	now, _ := store.Get("price")
+	fmt.Printf("%s then, %s now\n", before, now)
+	if err := view.Close(); err != nil { // what was kept for it goes
+		log.Fatal(err)
+	}
+	// Output: 10 then, 12 now
+}
+
+// A backup is a view written to anything that takes bytes, while the store goes on; Restore makes a store of it.
+func ExampleRestore() {
+	dir, remove := exampleDir()
+	defer remove()
+	store, err := kvstore.Open(filepath.Join(dir, "store"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer closeStore(store)
+	if err := store.Set("greeting", []byte("hello")); err != nil {
+		log.Fatal(err)
+	}
+
+	var backup bytes.Buffer
+	view, err := store.View()
+	if err != nil {
+		log.Fatal(err)
+	}
+	_, err = view.WriteTo(&backup)
+	if err := errors.Join(err, view.Close()); err != nil {
+		log.Fatal(err)
+	}
+
+	copied := filepath.Join(dir, "copy")
+	if err := kvstore.Restore(copied, &backup); err != nil {
+		log.Fatal(err)
+	}
+	restored, err := kvstore.Open(copied)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer closeStore(restored)
+	value, ok := restored.Get("greeting")
+	fmt.Printf("%s, %t\n", value, ok)
+	// Output: hello, true
+}
+
+// A store that runs for long keeps its log short by snapshots: by itself with Config.SnapshotBytes, or when Snapshot is called.
+func ExampleStore_Snapshot() {
+	dir, remove := exampleDir()
+	defer remove()
+	store, err := kvstore.Open(dir)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer closeStore(store)
+	for i := range 100 {
+		if err := store.Set("counter", fmt.Append(nil, i)); err != nil {
+			log.Fatal(err)
+		}
+	}
+	fmt.Println("something to replay:", store.Stats().WALBytes > 0)
+	if err := store.Snapshot(context.Background()); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("something to replay:", store.Stats().WALBytes > 0)
+	// Output:
+	// something to replay: true
+	// something to replay: false
 }
 
 // MultiGet reads many keys at one moment: no batch is seen in part. It is faster than as many calls of Get.
