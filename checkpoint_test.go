@@ -168,6 +168,34 @@ func TestSnapshotWithoutSpaceForASegment(t *testing.T) {
 	r.want(r.reopenAfter(s, r.kill), "a", "1", "b", "2")
 }
 
+// P5: a store that has failed writes no snapshot, even if the call came before the failure was known.
+func TestP5SnapshotOfAFailedStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		s := r.open()
+		r.set(s, "a", "1")
+		began, fail := make(chan struct{}, 10), make(chan struct{})
+		r.fs.SetHook(func(op vfs.Op) error {
+			if op.Kind != vfs.OpSync {
+				return nil
+			}
+			began <- struct{}{}
+			<-fail
+			return syscall.EIO
+		})
+		set := async(func() error { return s.Set("a", []byte("2")) })
+		<-began
+		snapshot := async(func() error { return s.Snapshot(ctx) })
+		synctest.Wait() // it is queued behind the write
+		close(fail)
+		failedWith(r, <-set, syscall.EIO)
+		failedWith(r, <-snapshot, syscall.EIO)
+		if slices.ContainsFunc(r.names(), func(n string) bool { return strings.HasPrefix(n, "snapshot-") }) {
+			t.Fatalf("files %q", r.names())
+		}
+	})
+}
+
 func TestSnapshotIsRefused(t *testing.T) {
 	r := newRig(t)
 	s := r.open()

@@ -35,7 +35,7 @@ func mutations() []mutation {
 	var all []mutation
 	for _, part := range [][]mutation{
 		durabilityOfWrites(), durabilityOfFiles(), rotations(), recoveries(), replays(), judgements(), lengths(), failures(), actors(),
-		memory(), slots(), records(), limits(),
+		memory(), slots(), records(), views(), checkpoints(), restores(), limits(),
 	} {
 		all = append(all, part...)
 	}
@@ -818,8 +818,8 @@ func actors() []mutation {
 		},
 		{
 			name: "each Sync makes the queue smaller", file: "walwriter.go", promise: "P10",
-			old:   "\t\t\tw.queue.bytes.Release(minCommandBytes)\n",
-			new:   "",
+			old:   "\t\t\tc.answer <- w.makeDurable()\n\t\t\tw.queue.bytes.Release(minCommandBytes)\n",
+			new:   "\t\t\tc.answer <- w.makeDurable()\n",
 			layer: actor("TestP10QueueKeepsItsSize"),
 		},
 		{
@@ -1085,6 +1085,173 @@ func records() []mutation {
 			old:   "\tt.length.Store(0)\n",
 			new:   "",
 			layer: tableTest("TestRelease"),
+		},
+	}
+}
+
+// views is about old states.
+func views() []mutation {
+	stay := tableTest("TestViewsStayWhatTheyWere")
+	return []mutation{
+		{
+			name: "a view shows an overwritten value", file: "internal/table/apply.go", promise: "views",
+			old: "\tif t.views.newest.Load() >= 0 {", new: "\tif t.views.newest.Load() > 1<<62 {", layer: stay,
+		},
+		{
+			name: "a state that a view needs is not kept, since an older view has one", file: "internal/table/view.go", promise: "views",
+			old: "states[n-1].until > t.views.newest.Load()", new: "states[n-1].until > 0", layer: stay,
+		},
+		{
+			name: "a view shows the oldest state that is kept", file: "internal/table/view.go", promise: "views",
+			old: "\t\tif p.until > version {\n\t\t\treturn p", new: "\t\tif p.until > 0 {\n\t\t\treturn p", layer: stay,
+		},
+		{
+			name: "a kept value is the record's own bytes", file: "internal/table/view.go", promise: "views",
+			old: "p.value = slices.Clone(r.value())", new: "p.value = r.value()", layer: stay,
+		},
+		{
+			name: "the slab of a kept large record is freed", file: "internal/table/apply.go", promise: "views",
+			old: "\tif freed != nil && kept == nil {", new: "\tif freed != nil {", layer: stay,
+		},
+		{
+			name: "a kept key is the command's bytes", file: "internal/table/view.go", promise: "P9",
+			old: "s.history[strings.Clone(key)]", new: "s.history[key]", layer: tableTest("TestKeptKeysAreCopies"),
+		},
+		{
+			name: "absence is no state", file: "internal/table/apply.go", promise: "views",
+			old: "slot >= 0 || !op.Delete {", new: "slot >= 0 {", layer: stay,
+		},
+		{
+			name: "iterating misses keys that were deleted since", file: "internal/table/view.go", promise: "views",
+			old: "\tfor key := range s.history { // those", new: "\tfor key := range map[string]past(nil) { // those", layer: stay,
+		},
+		{
+			name: "iterating shows deleted keys in every window", file: "internal/table/view.go", promise: "views",
+			old: "if tag := hash >> tagShift; tag < from || tag >= to {", new: "if tag := hash >> tagShift; tag < from {", layer: tableTest("TestViewOfALargeShard"),
+		},
+		{
+			name: "iterating stops at a window's last slot", file: "internal/table/view.go", promise: "views",
+			old: "i < last || s.slots[i%len(s.slots)] != 0 && i < first+len(s.slots)", new: "i < last", layer: tableTest("TestViewOfALargeShard"),
+		},
+		{
+			name: "closing a view drops what another one needs", file: "internal/table/view.go", promise: "views",
+			old: "at < len(t.views.open) && t.views.open[at] < p.until", new: "at < 0", layer: stay,
+		},
+		{
+			name: "closing a view drops nothing", file: "internal/table/view.go", promise: "views",
+			old: "\tfor i := range t.shards {\n\t\tt.forget(&t.shards[i])\n\t}\n", new: "", layer: stay,
+		},
+		{
+			name: "a released table frees what views show", file: "internal/table/table.go", promise: "P10",
+			old: "\tlast := len(t.views.open) == 0\n", new: "\tlast := true\n", layer: tableTest("TestViewsOutliveTheirTable"),
+		},
+		{
+			name: "a released table opens a view", file: "internal/table/view.go", promise: "P10",
+			old: "\tif t.views.released {\n\t\treturn nil\n\t}\n", new: "", layer: tableTest("TestViewsOutliveTheirTable"),
+		},
+		{
+			name: "a view opens in the middle of a commit", file: "internal/table/view.go", promise: "P4",
+			old: "\tt.applying.RLock()\n\tdefer t.applying.RUnlock()\n\tv := ", new: "\tv := ", layer: tableTest("TestViewsWhileWriting"),
+		},
+		{
+			name: "a closed view is read", file: "internal/table/view.go", promise: "P10",
+			old: "\tif v.closed {\n\t\treturn dst, false\n\t}\n", new: "", layer: behaviour("TestP10ViewsOutliveTheStore"),
+		},
+		{
+			name: "a forgotten view stays open", file: "view.go", promise: "views",
+			old: "\tif f.view.Close() {", new: "\tif false {", layer: hanging(behaviour("TestForgottenViewIsClosed")),
+		},
+		{
+			name: "a view that is closed twice is counted out twice", file: "internal/table/view.go", promise: "views",
+			old: "\tif v.closed {\n\t\treturn false\n\t}\n", new: "", layer: behaviour("TestViewsAreCounted"),
+		},
+	}
+}
+
+// checkpoints is about snapshots while serving.
+func checkpoints() []mutation {
+	return []mutation{
+		{
+			name: "a snapshot while serving without a new segment", file: "checkpoint.go", promise: "P1",
+			old: "\tif !w.segment.empty() {\n", new: "\tif false {\n", layer: explorer(),
+		},
+		{
+			name: "a snapshot while serving vouches for one group too many", file: "checkpoint.go", promise: "P1",
+			old: "lastGroup: w.written,", new: "lastGroup: w.written + 1,", layer: explorer(),
+		},
+		{
+			name: "what a failed snapshot should cover is removed", file: "checkpoint.go", promise: "P1",
+			old: "\tc.view.Close()\n\tif err != nil {\n\t\treturn err\n\t}\n", new: "\tc.view.Close()\n\tif err != nil {\n\t\tfiles, _ := list(w.dir)\n\t\t_ = removeAll(w.dir, files.below(c.info.number))\n\t\treturn err\n\t}\n",
+			layer: behaviour("TestSnapshotFails"),
+		},
+		{
+			name: "a failed snapshot counts as one", file: "checkpoint.go", promise: "P1",
+			old: "\t\tw.report(\"kvstore: snapshot failed\", c.err)\n\t\treturn\n", new: "\t\tw.report(\"kvstore: snapshot failed\", c.err)\n",
+			layer: behaviour("TestSnapshotFails"),
+		},
+		{
+			name: "a failed snapshot keeps its view", file: "checkpoint.go", promise: "views",
+			old: "\tc.view.Close()\n\tif err != nil {\n\t\treturn err", new: "\tif err != nil {\n\t\treturn err", layer: behaviour("TestSnapshotFails"),
+		},
+		{
+			name: "the log that a snapshot covers stays", file: "checkpoint.go", promise: "SnapshotBytes",
+			old: "\t\terr = removeAll(w.dir, files.below(c.info.number))\n", new: "\t\t_ = files\n", layer: behaviour("TestSnapshotWhileServing"),
+		},
+		{
+			name: "two snapshots at once", file: "checkpoint.go", promise: "P3",
+			old: "\tif w.checkpoint != nil {\n\t\treturn w.checkpoint, nil\n\t}\n", new: "", layer: actor("TestP3SnapshotMakesNobodyWait"),
+		},
+		{
+			name: "the writer waits for the snapshot", file: "checkpoint.go", promise: "P3",
+			old: "\tw.settleCheckpoint()\n\tgrown", new: "\tw.waitCheckpoint()\n\tgrown", layer: hanging(actor("TestP3SnapshotMakesNobodyWait")),
+		},
+		{
+			name: "Close does not wait for the snapshot", file: "walwriter.go", promise: "P10",
+			old: "\tw.waitCheckpoint()\n", new: "", layer: actor("TestP3SnapshotMakesNobodyWait"),
+		},
+		{
+			name: "a failed store writes a snapshot", file: "checkpoint.go", promise: "P5",
+			old: "\tif w.waitFlush(); w.failure != nil {\n\t\treturn nil, w.failure\n\t}\n", new: "\tw.waitFlush()\n", layer: behaviour("TestP5SnapshotOfAFailedStore"),
+		},
+		{
+			name: "SnapshotBytes is looked at once", file: "checkpoint.go", promise: "SnapshotBytes",
+			old: "w.snapshotted, w.snapshotDue = c.info.lastGroup, w.snapshotBytes", new: "w.snapshotted, w.snapshotDue = c.info.lastGroup, 1<<62",
+			layer: behaviour("TestSnapshotBytes"),
+		},
+		{
+			name: "a snapshot that failed is tried again with every group", file: "checkpoint.go", promise: "SnapshotBytes",
+			old: "\tw.snapshotDue = grown + w.snapshotBytes // if", new: "\t// if", layer: behaviour("TestSnapshotBytes"),
+		},
+	}
+}
+
+// restores is about stores made of backups.
+func restores() []mutation {
+	return []mutation{
+		{
+			name: "Restore overwrites a store", file: "restore.go", promise: "restore",
+			old: "if len(files.segments)+len(files.snapshots) > 0 {", new: "if len(files.segments) > 1 {", layer: behaviour("TestRestoreRefuses"),
+		},
+		{
+			name: "Restore verifies no pairs", file: "restore.go", promise: "P6",
+			old: "\tloaded, err := snapshot.load()\n\tif err != nil {\n\t\treturn err\n\t}\n\tloaded.table.Release()\n", new: "",
+			layer: behaviour("TestRestoreRefuses"),
+		},
+		{
+			name: "a restored store is not synced", file: "restore.go", promise: "P1",
+			old: "\treturn file.Sync()\n", new: "\treturn nil\n", layer: promise("TestRestoreAgainstCrashes"),
+		},
+		{
+			name: "a restored store's name is not durable", file: "restore.go", promise: "P1",
+			old: "\treturn syncDir(dir)\n", new: "\treturn nil\n", layer: promise("TestRestoreAgainstCrashes"),
+		},
+		{
+			name: "a restored store keeps the identity of the other", file: "restore.go", promise: "restore",
+			old: "\t_, _ = rand.Read(snapshot.info.id[:]) // never", new: "\t_, _ = rand.Read(nil) // never", layer: behaviour("TestBackupAndRestore"),
+		},
+		{
+			name: "a failed Restore leaves its file", file: "restore.go", promise: "restore",
+			old: "discard(dir, name+tmpSuffix, err)", new: "err", layer: behaviour("TestRestoreRefuses"),
 		},
 	}
 }

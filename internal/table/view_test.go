@@ -180,3 +180,61 @@ func TestViewsOutliveTheirTable(t *testing.T) {
 		t.Fatal("the table is still there")
 	}
 }
+
+// What is kept of a key is a copy, like all that the table keeps.
+func TestKeptKeysAreCopies(t *testing.T) {
+	tab := New(0)
+	defer tab.Release()
+	key := []byte("key")
+	op := Op{Key: key, Value: []byte("1")}
+	tab.Apply([]Commit{{Ops: []Op{op}, Version: 1}})
+	v := tab.View()
+	op.Value = []byte("2")
+	tab.Apply([]Commit{{Ops: []Op{op}, Version: 2}})
+	copy(key, "xxx")
+	if value, ok := v.Get(nil, "key"); !ok || string(value) != "1" {
+		t.Fatalf("%q, %v", value, ok)
+	}
+	v.Close()
+	if n, held := tab.Views(); n != 0 || held != 0 {
+		t.Fatalf("%d views are open and %d bytes are held", n, held)
+	}
+}
+
+// A shard of many windows, of which some keys are changed and some deleted while a view is open and iterated over, and that grows and
+// shrinks meanwhile: each key is shown once.
+func TestViewOfALargeShard(t *testing.T) {
+	const keys = 6000
+	tab := newTable(0, 0xffffffff00000000) // one shard
+	defer tab.Release()
+	version := int64(0)
+	apply := func(from, to int, op func(key []byte) Op) {
+		for i := from; i < to; i++ {
+			version++
+			tab.Apply([]Commit{{Ops: []Op{op(fmt.Append(nil, i))}, Version: version}})
+		}
+	}
+	set := func(key []byte) Op { return Op{Key: key, Value: key} }
+	del := func(key []byte) Op { return Op{Key: key, Delete: true} }
+	apply(0, keys, set)
+	v := tab.View()
+	defer v.Close()
+	apply(0, keys/2, del)
+	apply(keys/2, keys*3/4, func(key []byte) Op { return Op{Key: key, Value: []byte("another")} })
+	seen := map[string]bool{}
+	for key, value := range v.All() {
+		if key != string(value) || seen[key] {
+			t.Fatalf("%q with %q, seen: %v", key, value, seen[key])
+		}
+		seen[strings.Clone(key)] = true
+		switch len(seen) {
+		case keys / 4:
+			apply(keys, 5*keys, set) // grows
+		case keys / 2:
+			apply(keys/2, 5*keys, del) // shrinks
+		}
+	}
+	if len(seen) != keys {
+		t.Fatalf("%d keys of %d", len(seen), keys)
+	}
+}
