@@ -93,6 +93,9 @@ func TestP3SnapshotMakesNobodyWait(t *testing.T) {
 		short, cancel := context.WithCancel(ctx)
 		third := async(func() error { return s.Snapshot(short) })
 		synctest.Wait()
+		if n := written.Load(); n != 1 {
+			t.Fatalf("%d snapshots at once", n)
+		}
 		cancel()
 		r.fails(<-third, context.Canceled)
 		r.fails(s.Snapshot(short), context.Canceled)
@@ -135,15 +138,15 @@ func TestSnapshotFails(t *testing.T) {
 				if slices.ContainsFunc(r.names(), func(n string) bool { return strings.HasSuffix(n, "kvs.tmp") }) {
 					t.Fatalf("a failed snapshot leaves %q", r.names())
 				}
-				r.set(s, "c", "3")
+				r.set(s, "c", "3", "a", "2")
 				r.want(s, "a", "2", "b", "2", "c", "3")
+				if bytes := s.Stats().ViewBytes; bytes != 0 {
+					t.Fatalf("%d bytes are kept for snapshots that failed", bytes)
+				}
 				r.fs.SetHook(nil)
 				s = r.reopenAfter(s, r.kill)
 				r.want(s, "a", "2", "b", "2", "c", "3")
 				r.ok(s.Snapshot(ctx))
-				if stats := s.Stats(); stats.Views != 0 || stats.ViewBytes != 0 {
-					t.Fatalf("%d bytes are kept", stats.ViewBytes)
-				}
 				r.want(r.reopenAfter(s, r.kill), "a", "2", "b", "2", "c", "3")
 			})
 		}
@@ -224,29 +227,34 @@ func TestSnapshotBytes(t *testing.T) {
 		var log lockedBuffer
 		r.config.Logger = slog.New(slog.NewTextHandler(&log, nil))
 		s := r.open()
-		write := func(from, to int) {
+		write := func(from, to int, limit int64) {
 			for i := from; i < to; i++ {
 				r.set(s, fmt.Sprint("key ", i%50), strings.Repeat(fmt.Sprint(i%10), 1000))
 				synctest.Wait()
-				if bytes := s.Stats().WALBytes; bytes > 2*20_000 {
+				if bytes := s.Stats().WALBytes; bytes > limit {
 					t.Fatalf("%d bytes in the log after %d writes", bytes, i)
 				}
 			}
 		}
-		write(0, 100)
+		write(0, 100, 30_000)
 		first := r.names()
 		if !strings.HasPrefix(first[0], "snapshot-") {
 			t.Fatalf("files %q", first)
 		}
-		d := r.fail(snapshotOp(vfs.OpSync), syscall.EIO, 1)
-		write(100, 200)
-		if d.failures() != 1 || strings.Count(log.String(), "snapshot failed") != 1 {
+		d := r.fail(snapshotOp(vfs.OpSync), syscall.EIO, forever)
+		write(100, 200, 150_000)
+		if reports := strings.Count(log.String(), "snapshot failed"); d.failures() < 3 || d.failures() > 6 || reports != d.failures() {
 			t.Fatalf("%d failures, log: %s", d.failures(), log.String())
 		}
-		if names := r.names(); names[0] == first[0] || strings.HasPrefix(names[1], "snapshot-") {
+		if names := r.names(); names[0] != first[0] {
 			t.Fatalf("files %q, before %q", names, first)
 		}
 		r.fs.SetHook(nil)
+		write(200, 225, 150_000)
+		write(225, 300, 30_000)
+		if names := r.names(); names[0] == first[0] || strings.HasPrefix(names[1], "snapshot-") {
+			t.Fatalf("files %q, before %q", names, first)
+		}
 		want := state(s)
 		s = r.reopenAfter(s, r.kill)
 		if !maps.Equal(state(s), want) {

@@ -74,6 +74,12 @@ func TestViewIsFrozen(t *testing.T) {
 	value, _ := first.Get("a")
 	value[0] = 'x' // the caller's own
 	r.shows(first, "a", "1", "b", "1", "empty", "", "large", large)
+	r.ok(first.Close())
+	r.shows(first)
+	if value, ok := first.Get("a"); ok || value != nil {
+		t.Fatalf("a closed view shows %q", value)
+	}
+	r.shows(second, "a", "2", "c", "2", "empty", "", "large", "now small")
 }
 
 // What is kept for views is counted, and goes when they are closed, whatever the order.
@@ -417,8 +423,11 @@ func TestRestoreAgainstCrashes(t *testing.T) {
 	})
 	r.ok(kvstore.RestoreFS(r.fs, r.config.DataDir, bytes.NewReader(file)))
 	r.fs.SetHook(nil)
-	r.fs.PowerCut()
-	check(r.fs, "power cut after Restore", true)
+	for range 20 {
+		cut := r.fs.Clone(rng.IntN)
+		cut.PowerCut()
+		check(cut, "power cut after Restore", true)
+	}
 	for fail := 1; fail <= operations; fail++ {
 		r, _ := newRandomRig(t)
 		n := 0
