@@ -19,6 +19,8 @@ type writeCommand struct {
 	answer  chan error // of one place; for a caller that waits in Set, Delete or Apply
 	commit  *Commit    // for a caller of ApplyAsync; nil for the others
 	weight  int64      // acquired of the queue's bytes
+
+	condition *condition // of a CompareAndSwap; nil for the others
 }
 
 // syncCommand asks for everything accepted before it to be durable.

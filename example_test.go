@@ -8,6 +8,7 @@ import (
 	"log"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -139,6 +140,34 @@ func ExampleStore_AppendGet() {
 	// a: "alpha", true
 	// b: "beta", true
 	// c: "", false
+}
+
+// CompareAndSwap writes if nobody else has written since: a counter without a lock.
+func ExampleStore_CompareAndSwap() {
+	dir, remove := exampleDir()
+	defer remove()
+	store, err := kvstore.Open(dir)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer closeStore(store)
+
+	increment := func() error {
+		for {
+			old, _ := store.Get("counter") // nil: it is not there yet
+			n, _ := strconv.Atoi(string(old)) // 0 then
+			swapped, err := store.CompareAndSwap("counter", old, strconv.AppendInt(nil, int64(n)+1, 10))
+			if err != nil || swapped {
+				return err
+			}
+		}
+	}
+	if err := errors.Join(increment(), increment()); err != nil {
+		log.Fatal(err)
+	}
+	value, _ := store.Get("counter")
+	fmt.Println(string(value))
+	// Output: 2
 }
 
 // A view shows the store as it was when it was opened, whatever is written later.

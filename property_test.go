@@ -273,6 +273,33 @@ func (m *machine) Delete(t *rapid.T) {
 	m.commit(t, commit{{key, nil}}, m.store.Delete(key))
 }
 
+// CompareAndSwap expects what is there, after the commits that are still pending, or something else.
+func (m *machine) CompareAndSwap(t *rapid.T) {
+	key := keys.Draw(t, "key")
+	var old, next value
+	if now, ok := m.state(len(m.commits))[key]; ok {
+		old = append(value{}, now...)
+	}
+	want := rapid.IntRange(0, 3).Draw(t, "expects what is there") > 0
+	if !want {
+		if old = append(old, 'x'); rapid.Bool().Draw(t, "expects nothing") && len(old) > 1 {
+			old = nil // though something is there
+		}
+	}
+	if rapid.Bool().Draw(t, "set") {
+		next = values.Draw(t, "value")
+	}
+	swapped, err := m.store.CompareAndSwap(key, old, next)
+	if err == nil && swapped != want {
+		t.Fatalf("CompareAndSwap(%q, %#v): %v, want %v", key, old, swapped, want)
+	}
+	c := commit{{key, next}}
+	if !want {
+		c = commit{}
+	}
+	m.commit(t, c, err)
+}
+
 func (m *machine) Apply(t *rapid.T) {
 	c := commit(rapid.SliceOfN(writes, 1, 6).Draw(t, "batch"))
 	m.commit(t, c, m.store.Apply(context.Background(), c.batch()))

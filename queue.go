@@ -61,7 +61,7 @@ func (q *queue) recycle(c *writeCommand) {
 	if cap(c.entries) > maxSpareBytes {
 		c.entries = nil
 	}
-	c.entries, c.count, c.sets, c.weight = c.entries[:0], 0, 0, 0
+	c.entries, c.count, c.sets, c.weight, c.condition = c.entries[:0], 0, 0, 0, nil
 	q.spare.Put(c)
 }
 

@@ -62,7 +62,8 @@ type walWriter struct {
 	ops         []table.Op     // of the group that is being applied
 	commits     []table.Commit // likewise
 	group       []*writeCommand
-	held        *writeCommand // received, but left for the next group
+	writes      []*writeCommand // those of group that are to be written: all but those whose condition is not met
+	held        *writeCommand   // received, but left for the next group
 	regroup     regroup
 }
 
@@ -172,7 +173,7 @@ func (w *walWriter) commitGroup() {
 		return
 	}
 	err := w.persistGroup()
-	if err == nil {
+	if err == nil && len(w.writes) > 0 {
 		w.apply()
 	}
 	w.answer(err)
@@ -194,20 +195,24 @@ func (w *walWriter) answer(err error) {
 	}
 	w.regroup.answered = waiting
 	clear(w.group)
+	clear(w.writes)
 	w.queue.bytes.Release(weight)
 }
 
-// persistGroup brings w.group to the disk (SyncWrites false: to the operating system), and stages it.
+// persistGroup decides what of w.group is to be written, brings that to the disk (SyncWrites false: to the operating system), and stages it.
 func (w *walWriter) persistGroup() error {
 	w.settleFlush()
 	if w.failure != nil {
 		return w.failure
 	}
+	if w.decide(); len(w.writes) == 0 {
+		return nil // all answers are false, and what they depend on is durable
+	}
 	if err := w.admit(); err != nil {
 		return err
 	}
 	size := commitEntryBytes
-	for _, c := range w.group {
+	for _, c := range w.writes {
 		size += len(c.entries)
 	}
 	if err := w.makeRoom(int64(size)); err != nil {
@@ -223,15 +228,15 @@ func (w *walWriter) persistGroup() error {
 	return nil
 }
 
-// append writes w.group behind the segment's last one.
+// append writes w.writes behind the segment's last one.
 func (w *walWriter) append(size int) error {
 	buf := slices.Grow(w.buf[:0], size)
 	version := max(w.now().UnixNano(), w.version+1)
-	for i, c := range w.group {
+	for i, c := range w.writes {
 		setTimestamps(c.entries, version+int64(i))
 		buf = append(buf, c.entries...)
 	}
-	w.version = version + int64(len(w.group)) - 1
+	w.version = version + int64(len(w.writes)) - 1
 	buf = appendCommit(buf, 0, w.version, w.written+1, w.durable, w.segment.seed())
 	groupBytes := len(buf)
 	ends := w.endsWith(int64(groupBytes))
@@ -273,12 +278,12 @@ const (
 // not see.
 func (w *walWriter) syncAndStage() error {
 	ops := 0
-	for _, c := range w.group {
+	for _, c := range w.writes {
 		ops += c.count
 	}
 	w.status.syncs.Add(1)
 	started := time.Now()
-	if ops < stageAside || ops < batchOps*len(w.group) {
+	if ops < stageAside || ops < batchOps*len(w.writes) {
 		err := w.sync()
 		w.regroup.synced = time.Since(started)
 		if err == nil {
@@ -298,16 +303,16 @@ func (w *walWriter) syncAndStage() error {
 	return err
 }
 
-// stage makes w.ops and w.commits of w.group, and has the table prepare for them.
+// stage makes w.ops and w.commits of w.writes, and has the table prepare for them.
 func (w *walWriter) stage() {
 	w.ops, w.commits = w.ops[:0], w.commits[:0]
-	for _, c := range w.group {
+	for _, c := range w.writes {
 		for op := range entryOps(c.entries) {
 			w.ops = append(w.ops, op)
 		}
 	}
-	first, version := 0, w.version-int64(len(w.group))
-	for _, c := range w.group {
+	first, version := 0, w.version-int64(len(w.writes))
+	for _, c := range w.writes {
 		version++
 		w.commits = append(w.commits, table.Commit{Ops: w.ops[first : first+c.count], Version: version})
 		first += c.count
@@ -315,7 +320,7 @@ func (w *walWriter) stage() {
 	w.table.Stage(w.commits)
 }
 
-// apply shows w.group to readers.
+// apply shows w.writes to readers.
 func (w *walWriter) apply() {
 	w.table.Publish(w.commits)
 	clear(w.ops)
@@ -326,7 +331,7 @@ func (w *walWriter) apply() {
 	w.status.keys.Store(int64(w.table.Len()))
 	w.status.groups.Add(1)
 	w.status.lastGroup.Store(w.written)
-	w.status.commits.Add(uint64(len(w.group)))
+	w.status.commits.Add(uint64(len(w.writes)))
 }
 
 // entryOps iterates over the operations of SET and DELETE entries.
@@ -351,7 +356,7 @@ func (w *walWriter) hasRoomFor(sets int) bool {
 // key by key.
 func (w *walWriter) admit() error {
 	sets := 0
-	for _, c := range w.group {
+	for _, c := range w.writes {
 		sets += c.sets
 	}
 	if w.hasRoomFor(sets) {
@@ -359,7 +364,7 @@ func (w *walWriter) admit() error {
 	}
 	present := map[string]bool{}
 	keys := w.table.Len()
-	for op := range entryOps(w.group[0].entries) {
+	for op := range entryOps(w.writes[0].entries) {
 		was, known := present[string(op.Key)]
 		if !known {
 			was = w.table.Has(string(op.Key))

@@ -35,7 +35,7 @@ func mutations() []mutation {
 	var all []mutation
 	for _, part := range [][]mutation{
 		durabilityOfWrites(), durabilityOfFiles(), rotations(), recoveries(), replays(), judgements(), lengths(), failures(), actors(),
-		memory(), slots(), records(), views(), checkpoints(), restores(), limits(),
+		memory(), slots(), records(), views(), checkpoints(), restores(), conditions(), limits(),
 	} {
 		all = append(all, part...)
 	}
@@ -1248,6 +1248,36 @@ func restores() []mutation {
 		{
 			name: "a failed Restore leaves its file", file: "restore.go", promise: "restore",
 			old: "discard(dir, name+tmpSuffix, err)", new: "err", layer: behaviour("TestRestoreRefuses"),
+		},
+	}
+}
+
+// conditions is about CompareAndSwap.
+func conditions() []mutation {
+	return []mutation{
+		{
+			name: "a condition does not see what is ahead of it in its group", file: "condition.go", promise: "CompareAndSwap",
+			old: "\t\t\tahead[string(op.Key)] = op\n", new: "\t\t\t_ = op\n", layer: actor("TestCompareAndSwapInAGroup"),
+		},
+		{
+			name: "a condition takes an empty value for an absent one", file: "condition.go", promise: "CompareAndSwap",
+			old: "present: old != nil,", new: "present: len(old) > 0,", layer: behaviour("TestCompareAndSwap$"),
+		},
+		{
+			name: "a value that was deleted in the same group counts", file: "condition.go", promise: "CompareAndSwap",
+			old: "ok && !op.Delete", new: "ok", layer: behaviour("TestStoreAgreesWithAMap"),
+		},
+		{
+			name: "false is answered at once", file: "condition.go", promise: "P3",
+			old: "\t\t\t\tcontinue\n", new: "\t\t\t\tc.answer <- nil\n\t\t\t\tcontinue\n", layer: actor("TestP3FalseWaitsForWhatItDependsOn"),
+		},
+		{
+			name: "swapped although the write failed", file: "condition.go", promise: "P5",
+			old: "return err == nil && only.met, err", new: "return only.met, err", layer: behaviour("TestCompareAndSwapIsRefused"),
+		},
+		{
+			name: "a command's condition stays in the pool", file: "queue.go", promise: "CompareAndSwap",
+			old: "c.condition = c.entries[:0], 0, 0, 0, nil", new: "_ = c.entries[:0], 0, 0, 0, any(nil)", layer: behaviour("TestCompareAndSwapIsRefused|TestCompareAndSwapCounts|TestStoreAgreesWithAMap"),
 		},
 	}
 }
