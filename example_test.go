@@ -154,7 +154,7 @@ func ExampleStore_CompareAndSwap() {
 
 	increment := func() error {
 		for {
-			old, _ := store.Get("counter") // nil: it is not there yet
+			old, _ := store.Get("counter")    // nil: it is not there yet
 			n, _ := strconv.Atoi(string(old)) // 0 then
 			swapped, err := store.CompareAndSwap("counter", old, strconv.AppendInt(nil, int64(n)+1, 10))
 			if err != nil || swapped {

@@ -90,6 +90,14 @@ func (m model) compare(tb testing.TB, t *Table) {
 	}
 }
 
+// fewer is a third of n under the race detector, which takes ten times as long.
+func fewer(n int) int {
+	if raceEnabled {
+		return n / 3
+	}
+	return n
+}
+
 // randomValue returns a value of a size that is now empty, now small, now larger than a slab.
 func randomValue(rng *rand.Rand) []byte {
 	size := rng.IntN(40)
@@ -116,7 +124,7 @@ func TestGroupsAgreeWithAMap(t *testing.T) {
 				tab, m := newTable(0, mask), model{}
 				defer tab.Release()
 				version := int64(0)
-				for range 60 {
+				for range fewer(60) {
 					deletes := rng.IntN(4) // in some rounds the table grows, in others it shrinks
 					var group []Commit
 					for range 1 + rng.IntN(80) {
@@ -200,7 +208,8 @@ func TestDeletedMemoryComesBack(t *testing.T) {
 // Overwriting leaves garbage in proportion, whatever keys are written and however the sizes change: what is mapped stays below 1.25 times
 // what is alive, what slabs leave at their ends, and a slab or two for each shard.
 func TestGarbageIsBounded(t *testing.T) {
-	const keys, writes = 20_000, 200_000
+	const keys = 20_000
+	writes := fewer(200_000)
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	for _, name := range []string{"uniform", "zipf", "one size", "large"} {
@@ -210,7 +219,7 @@ func TestGarbageIsBounded(t *testing.T) {
 			tab, sizes := New(0), make([]int, keys)
 			defer tab.Release()
 			value := make([]byte, 40<<10)
-			writes, live := writes, 0
+			live := 0
 			for i := range writes {
 				key := uint64(rng.IntN(keys))
 				size := rng.IntN(600)

@@ -64,7 +64,7 @@ func TestViewsStayWhatTheyWere(t *testing.T) {
 				tab, m := newTable(0, mask), model{}
 				defer tab.Release()
 				var open []*frozen
-				for version := int64(1); version < 120; {
+				for version := int64(1); version < int64(fewer(120)); {
 					if rng.IntN(3) == 0 {
 						open = append(open, &frozen{tab.View(), maps.Clone(m)})
 					}
@@ -114,7 +114,8 @@ func TestViewsStayWhatTheyWere(t *testing.T) {
 
 // Many read their views while the writer goes on: every key holds the number of the last commit.
 func TestViewsWhileWriting(t *testing.T) {
-	const keys, commits = 500, 300
+	const keys = 500
+	commits := fewer(300)
 	tab := New(0)
 	defer tab.Release()
 	commit := func(n int) {
