@@ -160,6 +160,7 @@ func TestP3FalseWaitsForWhatItDependsOn(t *testing.T) {
 				}
 				return err
 			})
+			synctest.Wait() // until it is queued
 			end <- struct{}{}
 			if fails {
 				failedWith(r, hold.Wait(ctx), syscall.EIO)

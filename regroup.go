@@ -60,6 +60,9 @@ func (r *regroup) wait(q *queue) {
 		}
 		runtime.Gosched()
 	}
+	if back := len(q.commands) - queued; 2*back >= answered {
+		return // most of them are slow, but they do come
+	}
 	r.failed = min(2*r.failed+1, maxRegroupPause)
 	r.pause = r.failed
 }

@@ -270,7 +270,7 @@ func (w *walWriter) sync() error {
 // A group's operations are staged beside its sync if there are at least stageAside of them, and batchOps in each commit: for
 // fewer, a goroutine is not worth it, and with that many callers, other processors have enough to do.
 const (
-	stageAside = 256
+	stageAside = 64
 	batchOps   = 8
 )
 
