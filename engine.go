@@ -37,7 +37,7 @@ type Store struct {
 // Stats are figures about a store. Counters count from Open.
 type Stats struct {
 	Keys     int    // keys present
-	WALBytes int64  // bytes of groups in the log since the newest snapshot that Open found
+	WALBytes int64  // bytes of groups in the log that the newest snapshot does not cover
 	Syncs    uint64 // fsyncs that made a group of writes durable; 0 with SyncWrites false
 	Groups   uint64 // groups of commits written together
 	Commits  uint64 // commits: each Set, Delete and non-empty batch is one
