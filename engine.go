@@ -115,8 +115,13 @@ func open(config Config, env environment) (*Store, error) {
 
 // recoverDir brings the directory's state into memory and, unless it is read-only, makes all of it durable and begins the
 // session's own segment, in the order that the roadmap gives. Until judge is content, nothing is changed.
-func recoverDir(dir vfs.Dir, config Config, env environment) (*recovery, *segment, error) {
+func recoverDir(dir vfs.Dir, config Config, env environment) (_ *recovery, _ *segment, err error) {
 	r := &recovery{dir: dir}
+	defer func() {
+		if err != nil && r.table != nil {
+			r.table.Release()
+		}
+	}()
 	if err := r.judge(); err != nil || config.ReadOnly {
 		return r, nil, err
 	}
