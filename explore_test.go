@@ -348,7 +348,14 @@ func (e *explorer) async() {
 	held := make(chan chan struct{})
 	e.held = held
 	pending := []*kvstore.Commit{e.store.ApplyAsync(context.Background(), batches[0])}
-	release := <-held
+	var release chan struct{}
+	select {
+	case release = <-held:
+	case <-pending[0].Done(): // the store has failed, after it had answered the call before
+		e.held = nil
+		e.reopenFailed(pending[0].Wait(context.Background()))
+		return
+	}
 	for _, b := range batches[1:] {
 		pending = append(pending, e.store.ApplyAsync(context.Background(), b))
 	}
