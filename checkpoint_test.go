@@ -110,6 +110,9 @@ func TestP3SnapshotMakesNobodyWait(t *testing.T) {
 			t.Fatalf("Close does not wait for the snapshot: %v", err)
 		default:
 		}
+		if n := written.Load(); n != 1 {
+			t.Error("Close writes its own snapshot beside the one under way")
+		}
 		close(release)
 		r.ok(<-first)
 		r.ok(<-second)
