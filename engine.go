@@ -234,8 +234,8 @@ func (s *Store) Len() int {
 	return t.Len()
 }
 
-// Keys returns all keys at one moment, unsorted; nil if the store is closed. It takes time and memory with their number, and writes
-// become visible only after it has collected them.
+// Keys returns all keys at one moment, unsorted; nil if the store is closed. It takes time and memory with their number, and holds nobody
+// up meanwhile: it looks at a view of its own.
 func (s *Store) Keys() []string {
 	t := s.table.Load()
 	if t == nil {

@@ -433,6 +433,8 @@ func (m *machine) Check(t *rapid.T) {
 	if m.store.Len() != len(want) {
 		t.Fatalf("Len %d, want %d", m.store.Len(), len(want))
 	}
+	some := ranges.Draw(t, "range")
+	wantScan(t, want, some, m.store.Scan(some))
 	for _, key := range []string{"", "a", "absent"} {
 		value, ok := want[key]
 		if m.store.Has(key) != ok {

@@ -51,6 +51,11 @@ func (r *rig) shows(v *kvstore.View, pairs ...string) {
 	if value, ok := v.Get("absent"); ok || value != nil {
 		r.Fatalf("a view shows %q under an absent key", value)
 	}
+	state := map[string]string{}
+	for i := 0; i < len(pairs); i += 2 {
+		state[pairs[i]] = pairs[i+1]
+	}
+	wantScan(r, state, kvstore.Range{}, v.Scan(kvstore.Range{}))
 }
 
 func TestViewIsFrozen(t *testing.T) {

@@ -21,6 +21,8 @@ type work struct {
 	places  []uint64            // of records written for the operations; 0 for none
 	doomed  map[uint64]struct{} // records that a staged operation replaces or deletes: place and shard
 	garbage [][]byte            // memory that is free, to be given back when no lock is held
+	index   *index              // the one that Stage has told of the commits; nil if there was none then
+	fresh   [][]byte            // keys of commits that are staged, and are not in the table; for index
 }
 
 func newWork() work { return work{doomed: map[uint64]struct{}{}} }
@@ -42,6 +44,7 @@ func (t *Table) Stage(commits []Commit) {
 			w.hashes = append(w.hashes, t.hash(text(c.Ops[i].Key)))
 		}
 	}
+	w.index, w.fresh = t.index.Load(), w.fresh[:0]
 	at := 0 // the number of hashes that were brought into the cache
 	for _, c := range commits {
 		for i := range c.Ops {
@@ -51,6 +54,9 @@ func (t *Table) Stage(commits []Commit) {
 			}
 			w.places = append(w.places, t.stageOp(&c.Ops[i], w.hashes[len(w.places)]))
 		}
+	}
+	if w.index != nil {
+		w.index.stage(w.fresh)
 	}
 }
 
@@ -72,6 +78,9 @@ func (t *Table) stageOp(op *Op, hash uint64) (place uint64) {
 			return 0
 		}
 	}
+	if slot < 0 && t.work.index != nil {
+		t.work.fresh = append(t.work.fresh, op.Key)
+	}
 	if s.count+s.staged >= maxLoad(len(s.slots)) {
 		t.resize(s, 2*len(s.slots))
 	}
@@ -87,7 +96,7 @@ func overwritable(r record, op *Op) bool {
 
 // Publish makes commits visible that were staged, one after the other.
 func (t *Table) Publish(commits []Commit) {
-	hashes, places := t.work.hashes, t.work.places
+	all, hashes, places := commits, t.work.hashes, t.work.places
 	for len(commits) > 0 {
 		n, ops := 0, 0
 		for n < len(commits) && (n == 0 || ops+len(commits[n].Ops) <= sliceOps) {
@@ -98,14 +107,19 @@ func (t *Table) Publish(commits []Commit) {
 		commits, hashes, places = commits[n:], hashes[ops:], places[ops:]
 	}
 	t.tidyTouched()
+	if x := t.index.Load(); x != nil {
+		x.published(t, deletedKeys(all))
+		clear(t.work.fresh)
+	}
 	if cap(t.work.hashes) > maxKeptOps {
 		t.work = newWork()
 	}
 }
 
-// publishSlice shows a few commits, during which MultiGet and Keys wait.
+// publishSlice shows a few commits, during which MultiGet, scans and those who open views wait.
 func (t *Table) publishSlice(commits []Commit, hashes, places []uint64) {
 	t.applying.Lock()
+	t.catchIndex(commits)
 	for _, c := range commits {
 		n := len(c.Ops)
 		t.publishCommit(c, hashes[:n], places[:n])
@@ -116,6 +130,35 @@ func (t *Table) publishSlice(commits []Commit, hashes, places []uint64) {
 		t.arena.free(mem)
 	}
 	t.work.garbage = t.work.garbage[:0]
+}
+
+// catchIndex tells an index of commits that were staged before it was there, while applying is held.
+func (t *Table) catchIndex(commits []Commit) {
+	x := t.index.Load()
+	if x == t.work.index || x == nil {
+		return
+	}
+	var keys [][]byte
+	for _, c := range commits {
+		for i := range c.Ops {
+			if !c.Ops[i].Delete {
+				keys = append(keys, c.Ops[i].Key)
+			}
+		}
+	}
+	x.stage(keys)
+}
+
+// deletedKeys returns the keys that commits delete.
+func deletedKeys(commits []Commit) (keys [][]byte) {
+	for _, c := range commits {
+		for i := range c.Ops {
+			if c.Ops[i].Delete {
+				keys = append(keys, c.Ops[i].Key)
+			}
+		}
+	}
+	return keys
 }
 
 // tidyTouched tidies the shards that the last commits have changed.

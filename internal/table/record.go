@@ -54,13 +54,18 @@ func (r record) setValue(value []byte) {
 }
 
 // touch loads the cache lines behind the first one of a short record. The result is of no use but to make it happen.
-func (r record) touch() (sum byte) {
+func (r record) touch() (sum byte) { return touchLines(r[:recordHeader+r.keyLen()+r.valueLen()]) }
+
+// touchLines loads the cache lines behind the first one of b, if they are few.
+func touchLines(b []byte) (sum byte) {
 	const line = 64
-	end := recordHeader + r.keyLen() + r.valueLen()
-	for at := line; at < min(end, 4*line); at += line {
-		sum += r[at]
+	if len(b) == 0 {
+		return 0
 	}
-	return sum + r[end-1]
+	for at := line; at < min(len(b), 4*line); at += line {
+		sum += b[at]
+	}
+	return sum + b[len(b)-1]
 }
 
 // text is a string that shares b's bytes, for a look at them that ends before they change.

@@ -67,6 +67,15 @@ func (s *shard) find(hash uint64, key string) (slot int, r record) {
 	}
 }
 
+// likely returns the first slot with the upper bits of this hash, 0 if there is none.
+func (s *shard) likely(hash uint64) uint64 {
+	for i := s.home(hash); ; i = s.next(i) {
+		if slot := s.slots[i]; slot == 0 || slot>>tagShift == hash>>tagShift {
+			return slot
+		}
+	}
+}
+
 // insert puts a slot for a key that is absent.
 func (s *shard) insert(slot uint64) {
 	i := s.home(slot)

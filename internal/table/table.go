@@ -34,7 +34,8 @@ type Table struct {
 	shards   [shardCount]shard
 
 	views views
-	work  work // the writer's alone
+	index atomic.Pointer[index] // the keys in order; nil before the first scan. Stored while applying is held
+	work  work                  // the writer's alone
 }
 
 // Op sets or deletes one key. The table does not keep Key or Value.
@@ -79,7 +80,7 @@ func newTable(keys int, mask uint64) *Table {
 func (t *Table) Release() {
 	t.views.mu.Lock()
 	t.views.released = true
-	last := len(t.views.open) == 0
+	last := t.views.idle()
 	t.views.mu.Unlock()
 	if last {
 		t.release()
@@ -97,8 +98,12 @@ func (t *Table) release() {
 		s.count = 0
 		s.setSlots(empty)
 		s.slabs = slabs{}
+		s.history = nil
 		s.mu.Unlock()
 	}
+	t.views.kept.clear()
+	t.views.bytes.Store(0)
+	t.index.Store(nil)
 	t.length.Store(0)
 	t.arena.release()
 }
@@ -162,6 +167,10 @@ func (t *Table) MultiGet(values [][]byte, keys []string) {
 			_, found[i] = t.shardOf(hashes[i]).find(hashes[i], key)
 			if r := found[i]; r != nil && r.valueLen() <= maxSharedBytes {
 				need += r.valueLen()
+			}
+		}
+		for _, r := range found[:n] {
+			if r != nil {
 				sum += r.touch()
 			}
 		}
@@ -190,21 +199,21 @@ func copyShared(value, shared []byte, need int) (clone, rest []byte) {
 	return shared[:n:n], shared[n:]
 }
 
-// touch brings what is needed to look up these hashes into the cache. Loads of one loop do not depend on each other, so a processor has
-// many of them under way.
+// touch brings what is needed to look up these hashes, of which there are no more than windowKeys, into the cache. Loads of one loop do
+// not depend on each other, so a processor has many of them under way; the shorter the loop's body, the more.
 func (t *Table) touch(hashes []uint64) {
 	sum := uint64(0)
 	for _, hash := range hashes {
 		s := t.shardOf(hash)
 		sum += s.slots[s.home(hash)]
 	}
-	for _, hash := range hashes {
-		s := t.shardOf(hash)
-		for i := s.home(hash); s.slots[i] != 0; i = s.next(i) {
-			if slot := s.slots[i]; slot>>tagShift == hash>>tagShift {
-				sum += uint64(s.slabs.at(slot & placeMask)[0])
-				break
-			}
+	var found [windowKeys]uint64
+	for i, hash := range hashes {
+		found[i] = t.shardOf(hash).likely(hash)
+	}
+	for i, hash := range hashes {
+		if found[i] != 0 {
+			sum += uint64(t.shardOf(hash).slabs.at(found[i] & placeMask)[0])
 		}
 	}
 	runtime.KeepAlive(sum) // or the loads would be left out
@@ -213,14 +222,17 @@ func (t *Table) touch(hashes []uint64) {
 // Len returns the number of keys.
 func (t *Table) Len() int { return int(t.length.Load()) }
 
-// Keys returns all keys, unsorted, as they were at one moment between two commits.
+// Keys returns all keys, unsorted, as they were at one moment between two commits; nil if the table was released.
 func (t *Table) Keys() []string {
-	t.applying.RLock()
-	defer t.applying.RUnlock()
-	keys := make([]string, 0, t.Len())
-	for i := range t.shards {
-		for r := range t.shards[i].records {
-			keys = append(keys, string(r.key()))
+	v := t.View()
+	if v == nil {
+		return nil
+	}
+	defer v.Close()
+	keys := make([]string, 0, v.Len())
+	for w := range v.windows(true) {
+		for _, p := range w.pairs {
+			keys = append(keys, string(p.key))
 		}
 	}
 	return keys

@@ -2,14 +2,8 @@ package table
 
 import (
 	"iter"
-	"slices"
-	"strings"
 	"sync"
-	"sync/atomic"
 )
-
-// This file is how old states are kept for those who still look at them. While a view is open, a change moves the state that it
-// ends to the side, the absence of a key too; who keeps nothing pays one atomic load a change.
 
 // View is the table as it was after one commit. Its methods may be called from any number of goroutines, also while changes are
 // applied. Once it is closed, it is empty.
@@ -22,39 +16,14 @@ type View struct {
 	closed bool         // guarded by mu
 }
 
-// past is a state that a key was in.
-type past struct {
-	until   int64 // the version of the commit that ended it
-	present bool
-	value   []byte // a copy, or a large record's slab; nil for an absent key
-	slab    []byte // what value lies in, to be given back with it; nil if value is a copy
-}
-
-// views is what a table knows of those who look at old states.
-type views struct {
-	newest atomic.Int64 // version of the newest open view, -1 if there is none
-	bytes  atomic.Int64 // held for them
-
-	mu       sync.Mutex
-	open     []int64 // guarded by mu: versions, rising, one for each view
-	released bool    // guarded by mu: the table is to give back its memory when the last view closes
-}
-
 // View opens a view of the state after the last commit; nil if the table was released. It waits for no more than a few commits
 // that are being published.
 func (t *Table) View() *View {
-	t.applying.RLock()
-	defer t.applying.RUnlock()
-	v := &View{table: t, version: t.Version(), length: t.Len()}
-	t.views.mu.Lock()
-	defer t.views.mu.Unlock()
-	if t.views.released {
+	version, length, ok := t.openView()
+	if !ok {
 		return nil
 	}
-	at, _ := slices.BinarySearch(t.views.open, v.version)
-	t.views.open = slices.Insert(t.views.open, at, v.version)
-	t.views.newest.Store(t.views.open[len(t.views.open)-1])
-	return v
+	return &View{table: t, version: version, length: length}
 }
 
 // Views returns how many views are open, and how many bytes of old states are held for them.
@@ -87,105 +56,14 @@ func (v *View) Closed() bool {
 // Close gives up the view and frees what no other view needs; it reports false if the view was closed already. Loops over it end.
 func (v *View) Close() bool {
 	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.closed {
+	closed := v.closed
+	v.closed = true
+	v.mu.Unlock()
+	if closed {
 		return false
 	}
-	v.closed = true
-	if v.table.forgetView(v.version) {
-		v.table.release() // outside of views.mu: a View that is being opened holds the lock that release wants
-	}
+	v.table.closeView(v.version) // nobody is looking any more
 	return true
-}
-
-// forgetView drops what is kept for one view with this version, and reports whether it was the last one of a released table.
-func (t *Table) forgetView(version int64) (last bool) {
-	t.views.mu.Lock()
-	defer t.views.mu.Unlock()
-	at, _ := slices.BinarySearch(t.views.open, version)
-	t.views.open = slices.Delete(t.views.open, at, at+1)
-	newest := int64(-1)
-	if n := len(t.views.open); n > 0 {
-		newest = t.views.open[n-1]
-	}
-	// Before the shards are visited: who keeps a state under a shard's lock either sees this, or is visited after it.
-	t.views.newest.Store(newest)
-	for i := range t.shards {
-		t.forget(&t.shards[i])
-	}
-	return newest < 0 && t.views.released
-}
-
-// forget drops a shard's old states that no open view shows.
-func (t *Table) forget(s *shard) {
-	var garbage [][]byte
-	s.mu.Lock()
-	for key, states := range s.history {
-		kept := states[:0]
-		since := int64(0) // when the state began
-		for _, p := range states {
-			if at, _ := slices.BinarySearch(t.views.open, since); at < len(t.views.open) && t.views.open[at] < p.until {
-				kept = append(kept, p)
-			} else {
-				t.views.bytes.Add(-p.bytes(key))
-				if p.slab != nil {
-					garbage = append(garbage, p.slab)
-				}
-			}
-			since = p.until
-		}
-		clear(states[len(kept):])
-		if len(kept) == 0 {
-			delete(s.history, key)
-		} else {
-			s.history[key] = kept
-		}
-	}
-	if len(s.history) == 0 {
-		s.history = nil
-	}
-	s.mu.Unlock()
-	for _, mem := range garbage {
-		t.arena.free(mem)
-	}
-}
-
-func (p *past) bytes(key string) int64 { return int64(len(key) + len(p.value)) }
-
-// keep moves a key's state to the side before a commit with this version ends it. Under the shard's lock; r is nil if the key is
-// absent. A large record keeps the slab that it has for itself, and slab is not nil: it is not to be freed with the record.
-func (t *Table) keep(s *shard, key string, r record, version int64) (slab []byte) {
-	states := s.history[key]
-	if n := len(states); n > 0 && states[n-1].until > t.views.newest.Load() {
-		return nil // it began after the newest view was opened
-	}
-	p := past{until: version, present: r != nil}
-	switch {
-	case r == nil:
-	case r.size() > maxPackedBytes:
-		p.value, p.slab = r.value(), r[:cap(r)]
-	default:
-		p.value = slices.Clone(r.value())
-	}
-	if s.history == nil {
-		s.history = map[string][]past{}
-	}
-	s.history[strings.Clone(key)] = append(states, p) // key's bytes are the caller's
-	t.views.bytes.Add(p.bytes(key))
-	return p.slab
-}
-
-// at returns the state of key at a version; r is its present record, nil if it has none.
-func (s *shard) at(version int64, key string, r record) past {
-	for _, p := range s.history[key] {
-		if p.until > version {
-			return p
-		}
-	}
-	if r == nil {
-		return past{}
-	}
-	return past{present: true, value: r.value()}
 }
 
 // Get appends key's value to dst. If key is absent it returns dst and false.
@@ -216,8 +94,9 @@ const (
 
 // window is a copy of a part of a shard as it was at one version.
 type window struct {
-	pairs []pair
-	bytes []byte // what pairs point into
+	keysOnly bool // values are left empty
+	pairs    []pair
+	bytes    []byte // what pairs point into
 }
 
 // pair is a key and its value.
@@ -227,14 +106,25 @@ type pair struct{ key, value []byte }
 // not be changed, nor kept beyond the loop's body. No lock is held while that runs.
 func (v *View) All() iter.Seq2[string, []byte] {
 	return func(yield func(string, []byte) bool) {
-		var w window
+		for w := range v.windows(false) {
+			for _, p := range w.pairs {
+				if !yield(text(p.key), p.value) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// windows iterates over all keys, with values or without, a window at a time.
+func (v *View) windows(keysOnly bool) iter.Seq[*window] {
+	return func(yield func(*window) bool) {
+		w := window{keysOnly: keysOnly}
 		for i := range v.table.shards {
 			for from := uint64(0); from < 1<<tagBits; {
 				from = w.fill(v, &v.table.shards[i], from)
-				for _, p := range w.pairs {
-					if !yield(text(p.key), p.value) {
-						return
-					}
+				if !yield(&w) {
+					return
 				}
 			}
 		}
@@ -252,17 +142,7 @@ func (w *window) fill(v *View, s *shard, from uint64) (to uint64) {
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	first := int(from >> s.shift)
-	last := s.windowEnd(first)
-	to = uint64(last) << s.shift
-	// Keys whose search begins before last are there, or behind it up to the first empty slot, going round.
-	for i := first; i < last || s.slots[i%len(s.slots)] != 0 && i < first+len(s.slots); i++ {
-		slot := s.slots[i%len(s.slots)]
-		if tag := slot >> tagShift; slot != 0 && tag >= from && tag < to {
-			r := s.slabs.at(slot & placeMask)
-			w.add(r.key(), s.at(v.version, text(r.key()), r))
-		}
-	}
+	to = s.walk(from, func(r record) { w.add(r.key(), s.at(v.version, text(r.key()), r)) })
 	for key := range s.history { // those that have been deleted since
 		hash := v.table.hash(key)
 		if tag := hash >> tagShift; tag < from || tag >= to {
@@ -270,6 +150,21 @@ func (w *window) fill(v *View, s *shard, from uint64) (to uint64) {
 		}
 		if slot, _ := s.find(hash, key); slot < 0 {
 			w.add([]byte(key), s.at(v.version, key, nil))
+		}
+	}
+	return to
+}
+
+// walk calls visit with the records of keys whose tags are from this one to the one that it returns, a window of them.
+func (s *shard) walk(from uint64, visit func(record)) (to uint64) {
+	first := int(from >> s.shift)
+	last := s.windowEnd(first)
+	to = uint64(last) << s.shift
+	// Keys whose search begins before last are there, or behind it up to the first empty slot, going round.
+	for i := first; i < last || s.slots[i%len(s.slots)] != 0 && i < first+len(s.slots); i++ {
+		slot := s.slots[i%len(s.slots)]
+		if tag := slot >> tagShift; slot != 0 && tag >= from && tag < to {
+			visit(s.slabs.at(slot & placeMask))
 		}
 	}
 	return to
@@ -295,7 +190,10 @@ func (w *window) add(key []byte, state past) {
 		return
 	}
 	start := len(w.bytes)
-	w.bytes = append(append(w.bytes, key...), state.value...)
+	w.bytes = append(w.bytes, key...)
+	if !w.keysOnly {
+		w.bytes = append(w.bytes, state.value...)
+	}
 	end := start + len(key)
 	w.pairs = append(w.pairs, pair{key: w.bytes[start:end], value: w.bytes[end:]})
 }

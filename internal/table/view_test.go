@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,8 +20,9 @@ type frozen struct {
 	want model
 }
 
-func (f *frozen) compare(tb testing.TB) {
+func (f *frozen) compare(tb testing.TB, rng *rand.Rand) {
 	tb.Helper()
+	f.compareScan(tb, rng)
 	if f.view.Len() != len(f.want) {
 		tb.Fatalf("a view of version %d has %d keys, want %d", f.view.Version(), f.view.Len(), len(f.want))
 	}
@@ -49,10 +51,48 @@ func (f *frozen) compare(tb testing.TB) {
 	}
 }
 
+// compareScan scans a range, in one direction or the other, and maybe not to its end.
+func (f *frozen) compareScan(tb testing.TB, rng *rand.Rand) {
+	tb.Helper()
+	sorted := slices.Sorted(maps.Keys(f.want))
+	pick := func() string {
+		if len(sorted) == 0 || rng.IntN(3) == 0 {
+			return "key " + strconv.Itoa(rng.IntN(4000))
+		}
+		return sorted[rng.IntN(len(sorted))]
+	}
+	b := Bounds{Low: pick(), High: pick(), Bounded: rng.IntN(2) == 0}
+	if rng.IntN(2) == 0 {
+		b.Low = ""
+	}
+	reverse, limit := rng.IntN(2) == 0, 1+rng.IntN(2*len(sorted)+1)
+	var want, got []string
+	for _, key := range sorted {
+		if key >= b.Low && (!b.Bounded || key < b.High) {
+			want = append(want, key)
+		}
+	}
+	if reverse {
+		slices.Reverse(want)
+	}
+	want = want[:min(len(want), limit)]
+	for key, value := range f.view.Scan(b, reverse) {
+		if value == nil || !bytes.Equal(value, f.want[key]) {
+			tb.Fatalf("version %d: Scan shows %d bytes of %q, want %d", f.view.Version(), len(value), key, len(f.want[key]))
+		}
+		if got = append(got, key); len(got) == limit {
+			break
+		}
+	}
+	if !slices.Equal(got, want) {
+		tb.Fatalf("version %d: Scan(%+v, reverse %v) up to %d shows %d keys, want %d", f.view.Version(), b, reverse, limit, len(got), len(want))
+	}
+}
+
 // Views are opened and closed, in any order, while groups of commits are applied: each shows its own state to the end, and with the last
 // one, all that was kept goes. Hashes are whole, equal, and equal but for the shard.
 func TestViewsStayWhatTheyWere(t *testing.T) {
-	for _, mask := range []uint64{^uint64(0), 0, 0xff} {
+	for _, mask := range []uint64{^uint64(0), 0, 0xff, ^uint64(0xff)} {
 		for _, keys := range []int{3, 60, 3000} {
 			t.Run(fmt.Sprintf("mask=%x/keys=%d", mask, keys), func(t *testing.T) {
 				if mask == 0 && keys > 100 {
@@ -70,7 +110,7 @@ func TestViewsStayWhatTheyWere(t *testing.T) {
 					}
 					if len(open) > 0 && rng.IntN(3) == 0 {
 						i := rng.IntN(len(open))
-						open[i].compare(t)
+						open[i].compare(t, rng)
 						open[i].view.Close()
 						open = append(open[:i], open[i+1:]...)
 					}
@@ -91,16 +131,29 @@ func TestViewsStayWhatTheyWere(t *testing.T) {
 						group = append(group, c)
 						version++
 					}
-					tab.Apply(group)
+					tab.Stage(group)
+					if len(open) > 0 && rng.IntN(3) == 0 { // what is staged is not seen, and what is to come is not forgotten
+						i := rng.IntN(len(open))
+						open[i].compare(t, rng)
+						open[i].view.Close()
+						open = append(open[:i], open[i+1:]...)
+					}
+					tab.Publish(group)
 					tab.check(t)
 				}
 				for _, f := range open {
-					f.compare(t)
+					f.compare(t, rng)
 					f.view.Close()
 				}
 				m.compare(t, tab)
 				if n, held := tab.Views(); n != 0 || held != 0 {
 					t.Fatalf("%d views are open and %d bytes are held", n, held)
+				}
+				if got, want := tab.index.Load().tree.root.check(t, "", "", false), slices.Sorted(maps.Keys(m)); !slices.Equal(got, want) {
+					t.Fatalf("the index has %d keys, want %d", len(got), len(want))
+				}
+				if len(tab.views.kept.pages) > 0 {
+					t.Fatalf("%d pages of states are kept", len(tab.views.kept.pages))
 				}
 				for i := range tab.shards {
 					if tab.shards[i].history != nil {
@@ -132,12 +185,16 @@ func TestViewsWhileWriting(t *testing.T) {
 	commit(1)
 	var done atomic.Bool
 	var wg sync.WaitGroup
-	for range max(2, runtime.GOMAXPROCS(0)) {
+	for r := range max(4, runtime.GOMAXPROCS(0)) {
 		wg.Go(func() {
 			for !done.Load() {
 				v := tab.View()
 				n := 0
-				for key, value := range v.All() {
+				pairs := v.All()
+				if r%2 == 0 {
+					pairs = v.Scan(Bounds{}, r%4 == 0)
+				}
+				for key, value := range pairs {
 					n++
 					i, _ := strconv.Atoi(key)
 					if string(value) != strconv.Itoa(int(v.Version())) || i%5 == int(v.Version()%5) {
@@ -175,7 +232,7 @@ func TestViewsOutliveTheirTable(t *testing.T) {
 		t.Fatal("a released table has opened a view")
 	}
 	first.Close()
-	(&frozen{second, model{"a": []byte("1")}}).compare(t)
+	(&frozen{second, model{"a": []byte("1")}}).compare(t, rand.New(rand.NewPCG(0, 0)))
 	second.Close()
 	if tab.Len() != 0 || tab.Has("a") {
 		t.Fatal("the table is still there")

@@ -1,0 +1,341 @@
+package table
+
+import (
+	"bytes"
+	"iter"
+	"slices"
+)
+
+// This file is a B+ tree of keys (Comer, The Ubiquitous B-Tree, 1979): the keys are in its leaves, packed side by side, so that a
+// million of them cost the garbage collector some ten thousand pointers, and the processor few cache misses in a row.
+
+// Bounds on a node. One that goes beyond either is split; with long keys a node may be of a few of them.
+const (
+	maxNodeKeys  = 128
+	maxNodeBytes = 4 << 10
+	minFanout    = 4 // a node with fewer keys is not split, however long they are
+)
+
+// node is a leaf or an inner node of the tree. It belongs to whoever owns the tree.
+type node struct {
+	// A leaf's keys, rising. An inner node's bounds: between two children, above all keys of the left one and not above any
+	// of the right one.
+	keys     keyList
+	children []*node // one more than bounds; nil for a leaf
+}
+
+// insert adds key and reports whether it was absent. If the node had to be split, right is to be its neighbour, with this bound between
+// them.
+func (n *node) insert(key string) (right *node, bound []byte, added bool) {
+	if n.children == nil {
+		i, found := n.keys.search(key)
+		if found {
+			return nil, nil, false
+		}
+		n.keys.insert(i, key)
+		right, bound = n.split()
+		return right, bound, true
+	}
+	i := n.childOf(key)
+	right, bound, added = n.children[i].insert(key)
+	if right == nil {
+		return nil, nil, added
+	}
+	n.keys.insert(i, text(bound))
+	n.children = slices.Insert(n.children, i+1, right)
+	right, bound = n.split()
+	return right, bound, added
+}
+
+// childOf returns the index of the child that key belongs below.
+func (n *node) childOf(key string) int {
+	i, found := n.keys.search(key)
+	if found {
+		return i + 1
+	}
+	return i
+}
+
+// split cuts the node in two if it is too large.
+func (n *node) split() (right *node, bound []byte) {
+	if !n.keys.isFull() {
+		return nil, nil
+	}
+	middle := n.keys.len() / 2
+	if n.children == nil {
+		right = &node{keys: n.keys.cut(middle)}
+		return right, separator(n.keys.at(middle-1), right.keys.at(0))
+	}
+	right = &node{keys: n.keys.cut(middle + 1), children: slices.Clone(n.children[middle+1:])}
+	clear(n.children[middle+1:])
+	n.children = n.children[:middle+1]
+	bound = slices.Clone(n.keys.at(middle))
+	n.keys.remove(middle)
+	return right, bound
+}
+
+// separator returns the shortest key that is above left and not above right.
+func separator(left, right []byte) []byte {
+	i := 0
+	for i < len(left) && left[i] == right[i] {
+		i++
+	}
+	return right[:i+1]
+}
+
+// remove takes key out and reports whether it was there.
+func (n *node) remove(key string) bool {
+	if n.children == nil {
+		i, found := n.keys.search(key)
+		if found {
+			n.keys.remove(i)
+		}
+		return found
+	}
+	i := n.childOf(key)
+	child := n.children[i]
+	if !child.remove(key) {
+		return false
+	}
+	switch {
+	case child.isEmpty():
+		n.drop(i)
+	case child.keys.len() < maxNodeKeys/4 && !n.join(i):
+		n.join(i - 1)
+	}
+	return true
+}
+
+func (n *node) isEmpty() bool { return n.keys.len() == 0 && len(n.children) == 0 }
+
+// drop takes out an empty child; its neighbour's range grows.
+func (n *node) drop(i int) {
+	n.children = slices.Delete(n.children, i, i+1)
+	if n.keys.len() > 0 {
+		n.keys.remove(max(i-1, 0))
+	}
+}
+
+// join puts the children i and i+1 together if they are there and that leaves room for more; it reports whether it did.
+func (n *node) join(i int) bool {
+	if i < 0 || i+1 >= len(n.children) || !n.children[i].keys.hasRoomFor(&n.children[i+1].keys) {
+		return false
+	}
+	left, right := n.children[i], n.children[i+1]
+	if left.children != nil {
+		left.keys.append(n.keys.at(i))
+	}
+	left.keys.join(&right.keys)
+	left.children = append(left.children, right.children...)
+	n.keys.remove(i)
+	n.children = slices.Delete(n.children, i+1, i+2)
+	return true
+}
+
+// ascend calls visit with the keys from this one on, rising, until it returns false.
+func (n *node) ascend(from string, visit func(key []byte) bool) bool {
+	if n.children == nil {
+		i, _ := n.keys.search(from)
+		for ; i < n.keys.len(); i++ {
+			if !visit(n.keys.at(i)) {
+				return false
+			}
+		}
+		return true
+	}
+	for _, child := range n.children[n.childOf(from):] {
+		if !child.ascend(from, visit) {
+			return false
+		}
+	}
+	return true
+}
+
+// descend calls visit with the keys below this one, falling, until it returns false. Without bounded it begins with the last key.
+func (n *node) descend(below string, bounded bool, visit func(key []byte) bool) bool {
+	end := n.keys.len()
+	if bounded {
+		end, _ = n.keys.search(below)
+	}
+	if n.children == nil {
+		for i := end - 1; i >= 0; i-- {
+			if !visit(n.keys.at(i)) {
+				return false
+			}
+		}
+		return true
+	}
+	for i := end; i >= 0; i-- {
+		if !n.children[i].descend(below, bounded, visit) {
+			return false
+		}
+	}
+	return true
+}
+
+// tree is a sorted set of keys.
+type tree struct {
+	root *node
+	len  int
+}
+
+func (t *tree) insert(key string) {
+	right, bound, added := t.root.insert(key)
+	if added {
+		t.len++
+	}
+	if right != nil {
+		t.root = &node{children: []*node{t.root, right}}
+		t.root.keys.append(bound)
+	}
+}
+
+func (t *tree) remove(key string) {
+	if t.root.remove(key) {
+		t.len--
+	}
+	for len(t.root.children) == 1 {
+		t.root = t.root.children[0]
+	}
+	if t.root.isEmpty() {
+		t.root = &node{} // a leaf again
+	}
+}
+
+// newTree returns a tree of keys that come sorted, possibly more than once.
+func newTree(keys iter.Seq[[]byte]) *tree {
+	t := &tree{}
+	leaf := &node{}
+	level, bounds := []*node{leaf}, []string(nil) // bounds lie between the nodes of the level
+	var last []byte
+	for key := range keys {
+		if t.len > 0 && bytes.Equal(last, key) {
+			continue
+		}
+		if leaf.keys.isWellFilled() {
+			leaf = &node{}
+			level = append(level, leaf)
+			bounds = append(bounds, string(separator(last, key)))
+		}
+		leaf.keys.append(key)
+		last = leaf.keys.at(leaf.keys.len() - 1)
+		t.len++
+	}
+	for len(level) > 1 {
+		level, bounds = parents(level, bounds)
+	}
+	t.root = level[0]
+	return t
+}
+
+// parents returns the inner nodes above a level of the tree, and the bounds between them.
+func parents(level []*node, between []string) (above []*node, bounds []string) {
+	parent := &node{children: level[:1:1]}
+	above = []*node{parent}
+	for i, child := range level[1:] {
+		if parent.keys.isWellFilled() {
+			parent = &node{}
+			above = append(above, parent)
+			bounds = append(bounds, between[i])
+		} else {
+			parent.keys.append([]byte(between[i]))
+		}
+		parent.children = append(parent.children, child)
+	}
+	return above, bounds
+}
+
+// keyList is keys, rising, side by side in one piece of memory.
+type keyList struct {
+	bytes []byte
+	ends  []uint32 // where each key ends in bytes
+}
+
+func (l *keyList) len() int { return len(l.ends) }
+
+// start returns where key i begins; for i = len, where the next one would.
+func (l *keyList) start(i int) int {
+	if i == 0 {
+		return 0
+	}
+	return int(l.ends[i-1])
+}
+
+// at returns key i, which is valid until the list changes.
+func (l *keyList) at(i int) []byte { return l.bytes[l.start(i):l.ends[i]] }
+
+// search returns the index of the first key that is not below this one, and whether it is the same.
+func (l *keyList) search(key string) (i int, found bool) {
+	low, high := 0, len(l.ends)
+	for low < high {
+		middle := int(uint(low+high) / 2)
+		if text(l.at(middle)) < key {
+			low = middle + 1
+		} else {
+			high = middle
+		}
+	}
+	return low, low < len(l.ends) && text(l.at(low)) == key
+}
+
+func (l *keyList) append(key []byte) {
+	l.bytes = append(l.bytes, key...)
+	l.ends = append(l.ends, uint32(len(l.bytes)))
+}
+
+// insert puts key before what is at i.
+func (l *keyList) insert(i int, key string) {
+	start := l.start(i)
+	l.bytes = slices.Grow(l.bytes, len(key))[:len(l.bytes)+len(key)]
+	copy(l.bytes[start+len(key):], l.bytes[start:])
+	copy(l.bytes[start:], key)
+	l.ends = slices.Insert(l.ends, i, uint32(start))
+	for j := i; j < len(l.ends); j++ {
+		l.ends[j] += uint32(len(key))
+	}
+}
+
+func (l *keyList) remove(i int) {
+	start, end := l.start(i), int(l.ends[i])
+	l.bytes = slices.Delete(l.bytes, start, end)
+	l.ends = slices.Delete(l.ends, i, i+1)
+	for j := i; j < len(l.ends); j++ {
+		l.ends[j] -= uint32(end - start)
+	}
+}
+
+// cut shortens the list to the keys before i and returns the others.
+func (l *keyList) cut(i int) (rest keyList) {
+	start := l.start(i)
+	rest.bytes = slices.Clone(l.bytes[start:])
+	rest.ends = slices.Clone(l.ends[i:])
+	for j := range rest.ends {
+		rest.ends[j] -= uint32(start)
+	}
+	l.bytes, l.ends = l.bytes[:start], l.ends[:i]
+	return rest
+}
+
+// join appends the keys of another list, all of them above those of this one.
+func (l *keyList) join(other *keyList) {
+	start := uint32(len(l.bytes))
+	l.bytes = append(l.bytes, other.bytes...)
+	for _, end := range other.ends {
+		l.ends = append(l.ends, start+end)
+	}
+}
+
+func (l *keyList) isFull() bool {
+	return len(l.ends) > maxNodeKeys || len(l.bytes) > maxNodeBytes && len(l.ends) >= minFanout
+}
+
+// isWellFilled reports whether a list that is not going to change soon is as long as it should be: what is left lets a few more in
+// without a split.
+func (l *keyList) isWellFilled() bool {
+	return len(l.ends) >= maxNodeKeys*7/8 || len(l.bytes) >= maxNodeBytes*7/8 && len(l.ends) >= minFanout
+}
+
+// hasRoomFor reports whether another list can be joined without being split again soon.
+func (l *keyList) hasRoomFor(other *keyList) bool {
+	return len(l.ends)+len(other.ends) <= maxNodeKeys*3/4 && len(l.bytes)+len(other.bytes) <= maxNodeBytes*3/4
+}

@@ -1,0 +1,44 @@
+package table
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+)
+
+// BenchmarkScan scans a million keys that were written in random order; the figure that counts is pairs a second.
+func BenchmarkScan(b *testing.B) {
+	for _, keys := range []int{1_000_000} {
+		t := New(keys)
+		var commits []Commit
+		for i, n := range rand.New(rand.NewPCG(1, 1)).Perm(keys) {
+			commits = append(commits, Commit{Version: int64(i + 1), Ops: []Op{{Key: fmt.Appendf(nil, "key %012d", n), Value: make([]byte, 128)}}})
+		}
+		t.Apply(commits)
+		v := t.View()
+		for range v.Scan(Bounds{}, false) {
+			break // the index is there from here on
+		}
+		b.Run(fmt.Sprintf("keys=%d", keys), func(b *testing.B) {
+			pairs := 0
+			for b.Loop() {
+				for range v.Scan(Bounds{}, false) {
+					pairs++
+				}
+			}
+			b.ReportMetric(float64(pairs)/b.Elapsed().Seconds()/1e6, "Mpairs/s")
+		})
+		b.Run(fmt.Sprintf("keys=%d/hundred", keys), func(b *testing.B) {
+			for b.Loop() {
+				n := 0
+				for range v.Scan(Bounds{Low: fmt.Sprintf("key %012d", rand.IntN(keys-100))}, false) {
+					if n++; n == 100 {
+						break
+					}
+				}
+			}
+		})
+		v.Close()
+		t.Release()
+	}
+}

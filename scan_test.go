@@ -1,0 +1,244 @@
+package kvstore_test
+
+import (
+	"cmp"
+	"maps"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"kvstore"
+)
+
+// This file is about scans.
+
+// scanned is what Scan has to show of a state.
+func scanned(state map[string]string, r kvstore.Range) []string {
+	keys := slices.DeleteFunc(slices.Sorted(maps.Keys(state)), func(key string) bool {
+		return key < r.From || r.To != "" && key >= r.To || !strings.HasPrefix(key, r.Prefix)
+	})
+	if r.Reverse {
+		slices.Reverse(keys)
+	}
+	if r.Limit > 0 {
+		keys = keys[:min(len(keys), r.Limit)]
+	}
+	return keys
+}
+
+var ranges = rapid.Custom(func(t *rapid.T) kvstore.Range {
+	bound := rapid.OneOf(keys, rapid.SampledFrom([]string{"", "a\x00", "\xff", "e\x00", "KV", "\xff\xff", "z"}))
+	return kvstore.Range{
+		From: bound.Draw(t, "from"), To: bound.Draw(t, "to"), Prefix: bound.Draw(t, "prefix"),
+		Reverse: rapid.Bool().Draw(t, "reverse"), Limit: rapid.IntRange(-1, 5).Draw(t, "limit"),
+	}
+})
+
+// wantScan wants pairs to be those of a state within a range, in order.
+func wantScan(t tester, state map[string]string, r kvstore.Range, pairs func(func(string, []byte) bool)) {
+	t.Helper()
+	want, got := scanned(state, r), []string(nil)
+	for key, value := range pairs {
+		if got = append(got, key); value == nil || string(value) != state[key] {
+			t.Fatalf("Scan(%+v) shows %.40q under %q, want %.40q", r, value, key, state[key])
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Fatalf("Scan(%+v) shows %q, want %q", r, got, want)
+	}
+}
+
+// tester is what a test and a rapid check have in common.
+type tester interface {
+	Helper()
+	Fatalf(format string, args ...any)
+}
+
+// Every combination of bounds, against a sorted list, over keys at the edges of what a byte can be.
+func TestScanOfEveryRange(t *testing.T) {
+	r := newRig(t)
+	s := r.open()
+	state := map[string]string{}
+	edges := []string{"", "\x00", "a", "a\x00", "a\x00b", "a\xff", "a\xff\xff", "b", "ba", "c", "\xff", "\xff\x00", "\xff\xff", "\xff\xff\xff"}
+	for _, key := range edges {
+		state[key] = "value of " + key
+		r.set(s, key, state[key])
+	}
+	r.set(s, "gone", "1")
+	r.ok(s.Delete("gone"))
+	bounds := append(slices.Clone(edges), "`", "aa", "bb", "zzz")
+	for _, from := range bounds {
+		for _, to := range bounds {
+			for _, prefix := range bounds {
+				for _, limit := range []int{-1, 0, 1, 3} {
+					for _, reverse := range []bool{false, true} {
+						r := kvstore.Range{From: from, To: to, Prefix: prefix, Reverse: reverse, Limit: limit}
+						wantScan(t, state, r, s.Scan(r))
+					}
+				}
+			}
+		}
+	}
+	wantScan(t, state, kvstore.Prefix("a"), s.Scan(kvstore.Prefix("a")))
+}
+
+// A loop that ends early, by break, by a panic or by Goexit, leaves no view behind, and its body may do what it likes with the store.
+func TestScanReleasesEverything(t *testing.T) {
+	r := newRig(t)
+	s := r.open()
+	r.set(s, "a", "1", "b", "2", "c", "3")
+	all := s.Scan(kvstore.Range{})
+	for range all {
+		if n := s.Stats().Views; n != 1 {
+			t.Fatalf("%d views in a loop", n)
+		}
+		break
+	}
+	func() {
+		defer func() {
+			if recover() != "fell" {
+				t.Error("the panic is lost")
+			}
+		}()
+		for range all {
+			panic("fell")
+		}
+	}()
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for range all {
+			runtime.Goexit()
+		}
+	})
+	wg.Wait()
+	if n := s.Stats().Views; n != 0 {
+		t.Fatalf("%d views after the loops", n)
+	}
+}
+
+func TestScanWithWritesInside(t *testing.T) {
+	r := newRig(t)
+	s := r.open()
+	r.set(s, "a", "1", "b", "2", "c", "3")
+	before := map[string]string{"a": "1", "b": "2", "c": "3"}
+	wantScan(t, before, kvstore.Range{}, func(yield func(string, []byte) bool) {
+		for key, value := range s.Scan(kvstore.Range{}) {
+			r.ok(s.Delete(key))
+			r.set(s, key+"'", "new", "c", "4")
+			for inner, value := range s.Scan(kvstore.Range{Prefix: key + "'"}) {
+				if inner != key+"'" || string(value) != "new" {
+					t.Errorf("a scan inside shows %q, %q", inner, value)
+				}
+			}
+			value[0]++ // it is ours
+			value[0]--
+			if !yield(key, value) {
+				return
+			}
+		}
+	})
+	wantScan(t, map[string]string{"a'": "new", "b'": "new", "c": "4", "c'": "new"}, kvstore.Range{}, s.Scan(kvstore.Range{}))
+}
+
+// P10: a loop that is under way when the store is closed goes on; later ones show nothing. One over a view ends with the view.
+func TestP10ScanAndClose(t *testing.T) {
+	r := newRig(t)
+	s := r.open()
+	state := map[string]string{}
+	for i := range 1000 {
+		key := strings.Repeat("k", i%7) + string(rune('a'+i%26)) + string(rune('a'+i/26%26)) + string(rune('a'+i/676))
+		state[key] = key
+		r.set(s, key, key)
+	}
+	v := r.view(s)
+	n := 0
+	for range v.Scan(kvstore.Range{}) {
+		if n++; n == 10 {
+			r.ok(v.Close())
+		}
+	}
+	if n >= len(state) {
+		t.Fatal("a loop over a closed view goes on")
+	}
+	wantScan(t, nil, kvstore.Range{}, v.Scan(kvstore.Range{}))
+	n = 0
+	wantScan(t, state, kvstore.Range{}, func(yield func(string, []byte) bool) {
+		for key, value := range s.Scan(kvstore.Range{}) {
+			if n++; n == 10 {
+				r.close(s)
+			}
+			if !yield(key, value) {
+				return
+			}
+		}
+	})
+	wantScan(t, nil, kvstore.Range{}, s.Scan(kvstore.Range{}))
+}
+
+// While many write, delete and close views, each scan shows one moment, in order, from the first one on, which builds the index.
+func TestScansAgainstWrites(t *testing.T) {
+	r, rng := newRandomRig(t)
+	s := r.open()
+	const pairs = 200
+	name := func(i int) string { return string(rune('a'+i%20)) + string(rune('a'+i/20)) }
+	// Of each pair, exactly one is there at any moment: commits move a key from one name to the other.
+	for i := range pairs {
+		r.set(s, name(i)+"0", "")
+	}
+	var writers, readers sync.WaitGroup
+	stop := make(chan struct{})
+	for w := range 3 {
+		seed := rng.Uint64()
+		writers.Go(func() {
+			for n := seed; ; n = n*6364136223846793005 + 1442695040888963407 {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				i := int(n>>33)%(pairs/3)*3 + w
+				b := new(kvstore.Batch)
+				from, to := name(i)+"0", name(i)+"1"
+				if s.Has(to) {
+					from, to = to, from
+				}
+				b.Delete(from)
+				b.Set(to, nil)
+				if err := s.Apply(t.Context(), b); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	for n := range 4 {
+		readers.Go(func() {
+			for range 60 {
+				last, count := "", 0
+				for key := range s.Scan(kvstore.Range{Reverse: n%2 == 0}) {
+					order := cmp.Compare(last, key)
+					if n%2 == 0 {
+						order = -order
+					}
+					if count > 0 && (order >= 0 || key[:2] == last[:2]) {
+						t.Errorf("%q after %q", key, last)
+						return
+					}
+					last = key
+					count++
+				}
+				if count != pairs {
+					t.Errorf("%d keys, want %d", count, pairs)
+					return
+				}
+			}
+		})
+	}
+	readers.Wait()
+	close(stop)
+	writers.Wait()
+}
