@@ -12,10 +12,23 @@ import (
 
 // condition is what has to be true for a write to happen.
 type condition struct {
-	key     string // immutable
-	present bool   // immutable: whether key must be there
-	value   []byte // immutable: with this value
-	met     bool   // written by the writer; valid once the command is answered
+	requirement requirement // immutable
+	met         bool        // written by the writer; valid once the command is answered
+}
+
+// requirement is something that the writer can look at: whether it is so in the table, after the operations ahead of it.
+type requirement interface {
+	holds(t *table.Table, ahead operations) bool
+}
+
+// operations are the last ones on each key.
+type operations map[string]table.Op
+
+// expectation is the requirement of CompareAndSwap.
+type expectation struct {
+	key     string
+	present bool   // whether key must be there
+	value   []byte // with this value
 }
 
 // CompareAndSwap sets key to next if its value is old, and reports whether it was. A nil old stands for an absent key, a nil next deletes
@@ -36,7 +49,7 @@ func (s *Store) CompareAndSwap(key string, old, next []byte) (swapped bool, err 
 		return false, err
 	}
 	// Not from the pool: it is read after the command is given back. A copy of old, like of everything that is queued.
-	only := &condition{key: key, present: old != nil, value: slices.Clone(old)}
+	only := &condition{requirement: &expectation{key: key, present: old != nil, value: slices.Clone(old)}}
 	c.condition = only
 	if next == nil {
 		c.delete(key)
@@ -54,11 +67,11 @@ func (w *walWriter) decide() {
 	if !slices.ContainsFunc(w.group, func(c *writeCommand) bool { return c.condition != nil }) {
 		return
 	}
-	ahead := map[string]table.Op{} // the last operation on each key, of the commands so far
+	ahead := operations{} // of the commands so far
 	w.writes = w.writes[:0]
 	for _, c := range w.group {
 		if c.condition != nil {
-			if c.condition.met = w.holds(c.condition, ahead); !c.condition.met {
+			if c.condition.met = c.condition.requirement.holds(w.table, ahead); !c.condition.met {
 				continue
 			}
 		}
@@ -69,12 +82,11 @@ func (w *walWriter) decide() {
 	}
 }
 
-// holds reports whether a condition is met by the table and the operations ahead of it.
-func (w *walWriter) holds(c *condition, ahead map[string]table.Op) bool {
-	op, ok := ahead[c.key]
+func (e *expectation) holds(t *table.Table, ahead operations) bool {
+	op, ok := ahead[e.key]
 	value, present := op.Value, ok && !op.Delete
 	if !ok {
-		value, present = w.table.Get(nil, c.key)
+		value, present = t.Get(nil, e.key)
 	}
-	return present == c.present && (!present || bytes.Equal(value, c.value))
+	return present == e.present && (!present || bytes.Equal(value, e.value))
 }

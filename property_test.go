@@ -300,6 +300,41 @@ func (m *machine) CompareAndSwap(t *rapid.T) {
 	m.commit(t, c, err)
 }
 
+// Update moves a value, and deletes what comes first in a range; the first time, another commit may come between.
+func (m *machine) Update(t *rapid.T) {
+	from, to := keys.Draw(t, "from"), keys.Draw(t, "to")
+	some := ranges.Draw(t, "range")
+	some.Limit = 1
+	between := rapid.SliceOfN(writes, 0, 2).Draw(t, "between")
+	var c commit
+	err := m.store.Update(context.Background(), func(tx *kvstore.Tx) error {
+		if b := commit(between); len(b) > 0 && !m.failed {
+			between = nil
+			m.commit(t, b, m.store.Apply(context.Background(), b.batch()))
+			if m.failed {
+				return kvstore.ErrFailed
+			}
+		}
+		w := write{to, nil}
+		if b, ok := tx.Get(from); ok {
+			tx.Set(to, b)
+			w.value = b
+		} else {
+			tx.Delete(to)
+		}
+		c = commit{w}
+		for key := range tx.Scan(some) {
+			tx.Delete(key)
+			c = append(c, write{key, nil})
+		}
+		return nil
+	})
+	if errors.Is(err, kvstore.ErrFailed) && c == nil {
+		return // it was never asked for
+	}
+	m.commit(t, c, err)
+}
+
 func (m *machine) Apply(t *rapid.T) {
 	c := commit(rapid.SliceOfN(writes, 1, 6).Draw(t, "batch"))
 	m.commit(t, c, m.store.Apply(context.Background(), c.batch()))

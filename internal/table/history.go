@@ -98,6 +98,14 @@ func (s *shard) at(version int64, key string, r record) past {
 	return past{present: true, value: r.value()}
 }
 
+// changedSince reports whether key was changed after a version for which a view is open.
+func (s *shard) changedSince(version int64, key string) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	states := s.history[key]
+	return len(states) > 0 && states[len(states)-1].until > version
+}
+
 // openView counts a view in. It returns the version that the view is to show and how many keys there are; ok is false if the table
 // was released. It waits for no more than a few commits that are being published.
 func (t *Table) openView() (version int64, length int, ok bool) {

@@ -178,6 +178,21 @@ func (x *index) takeOutKey(t *Table, key string) {
 	}
 }
 
+// anyWithin reports whether one of the keys within bounds, those that only open views have among them, is of some kind.
+func (x *index) anyWithin(b Bounds, is func(key string) bool) bool {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	found := false
+	x.tree.root.ascend(b.Low, func(key []byte) bool {
+		if b.Bounded && text(key) >= b.High {
+			return false
+		}
+		found = is(text(key))
+		return !found
+	})
+	return found
+}
+
 // keyRun is keys that are collected to be sorted. They are pointers into one piece of memory, since as many slices would cost more than
 // most keys.
 type keyRun struct {

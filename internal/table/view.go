@@ -2,6 +2,7 @@ package table
 
 import (
 	"iter"
+	"slices"
 	"sync"
 )
 
@@ -83,6 +84,25 @@ func (v *View) Get(dst []byte, key string) ([]byte, bool) {
 		return dst, false
 	}
 	return append(dst, state.value...), true
+}
+
+// Unchanged reports whether keys, and all keys within these bounds, are in the table as the view shows them, and were not changed in
+// between; false if the view is closed. It is for the goroutine that applies changes, and not for bounds before a Scan.
+func (v *View) Unchanged(keys []string, within []Bounds) bool {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	t := v.table
+	if v.closed {
+		return false
+	}
+	if t.Version() == v.version {
+		return true
+	}
+	changed := func(key string) bool { return t.shardOf(t.hash(key)).changedSince(v.version, key) }
+	if slices.ContainsFunc(keys, changed) {
+		return false
+	}
+	return !slices.ContainsFunc(within, func(b Bounds) bool { return t.index.Load().anyWithin(b, changed) })
 }
 
 // A window is a part of a shard that is looked at under one lock, for some tens of microseconds: so many slots, and so many

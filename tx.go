@@ -1,0 +1,301 @@
+package kvstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+	"time"
+
+	"kvstore/internal/table"
+)
+
+// This file is transactions, with optimistic concurrency control (Kung and Robinson, 1981): a transaction reads from a view, and when
+// it commits, the writer looks whether anything that it has read was changed since.
+
+// Tx is a transaction: what the function that was given to [Store.Update] reads and writes. It is for that function alone, in one
+// goroutine, and of no effect once it has returned.
+type Tx struct {
+	view   *table.View
+	reads  map[string]struct{} // keys, present or not, that were looked up in view
+	ranges []table.Bounds      // that were scanned
+	writes map[string]txWrite  // the last one of each key
+	err    error               // the first limit that was broken
+	ended  bool
+}
+
+// txWrite is what a transaction makes of a key.
+type txWrite struct {
+	value   []byte
+	deleted bool
+}
+
+// Update runs fn in a transaction and commits what it has written, as one commit: all of it is there or none. Transactions are
+// serializable: what they read and write is as if they had run one after the other, each at the moment of its commit.
+//
+// fn reads the state at its beginning and its own writes. If something that it has read, a key, an absent one too, or a range as far
+// as it was scanned, is changed by others before the commit, nothing happens and fn is run again, as often as it takes; so it should have
+// no other effects. One transaction's success is the only reason of another's repetition, yet a long one may not get its turn among many
+// short ones. If ctx ends before it does, the error Is ErrConflict and ctx.Err(). If fn returns an error, Update returns it as it is, and
+// nothing happens; neither does if fn panics. A transaction that only reads commits nothing and never has to be run again.
+//
+// fn may call the store's other methods; what they do is no part of the transaction.
+//
+// If ctx has ended before the call, nothing happens. If it ends while the commit is waited for, Update returns ctx.Err() at once, and
+// whether the commit is made is unknown. Other errors are those of Apply; ErrReadOnly only if fn has written.
+func (s *Store) Update(ctx context.Context, fn func(tx *Tx) error) error {
+	if s.table.Load() == nil {
+		return ErrClosed
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	conflicted := false
+	for {
+		err := s.tryUpdate(ctx, fn)
+		if err != errAgain && err != errExpired { //nolint:errorlint // these two are never wrapped, and fn's error may be anything
+			return err
+		}
+		conflicted = conflicted || err == errAgain //nolint:errorlint // as above
+		switch ended := ctx.Err(); {
+		case ended != nil && conflicted:
+			return fmt.Errorf("%w: %w", ErrConflict, ended)
+		case ended != nil:
+			return ended
+		}
+	}
+}
+
+// Results of a transaction that was not committed, which no fn can return.
+var (
+	errAgain   = errors.New("kvstore: what the transaction has read was changed")
+	errExpired = errors.New("kvstore: the context has ended before the commit was queued")
+)
+
+// tryUpdate runs a transaction once.
+func (s *Store) tryUpdate(ctx context.Context, fn func(tx *Tx) error) error {
+	t := s.table.Load()
+	if t == nil {
+		return ErrClosed
+	}
+	view := t.View()
+	if view == nil {
+		return ErrClosed
+	}
+	defer view.Close()
+	defer s.views.add(time.Now())()
+	tx := &Tx{view: view, reads: map[string]struct{}{}, writes: map[string]txWrite{}}
+	defer func() { tx.ended = true }()
+	if err := fn(tx); err != nil {
+		return err
+	}
+	tx.ended = true
+	if tx.err != nil || len(tx.writes) == 0 {
+		return tx.err
+	}
+	return s.commitTx(ctx, tx)
+}
+
+// commitTx has the writer commit a transaction if its reads still hold.
+func (s *Store) commitTx(ctx context.Context, tx *Tx) error {
+	b := tx.batch()
+	read := &readSet{view: tx.view, keys: slices.Collect(maps.Keys(tx.reads)), ranges: tx.ranges}
+	var c *writeCommand
+	err := s.admitBatch(ctx, b)
+	if err == nil {
+		c, err = s.queue.reserve(ctx, len(b.entries)+read.bytes())
+	}
+	switch {
+	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
+		return errExpired
+	case err != nil:
+		return err
+	}
+	b.fill(c)
+	only := &condition{requirement: read}
+	c.condition = only
+	if err := s.commit(ctx, c); err != nil {
+		return err
+	}
+	if !only.met {
+		return errAgain
+	}
+	return nil
+}
+
+// batch returns what the transaction writes: one operation for each key, in the keys' order.
+func (tx *Tx) batch() *Batch {
+	b := new(Batch)
+	for _, key := range slices.Sorted(maps.Keys(tx.writes)) {
+		if w := tx.writes[key]; w.deleted {
+			b.Delete(key)
+		} else {
+			b.Set(key, w.value)
+		}
+	}
+	return b
+}
+
+// Get returns a copy of key's value, or nil and false if key is absent: as this transaction has written it, or else as it was when the
+// transaction began.
+func (tx *Tx) Get(key string) (value []byte, ok bool) {
+	if tx.ended {
+		return nil, false
+	}
+	if w, written := tx.writes[key]; written {
+		return w.copy(), !w.deleted
+	}
+	tx.reads[key] = struct{}{}
+	value, ok = tx.view.Get(nil, key)
+	if ok && value == nil {
+		value = []byte{}
+	}
+	return value, ok
+}
+
+// copy returns the value for the caller to keep, nil if there is none.
+func (w txWrite) copy() []byte {
+	if w.deleted {
+		return nil
+	}
+	return append([]byte{}, w.value...)
+}
+
+// Set has the transaction set key to a copy of value. A limit that is broken is reported by Update.
+func (tx *Tx) Set(key string, value []byte) {
+	if tx.admit(key, value) {
+		tx.writes[key] = txWrite{value: slices.Clone(value)}
+	}
+}
+
+// Delete has the transaction delete key, which need not exist.
+func (tx *Tx) Delete(key string) {
+	if tx.admit(key, nil) {
+		tx.writes[key] = txWrite{deleted: true}
+	}
+}
+
+func (tx *Tx) admit(key string, value []byte) bool {
+	if tx.err == nil {
+		tx.err = checkLimits(key, value)
+	}
+	return tx.err == nil && !tx.ended
+}
+
+// Scan iterates over keys and values within r as [Store.Scan] does: as they were when the transaction began, with what it has written up
+// to the beginning of the loop. What the loop's body writes, a later loop shows.
+func (tx *Tx) Scan(r Range) iter.Seq2[string, []byte] {
+	return func(yield func(string, []byte) bool) {
+		if tx.ended {
+			return
+		}
+		bounds := r.bounds()
+		loop := txScan{tx: tx, own: tx.written(bounds, r.Reverse), reverse: r.Reverse, limit: r.Limit, yield: yield}
+		if !loop.run(bounds) {
+			// It went as far as the last key that was shown.
+			if r.Reverse {
+				bounds.Low = loop.last
+			} else {
+				bounds.High, bounds.Bounded = loop.last+"\x00", true
+			}
+		}
+		tx.ranges = append(tx.ranges, bounds)
+	}
+}
+
+// written returns the keys within bounds that the transaction has written, in order.
+func (tx *Tx) written(b table.Bounds, reverse bool) (keys []string) {
+	for key := range tx.writes {
+		if b.Has(key) {
+			keys = append(keys, key)
+		}
+	}
+	slices.Sort(keys)
+	if reverse {
+		slices.Reverse(keys)
+	}
+	return keys
+}
+
+// txScan is a loop over what a transaction sees: a view's pairs and its own, merged.
+type txScan struct {
+	tx      *Tx
+	own     []string // keys that it has written and that are still to come, in the loop's order
+	reverse bool
+	limit   int
+	shown   int
+	last    string // the last key that was shown
+	yield   func(string, []byte) bool
+}
+
+// run shows what is within bounds; it reports whether it came to the end.
+func (l *txScan) run(bounds table.Bounds) bool {
+	written := maps.Clone(l.tx.writes) // the body may write
+	for key, value := range l.tx.view.Scan(bounds, l.reverse) {
+		if !l.showOwn(written, func(own string) bool { return own < key != l.reverse && own != key }) {
+			return false
+		}
+		if len(l.own) > 0 && l.own[0] == key {
+			continue // it comes with its own value next
+		}
+		if !l.show(key, value) {
+			return false
+		}
+	}
+	return l.showOwn(written, func(string) bool { return true })
+}
+
+// showOwn shows the transaction's own pairs as long as they are due.
+func (l *txScan) showOwn(written map[string]txWrite, due func(key string) bool) bool {
+	for len(l.own) > 0 && due(l.own[0]) {
+		key := l.own[0]
+		l.own = l.own[1:]
+		if w := written[key]; !w.deleted && !l.show(key, w.copy()) {
+			return false
+		}
+	}
+	return true
+}
+
+func (l *txScan) show(key string, value []byte) bool {
+	l.last = key
+	l.shown++
+	return l.yield(key, value) && l.shown != l.limit
+}
+
+// readSet is what a transaction has read: it holds as long as nothing of it has changed.
+type readSet struct {
+	view   *table.View // that it was read from; if it is closed meanwhile, nobody waits for the answer
+	keys   []string
+	ranges []table.Bounds
+}
+
+// bytes returns about how much memory the set takes.
+func (r *readSet) bytes() (n int) {
+	const each = 16
+	for _, key := range r.keys {
+		n += len(key) + each
+	}
+	for _, b := range r.ranges {
+		n += len(b.Low) + len(b.High) + 2*each
+	}
+	return n
+}
+
+func (r *readSet) holds(_ *table.Table, ahead operations) bool {
+	for _, key := range r.keys {
+		if _, changed := ahead[key]; changed {
+			return false
+		}
+	}
+	if len(r.ranges) > 0 {
+		for key := range ahead {
+			if slices.ContainsFunc(r.ranges, func(b table.Bounds) bool { return b.Has(key) }) {
+				return false
+			}
+		}
+	}
+	return r.view.Unchanged(r.keys, r.ranges)
+}
