@@ -11,7 +11,8 @@ test:
 race:
 	go test -race ./...
 fuzz: ## FUZZTIME=30s each
-	for f in $$(go test -list '^Fuzz' . | grep ^Fuzz); do go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(or $(FUZZTIME),30s) -fuzzminimizetime 10x . || exit 1; done
+	for p in . ./internal/format; do for f in $$(go test -list '^Fuzz' $$p | grep ^Fuzz); do \
+		go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(or $(FUZZTIME),30s) -fuzzminimizetime 10x $$p || exit 1; done; done
 bench:
 	go test -run '^$$' -bench . -benchmem .
 peers: ## beside other stores, into docs/BENCHMARKS.md; an hour

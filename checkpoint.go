@@ -3,6 +3,7 @@ package kvstore
 import (
 	"context"
 
+	"kvstore/internal/format"
 	"kvstore/internal/table"
 )
 
@@ -11,11 +12,11 @@ import (
 
 // checkpoint is a snapshot that is being written, by a goroutine of its own.
 type checkpoint struct {
-	view     *table.View   // the goroutine's, which closes it
-	info     *snapshotInfo // the goroutine's until done is closed
-	walBytes int64         // immutable: bytes of the log that it covers
-	err      error         // written by the goroutine; valid after done is closed
-	done     chan struct{} // closed by the goroutine
+	view     *table.View      // the goroutine's, which closes it
+	info     *format.Snapshot // the goroutine's until done is closed
+	walBytes int64            // immutable: bytes of the log that it covers
+	err      error            // written by the goroutine; valid after done is closed
+	done     chan struct{}    // closed by the goroutine
 }
 
 // snapshotCommand asks for a snapshot.
@@ -86,8 +87,8 @@ func (w *walWriter) beginCheckpoint() (*checkpoint, error) {
 	view := w.table.View()
 	c := &checkpoint{
 		view: view, walBytes: w.status.walBytes.Load(), done: make(chan struct{}),
-		info: &snapshotInfo{
-			timestamp: w.version, count: uint32(view.Len()), id: w.segment.header.id, number: w.segment.header.number, lastGroup: w.written,
+		info: &format.Snapshot{
+			Timestamp: w.version, Count: uint32(view.Len()), ID: w.segment.header.ID, Number: w.segment.header.Number, LastGroup: w.written,
 		},
 	}
 	w.checkpoint = c
@@ -109,7 +110,7 @@ func (w *walWriter) writeCheckpoint(c *checkpoint) error {
 	}
 	files, err := list(w.dir)
 	if err == nil {
-		err = removeAll(w.dir, files.below(c.info.number))
+		err = removeAll(w.dir, files.Below(c.info.Number))
 	}
 	if err == nil {
 		w.status.walBytes.Add(-c.walBytes)
@@ -141,7 +142,7 @@ func (w *walWriter) waitCheckpoint() {
 		w.report("kvstore: snapshot failed", c.err)
 		return
 	}
-	w.snapshotted, w.snapshotDue = c.info.lastGroup, w.snapshotBytes
+	w.snapshotted, w.snapshotDue = c.info.LastGroup, w.snapshotBytes
 }
 
 // checkpointIfDue begins a snapshot when the log has grown by SnapshotBytes.

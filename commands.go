@@ -3,6 +3,8 @@ package kvstore
 import (
 	"context"
 	"fmt"
+
+	"kvstore/internal/format"
 )
 
 // This file is what travels to the writer goroutine. Callers encode their own entries, and a command owns its bytes from
@@ -42,13 +44,13 @@ func (*flushCommand) isCommand() {}
 func (*closeCommand) isCommand() {}
 
 func (c *writeCommand) set(key string, value []byte) {
-	c.entries = appendEntry(c.entries, opSet, 0, key, value)
+	c.entries = appendSet(c.entries, key, value)
 	c.count++
 	c.sets++
 }
 
 func (c *writeCommand) delete(key string) {
-	c.entries = appendEntry(c.entries, opDelete, 0, key, "")
+	c.entries = appendDelete(c.entries, key)
 	c.count++
 }
 
@@ -106,7 +108,7 @@ type Batch struct {
 // Set adds a write of key. Key and value are copied. Limits are reported by Apply.
 func (b *Batch) Set(key string, value []byte) {
 	if b.admit(key, value) {
-		b.entries = appendEntry(b.entries, opSet, 0, key, value)
+		b.entries = appendSet(b.entries, key, value)
 		b.sets++
 	}
 }
@@ -114,7 +116,7 @@ func (b *Batch) Set(key string, value []byte) {
 // Delete adds a deletion of key, which need not exist.
 func (b *Batch) Delete(key string) {
 	if b.admit(key, nil) {
-		b.entries = appendEntry(b.entries, opDelete, 0, key, "")
+		b.entries = appendDelete(b.entries, key)
 	}
 }
 
@@ -133,7 +135,7 @@ func (b *Batch) admit(key string, value []byte) bool {
 	if b.err == nil {
 		b.err = checkLimits(key, value)
 	}
-	if size := len(b.entries) + entryOverhead + len(key) + len(value); b.err == nil && size > MaxBatchBytes {
+	if size := len(b.entries) + format.EntryOverhead + len(key) + len(value); b.err == nil && size > MaxBatchBytes {
 		b.err = fmt.Errorf("%w: %d bytes with write %d, limit %d", ErrBatchTooLarge, size, b.count, MaxBatchBytes)
 	}
 	return b.err == nil

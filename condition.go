@@ -5,6 +5,7 @@ import (
 	"context"
 	"slices"
 
+	"kvstore/internal/format"
 	"kvstore/internal/table"
 )
 
@@ -44,7 +45,7 @@ func (s *Store) CompareAndSwap(key string, old, next []byte) (swapped bool, err 
 	if err := s.admit(ctx); err != nil {
 		return false, err
 	}
-	c, err := s.queue.reserve(ctx, entryOverhead+len(key)+len(next)+len(old))
+	c, err := s.queue.reserve(ctx, format.EntryOverhead+len(key)+len(next)+len(old))
 	if err != nil {
 		return false, err
 	}

@@ -4,16 +4,18 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+
+	"kvstore/internal/format"
 )
 
 // Limits on what goes in.
 const (
-	// MaxKeyBytes is the length of the longest key: enough for any path or compound key, short enough that
+	// MaxKeyBytes is the length of the longest key, 65,535: enough for any path or compound key, short enough that
 	// a wrong length in a damaged file stands out.
-	MaxKeyBytes = 65_535
+	MaxKeyBytes = format.MaxKeyBytes
 
 	// MaxValueBytes is the length of the longest value, 512 MiB.
-	MaxValueBytes = 512 << 20
+	MaxValueBytes = format.MaxValueBytes
 
 	// MaxBatchBytes is the size of the largest batch, 1 GiB, counted as in the log: 21 bytes plus key and value for
 	// each write. A batch is written, and held in memory, as one piece.

@@ -8,6 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+
+	"kvstore/internal/format"
+	"kvstore/internal/vfs"
 )
 
 func TestP8SealedNonsenseIsRefused(t *testing.T) {
@@ -18,21 +21,22 @@ func TestP8SealedNonsenseIsRefused(t *testing.T) {
 	}{
 		{"op 0x00 in a group", func() map[string][]byte {
 			s := newSegment(1)
-			addGroup(s, 1, 0, appendEntry(nil, 0x00, 1, "k", "v"))
-			return map[string][]byte{segmentName(1): s.data}
+			addGroup(s, 1, 0, format.AppendEntry(nil, 0x00, 1, "k", "v"))
+			return map[string][]byte{format.SegmentName(1): s.Data}
 		}, laterVersion},
 		{"snapshot of version 0", func() map[string][]byte {
-			b := goldenSnapshotBytes(t, nil, func(*snapshotInfo) {})
-			binary.BigEndian.PutUint32(b[len(b)-16:], 0)
-			return map[string][]byte{snapshotName(goldenSnapshot): repairTail(b, 56)}
+			b := wrapPairs(format.AppendPair(nil, "k", nil), 1, 1)
+			footerAt := len(b) - footerBytes
+			binary.BigEndian.PutUint32(b[footerAt:], 0)
+			return map[string][]byte{format.SnapshotName(1): format.Seal(b, footerAt-blockBytes-trailerBytes, 0)}
 		}, corrupt},
 		{"snapshot with a key over the limit", func() map[string][]byte {
-			return map[string][]byte{snapshotName(1): wrapPairs(appendPair(nil, string(make([]byte, MaxKeyBytes+1)), nil), 1, 1)}
+			return map[string][]byte{format.SnapshotName(1): wrapPairs(format.AppendPair(nil, string(make([]byte, MaxKeyBytes+1)), nil), 1, 1)}
 		}, corrupt},
 		{"segment of a store whose id is zeros, and one of another", func() map[string][]byte {
-			first := &segmentBytes{number: 1, data: appendSegmentHeader(nil, 1, segmentHeader{version: 1, number: 1})}
+			first := &format.Segment{Number: 1, Data: format.AppendHeader(nil, 1, format.Header{Version: 1, Number: 1})}
 			addEnd(first, 0, 0)
-			return map[string][]byte{segmentName(1): first.data, segmentName(2): newSegment(2).data}
+			return map[string][]byte{format.SegmentName(1): first.Data, format.SegmentName(2): newSegment(2).Data}
 		}, corrupt},
 	}
 	for _, row := range rows {
@@ -47,26 +51,66 @@ func TestP8SealedNonsenseIsRefused(t *testing.T) {
 // Of several damaged blocks the first one is named, whichever worker comes first.
 func TestSnapshotNamesItsFirstDamage(t *testing.T) {
 	const blocks = 8
-	info := &snapshotInfo{timestamp: 1, id: goldenID, number: 1, count: blocks * 2, lastGroup: 1}
+	info := &format.Snapshot{Timestamp: 1, ID: someID, Number: 1, Count: blocks * 2, LastGroup: 1}
 	var file bytes.Buffer
-	err := encodeSnapshot(&file, info, func(yield func(string, []byte) bool) {
+	err := format.EncodeSnapshot(&file, info, func(yield func(string, []byte) bool) {
 		for i := range blocks * 2 {
-			if !yield(fmt.Sprint(i), make([]byte, snapshotBlockTarget/2)) {
+			if !yield(fmt.Sprint(i), make([]byte, 1<<19)) {
 				return
 			}
 		}
 	})
-	if err != nil || len(info.blocks) != blocks {
-		t.Fatalf("%d blocks, %v", len(info.blocks), err)
+	if err != nil || len(info.Blocks) != blocks {
+		t.Fatalf("%d blocks, %v", len(info.Blocks), err)
 	}
 	b := file.Bytes()
-	for _, block := range info.blocks[3:] {
-		b[block.offset+100] ^= 1
+	for _, block := range info.Blocks[3:] {
+		b[block.Offset+100] ^= 1
+	}
+	m, dir := damagedDir(t)
+	if err := m.WriteFile("/db/"+format.SnapshotName(1), b); err != nil {
+		t.Fatal(err)
 	}
 	for range 20 {
-		_, _, err := loadSnapshotBytes(t, 1, b)
-		if damage, ok := errors.AsType[*CorruptError](err); !ok || damage.Offset != int64(info.blocks[3].offset) {
-			t.Fatalf("%v, want damage at offset %d", err, info.blocks[3].offset)
+		_, err := loadSnapshot(dir, 1)
+		if damage, ok := errors.AsType[*CorruptError](err); !ok || damage.Offset != int64(info.Blocks[3].Offset) {
+			t.Fatalf("%v, want damage at offset %d", err, info.Blocks[3].Offset)
 		}
+	}
+}
+
+func damagedDir(t *testing.T) (*vfs.Mem, vfs.Dir) {
+	t.Helper()
+	m := vfs.NewMem(nil)
+	if err := m.Mkdir("/db"); err != nil {
+		t.Fatal(err)
+	}
+	dir, err := m.OpenDir("/db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m, dir
+}
+
+// Judging a segment reads each of its bytes once, whatever is in it.
+func TestP11JudgingReadsEachByteOnce(t *testing.T) {
+	data := append(newSegment(1).Data, bytes.Repeat([]byte("KVLG\x01"), 100_000)...)
+	m, dir := damagedDir(t)
+	if err := m.WriteFile("/db/"+format.SegmentName(1), data); err != nil {
+		t.Fatal(err)
+	}
+	read := 0
+	m.SetHook(func(op vfs.Op) error {
+		if op.Kind == vfs.OpRead {
+			read += op.Bytes
+		}
+		return nil
+	})
+	r := &recovery{dir: dir}
+	if err := r.replaySegment(1, 0); err != nil {
+		t.Fatal(err)
+	}
+	if read != len(data) {
+		t.Errorf("%d bytes read of a file of %d", read, len(data))
 	}
 }

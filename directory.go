@@ -5,101 +5,19 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
-	"slices"
-	"strconv"
-	"strings"
 
+	"kvstore/internal/format"
 	"kvstore/internal/vfs"
 )
 
-// The names in a data directory: a number of 20 decimal digits between these. All other names are foreign.
-const (
-	lockName       = "LOCK"
-	segmentPrefix  = "wal-"
-	segmentSuffix  = ".log"
-	snapshotPrefix = "snapshot-"
-	snapshotSuffix = ".kvs"
-	tmpSuffix      = ".tmp" // behind the whole name, while the file is being made
-	numberDigits   = 20
-
-	// maxFileNumber is far beyond what a store counts to, and far from where counting on would wrap around.
-	maxFileNumber = 1 << 62
-)
-
-func segmentName(number uint64) string {
-	return fmt.Sprintf("%s%0*d%s", segmentPrefix, numberDigits, number, segmentSuffix)
-}
-
-func snapshotName(number uint64) string {
-	return fmt.Sprintf("%s%0*d%s", snapshotPrefix, numberDigits, number, snapshotSuffix)
-}
-
-// fileNumber returns the number in a name of this form, 0 if it has another form.
-func fileNumber(name, prefix, suffix string) uint64 {
-	digits, ok := strings.CutPrefix(name, prefix)
-	if !ok {
-		return 0
-	}
-	digits, ok = strings.CutSuffix(digits, suffix)
-	if !ok || len(digits) != numberDigits {
-		return 0
-	}
-	number, err := strconv.ParseUint(digits, 10, 64)
-	if err != nil {
-		return 0
-	}
-	return number
-}
-
-// listing is what a data directory holds, numbers rising.
-type listing struct {
-	segments  []uint64
-	snapshots []uint64
-	temporary []string // leftovers of an opener that crashed
-}
-
 // list reads the directory.
-func list(dir vfs.Dir) (listing, error) {
+func list(dir vfs.Dir) (format.Files, error) {
 	names, err := dir.List()
 	if err != nil {
-		return listing{}, fmt.Errorf("kvstore: list data directory: %w", err)
+		return format.Files{}, fmt.Errorf("kvstore: list data directory: %w", err)
 	}
-	var l listing
-	for _, name := range names {
-		whole, isTemporary := strings.CutSuffix(name, tmpSuffix)
-		segment := fileNumber(whole, segmentPrefix, segmentSuffix)
-		snapshot := fileNumber(whole, snapshotPrefix, snapshotSuffix)
-		switch {
-		case segment == 0 && snapshot == 0:
-		case isTemporary:
-			l.temporary = append(l.temporary, name)
-		case max(segment, snapshot) > maxFileNumber:
-			return listing{}, &CorruptError{File: name, Reason: "number out of range"}
-		case segment > 0:
-			l.segments = append(l.segments, segment)
-		default:
-			l.snapshots = append(l.snapshots, snapshot)
-		}
-	}
-	slices.Sort(l.segments)
-	slices.Sort(l.snapshots)
-	return l, nil
-}
-
-// below returns the names of the files that a snapshot with this number makes superfluous.
-func (l *listing) below(number uint64) []string {
-	var names []string
-	for _, n := range l.segments {
-		if n < number {
-			names = append(names, segmentName(n))
-		}
-	}
-	for _, n := range l.snapshots {
-		if n < number {
-			names = append(names, snapshotName(n))
-		}
-	}
-	return names
+	files, err := format.Sort(names)
+	return files, formatError(err)
 }
 
 // removeAll removes files and makes that durable. What replaces them must be durable already.

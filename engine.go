@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"kvstore/internal/format"
 	"kvstore/internal/table"
 	"kvstore/internal/vfs"
 )
@@ -26,9 +27,9 @@ type Store struct {
 	table    atomic.Pointer[table.Table] // written by the writer under its own locks; nil once Close has begun
 	memory   *table.Table                // immutable after Open: the same table, for the figures of views that outlive Close
 	views    openViews
-	id       storeID      // immutable after Open
-	queue    *queue       // to the writer; nil if read-only
-	release  func() error // of a read-only store, which has no writer to do it
+	id       format.StoreID // immutable after Open
+	queue    *queue         // to the writer; nil if read-only
+	release  func() error   // of a read-only store, which has no writer to do it
 
 	goroutines errgroup.Group // the writer, the flusher, and what they start
 	closing    sync.Once
@@ -96,9 +97,9 @@ func open(config Config, env environment) (*Store, error) {
 		return nil, errors.Join(err, dir.Close(), lock.Close())
 	}
 	r.report.Took = env.now().Sub(started)
-	s := &Store{config: config, recovery: r.report, status: &status{}, memory: r.table, id: r.id}
+	s := &Store{config: config, recovery: r.report, status: &status{}, memory: r.table, id: r.chain.ID}
 	s.table.Store(r.table)
-	s.status.lastGroup.Store(r.lastGroup)
+	s.status.lastGroup.Store(r.chain.LastGroup)
 	s.status.keys.Store(int64(r.table.Len()))
 	s.status.walBytes.Store(r.walBytes)
 	if config.ReadOnly {
@@ -137,7 +138,7 @@ func recoverDir(dir vfs.Dir, config Config, env environment) (_ *recovery, _ *se
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := removeAll(dir, r.files.below(r.snapshot)); err != nil {
+	if err := removeAll(dir, r.files.Below(r.snapshot)); err != nil {
 		return nil, nil, errors.Join(err, segment.close())
 	}
 	return r, segment, nil
@@ -154,7 +155,7 @@ func (s *Store) start(r *recovery, segment *segment, env environment, lock io.Cl
 		spawn: s.goroutines.Go, background: env.background, wake: make(chan struct{}, 1), now: env.now, syncWrites: s.config.SyncWrites, maxKeys: env.maxKeys,
 		snapshotBytes: s.config.SnapshotBytes, snapshotDue: s.config.SnapshotBytes,
 		segment: segment, rotation: rotation{bytes: min(2*env.firstSegmentBytes, maxSegmentBytes)},
-		written: r.lastGroup, durable: r.lastGroup, version: r.table.Version(), snapshotted: r.snapshotted,
+		written: r.chain.LastGroup, durable: r.chain.LastGroup, version: r.table.Version(), snapshotted: r.snapshotted,
 	}
 	s.goroutines.Go(w.run)
 	if !s.config.SyncWrites {
@@ -173,7 +174,7 @@ func openDir(config Config, fsys vfs.FS) (vfs.Dir, io.Closer, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("kvstore: open data directory: %w", err)
 	}
-	lock, err := dir.Lock(lockName, config.ReadOnly)
+	lock, err := dir.Lock(format.LockName, config.ReadOnly)
 	if config.ReadOnly && errors.Is(err, fs.ErrNotExist) {
 		return dir, noLock{}, nil // nobody has ever written here, or the lock was left out of a copy
 	}
@@ -276,7 +277,7 @@ func (s *Store) Set(key string, value []byte) error {
 	if err := s.admit(ctx); err != nil {
 		return err
 	}
-	c, err := s.queue.reserve(ctx, entryOverhead+len(key)+len(value))
+	c, err := s.queue.reserve(ctx, format.EntryOverhead+len(key)+len(value))
 	if err != nil {
 		return err
 	}
@@ -293,7 +294,7 @@ func (s *Store) Delete(key string) error {
 	if err := s.admit(ctx); err != nil {
 		return err
 	}
-	c, err := s.queue.reserve(ctx, entryOverhead+len(key))
+	c, err := s.queue.reserve(ctx, format.EntryOverhead+len(key))
 	if err != nil {
 		return err
 	}

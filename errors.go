@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"kvstore/internal/format"
 	"kvstore/internal/vfs"
 )
 
@@ -71,4 +72,18 @@ func lockError(dataDir string, err error) error {
 		return fmt.Errorf("%w: %s: %w", ErrLocked, dataDir, locked)
 	}
 	return fmt.Errorf("kvstore: lock %s: %w", dataDir, err)
+}
+
+// formatError turns what package format has found in a file into the error that Open returns.
+func formatError(err error) error {
+	if err == nil {
+		return nil
+	}
+	if damage, ok := errors.AsType[*format.Damage](err); ok {
+		return &CorruptError{File: damage.File, Offset: damage.Offset, Reason: damage.Reason}
+	}
+	if later, ok := errors.AsType[*format.Later](err); ok {
+		return fmt.Errorf("%w: %w", ErrVersion, later)
+	}
+	return fmt.Errorf("kvstore: %w", err) // of a read
 }

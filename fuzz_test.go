@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"kvstore/internal/format"
 	"kvstore/internal/vfs"
 )
 
@@ -95,7 +96,7 @@ func (d *fuzzDir) wantUntouched() {
 	d.t.Helper()
 	got := map[string][]byte{}
 	for _, name := range d.disk.Names("/db") {
-		if name != lockName {
+		if name != format.LockName {
 			got[name], _ = d.disk.ReadFile("/db/" + name)
 		}
 	}
@@ -147,82 +148,112 @@ func stateOf(s *Store) map[string]string {
 	return state
 }
 
+// What the tests of this package need to make files: docs/FORMAT.md.
+const (
+	headerBytes  = 16 // of a snapshot
+	trailerBytes = 40 // without its blocks
+	blockBytes   = 16 // of a block in the trailer
+	footerBytes  = 16
+)
+
+var (
+	someID     = format.StoreID{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}
+	castagnoli = crc32.MakeTable(crc32.Castagnoli)
+)
+
+// newSegment returns a segment with nothing but its SEGMENT entry.
+func newSegment(number uint64) *format.Segment {
+	header := format.Header{Version: format.Version, ID: someID, Number: number}
+	return &format.Segment{ID: someID, Number: number, Data: format.AppendHeader(nil, 1, header)}
+}
+
+// addGroup appends a group of these entries, with a right COMMIT.
+func addGroup(s *format.Segment, number, durable uint64, entries []byte) {
+	at := len(s.Data)
+	s.Data = format.AppendCommit(append(s.Data, entries...), at, int64(number), number, durable, s.Seed(at))
+}
+
+// addEnd appends an END with a right checksum.
+func addEnd(s *format.Segment, group, durable uint64) {
+	s.Data = format.AppendEnd(s.Data, int64(group), format.End{Group: group, Durable: durable}, s.Seed(len(s.Data)))
+}
+
 // Bytes that no accident makes: every checksum is right, and what they say is judged (P6, P8).
 func TestSealedBytesAreJudged(t *testing.T) {
-	set := appendEntry(nil, opSet, 1, "k", "v")
-	longKey := func(n int) []byte { return appendEntry(nil, opSet, 1, bytes.Repeat([]byte("k"), n), "") }
+	set := format.AppendEntry(nil, format.OpSet, 1, "k", "v")
+	longKey := func(n int) []byte { return format.AppendEntry(nil, format.OpSet, 1, bytes.Repeat([]byte("k"), n), "") }
 	rows := []struct {
 		name   string
-		first  func(s *segmentBytes)
-		second func(s *segmentBytes) // nil if there is one segment
+		first  func(s *format.Segment)
+		second func(s *format.Segment) // nil if there is one segment
 		want   string
 		keys   int
 	}{
-		{"a segment without a group", func(*segmentBytes) {}, nil, opened, 0},
-		{"a segment without a group, ended", func(s *segmentBytes) { addEnd(s, 0, 0) }, nil, opened, 0},
-		{"a group", func(s *segmentBytes) { addGroup(s, 1, 0, set) }, nil, opened, 1},
-		{"a group in each of two segments", func(s *segmentBytes) {
+		{"a segment without a group", func(*format.Segment) {}, nil, opened, 0},
+		{"a segment without a group, ended", func(s *format.Segment) { addEnd(s, 0, 0) }, nil, opened, 0},
+		{"a group", func(s *format.Segment) { addGroup(s, 1, 0, set) }, nil, opened, 1},
+		{"a group in each of two segments", func(s *format.Segment) {
 			addGroup(s, 1, 0, set)
 			addEnd(s, 1, 1)
-		}, func(s *segmentBytes) { addGroup(s, 2, 1, longKey(9)) }, opened, 2},
-		{"an unknown op", func(s *segmentBytes) { addGroup(s, 1, 0, appendEntry(set, 0x03, 1, "k", "v")) }, nil, laterVersion, 0},
-		{"an unknown op without a key", func(s *segmentBytes) { addGroup(s, 1, 0, appendEntry(set, 0x13, 1, "", "v")) }, nil, laterVersion, 0},
-		{"an unknown op in a group that is not whole", func(s *segmentBytes) {
-			addGroup(s, 1, 0, appendEntry(nil, 0x03, 1, "k", "v"))
-			s.data[len(s.data)-1]++
+		}, func(s *format.Segment) { addGroup(s, 2, 1, longKey(9)) }, opened, 2},
+		{"an unknown op", func(s *format.Segment) { addGroup(s, 1, 0, format.AppendEntry(set, 0x03, 1, "k", "v")) }, nil, laterVersion, 0},
+		{"an unknown op without a key", func(s *format.Segment) { addGroup(s, 1, 0, format.AppendEntry(set, 0x13, 1, "", "v")) }, nil, laterVersion, 0},
+		{"an unknown op in a group that is not whole", func(s *format.Segment) {
+			addGroup(s, 1, 0, format.AppendEntry(nil, 0x03, 1, "k", "v"))
+			s.Data[len(s.Data)-1]++
 		}, nil, opened, 0},
-		{"an unknown op in a group that is not the next", func(s *segmentBytes) { addGroup(s, 2, 0, appendEntry(nil, 0x03, 1, "k", "v")) }, nil, corrupt, 0},
-		{"a segment of a later version", func(s *segmentBytes) {
-			s.data = appendSegmentHeader(nil, 1, segmentHeader{version: 2, id: goldenID, number: 9})
+		{"an unknown op in a group that is not the next", func(s *format.Segment) { addGroup(s, 2, 0, format.AppendEntry(nil, 0x03, 1, "k", "v")) }, nil, corrupt, 0},
+		{"a segment of a later version", func(s *format.Segment) {
+			s.Data = format.AppendHeader(nil, 1, format.Header{Version: 2, ID: someID, Number: 9})
 		}, nil, laterVersion, 0},
-		{"a second segment of a later version", func(s *segmentBytes) { addEnd(s, 0, 0) }, func(s *segmentBytes) {
-			s.data = appendSegmentHeader(nil, 1, segmentHeader{version: 2, id: goldenID, number: 2})
+		{"a second segment of a later version", func(s *format.Segment) { addEnd(s, 0, 0) }, func(s *format.Segment) {
+			s.Data = format.AppendHeader(nil, 1, format.Header{Version: 2, ID: someID, Number: 2})
 		}, laterVersion, 0},
-		{"a segment of version 0", func(s *segmentBytes) {
-			s.data = appendSegmentHeader(nil, 1, segmentHeader{version: 0, id: goldenID, number: 1})
+		{"a segment of version 0", func(s *format.Segment) {
+			s.Data = format.AppendHeader(nil, 1, format.Header{Version: 0, ID: someID, Number: 1})
 		}, nil, corrupt, 0},
-		{"a key at the limit", func(s *segmentBytes) { addGroup(s, 1, 0, longKey(MaxKeyBytes)) }, nil, opened, 1},
-		{"a key beyond it", func(s *segmentBytes) { addGroup(s, 1, 0, longKey(MaxKeyBytes+1)) }, nil, corrupt, 0},
-		{"a DELETE with a value", func(s *segmentBytes) { addGroup(s, 1, 0, appendEntry(nil, opDelete, 1, "k", "v")) }, nil, corrupt, 0},
-		{"a first group that is not group 1", func(s *segmentBytes) { addGroup(s, 2, 0, set) }, nil, corrupt, 0},
-		{"a group twice", func(s *segmentBytes) { addGroup(s, 1, 0, set); addGroup(s, 1, 0, set) }, nil, corrupt, 0},
-		{"a group left out", func(s *segmentBytes) { addGroup(s, 1, 0, set); addGroup(s, 3, 0, set) }, nil, corrupt, 0},
-		{"a group left out between segments", func(s *segmentBytes) {
+		{"a key at the limit", func(s *format.Segment) { addGroup(s, 1, 0, longKey(MaxKeyBytes)) }, nil, opened, 1},
+		{"a key beyond it", func(s *format.Segment) { addGroup(s, 1, 0, longKey(MaxKeyBytes+1)) }, nil, corrupt, 0},
+		{"a DELETE with a value", func(s *format.Segment) { addGroup(s, 1, 0, format.AppendEntry(nil, format.OpDelete, 1, "k", "v")) }, nil, corrupt, 0},
+		{"a first group that is not group 1", func(s *format.Segment) { addGroup(s, 2, 0, set) }, nil, corrupt, 0},
+		{"a group twice", func(s *format.Segment) { addGroup(s, 1, 0, set); addGroup(s, 1, 0, set) }, nil, corrupt, 0},
+		{"a group left out", func(s *format.Segment) { addGroup(s, 1, 0, set); addGroup(s, 3, 0, set) }, nil, corrupt, 0},
+		{"a group left out between segments", func(s *format.Segment) {
 			addGroup(s, 1, 0, set)
 			addEnd(s, 1, 1)
-		}, func(s *segmentBytes) { addGroup(s, 3, 1, set) }, corrupt, 0},
-		{"an END of another group, which proves nothing", func(s *segmentBytes) { addGroup(s, 1, 0, set); addEnd(s, 2, 1) }, nil, opened, 1},
-		{"an END that knows a group behind the last durable", func(s *segmentBytes) { addGroup(s, 1, 0, set); addEnd(s, 2, 2) }, nil, corrupt, 0},
-		{"an END of another group before a later segment", func(s *segmentBytes) {
+		}, func(s *format.Segment) { addGroup(s, 3, 1, set) }, corrupt, 0},
+		{"an END of another group, which proves nothing", func(s *format.Segment) { addGroup(s, 1, 0, set); addEnd(s, 2, 1) }, nil, opened, 1},
+		{"an END that knows a group behind the last durable", func(s *format.Segment) { addGroup(s, 1, 0, set); addEnd(s, 2, 2) }, nil, corrupt, 0},
+		{"an END of another group before a later segment", func(s *format.Segment) {
 			addGroup(s, 1, 0, set)
 			addEnd(s, 2, 1)
-		}, func(*segmentBytes) {}, corrupt, 0},
-		{"a torn group, then one that did not know it durable", func(s *segmentBytes) {
+		}, func(*format.Segment) {}, corrupt, 0},
+		{"a torn group, then one that did not know it durable", func(s *format.Segment) {
 			addGroup(s, 1, 0, set)
-			s.data[60]++
+			s.Data[60]++
 			addGroup(s, 2, 0, set)
 		}, nil, opened, 0},
-		{"a damaged group, then one that knew it durable", func(s *segmentBytes) {
+		{"a damaged group, then one that knew it durable", func(s *format.Segment) {
 			addGroup(s, 1, 0, set)
-			s.data[60]++
+			s.Data[60]++
 			addGroup(s, 2, 1, set)
 		}, nil, corrupt, 0},
-		{"a second segment of another store", func(s *segmentBytes) { addEnd(s, 0, 0) }, func(s *segmentBytes) {
-			s.data = appendSegmentHeader(nil, 1, segmentHeader{version: 1, id: storeID{1}, number: 2})
+		{"a second segment of another store", func(s *format.Segment) { addEnd(s, 0, 0) }, func(s *format.Segment) {
+			s.Data = format.AppendHeader(nil, 1, format.Header{Version: 1, ID: format.StoreID{1}, Number: 2})
 		}, corrupt, 0},
-		{"a second segment with another number", func(s *segmentBytes) { addEnd(s, 0, 0) }, func(s *segmentBytes) {
-			s.data = newSegment(3).data
+		{"a second segment with another number", func(s *format.Segment) { addEnd(s, 0, 0) }, func(s *format.Segment) {
+			s.Data = newSegment(3).Data
 		}, corrupt, 0},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
 			s := newSegment(1)
 			row.first(s)
-			files := map[string][]byte{segmentName(1): s.data}
+			files := map[string][]byte{format.SegmentName(1): s.Data}
 			if row.second != nil {
 				s := newSegment(2)
 				row.second(s)
-				files[segmentName(2)] = s.data
+				files[format.SegmentName(2)] = s.Data
 			}
 			verdict, state := judge(t, files)
 			if verdict != row.want || len(state) != row.keys {
@@ -245,28 +276,28 @@ func FuzzSegment(f *testing.F) {
 	for mode := byte(0); mode < fuzzModes; mode++ {
 		f.Add(mode, first, []byte{})
 		f.Add(mode, first, second)
-		f.Add(mode, first[:len(first)-endEntryBytes], []byte{})
-		f.Add(mode, first[:len(first)-endEntryBytes-1], []byte("garbage"))
+		f.Add(mode, first[:len(first)-format.EndEntryBytes], []byte{})
+		f.Add(mode, first[:len(first)-format.EndEntryBytes-1], []byte("garbage"))
 	}
-	f.Add(byte(fuzzWrap), appendEntry(appendEntry(nil, opSet, 1, "k", "v"), opDelete, 1, "l", ""), []byte{})
-	f.Add(byte(fuzzWrap), appendEntry(nil, opSet, 1, "", ""), []byte("KVLG"))
-	f.Add(byte(fuzzWrap), appendEntry(nil, 0x7f, 1, "k", "v"), []byte{})
-	f.Add(byte(fuzzWrap), appendEntry(nil, opDelete, 1, "k", "v"), []byte{})
+	f.Add(byte(fuzzWrap), format.AppendEntry(format.AppendEntry(nil, format.OpSet, 1, "k", "v"), format.OpDelete, 1, "l", ""), []byte{})
+	f.Add(byte(fuzzWrap), format.AppendEntry(nil, format.OpSet, 1, "", ""), []byte("KVLG"))
+	f.Add(byte(fuzzWrap), format.AppendEntry(nil, 0x7f, 1, "k", "v"), []byte{})
+	f.Add(byte(fuzzWrap), format.AppendEntry(nil, format.OpDelete, 1, "k", "v"), []byte{})
 	f.Add(byte(fuzzRaw), []byte{}, []byte{})
 	f.Fuzz(func(t *testing.T, mode byte, first, second []byte) {
 		files := map[string][]byte{}
 		switch mode % fuzzModes {
 		case fuzzRaw:
-			files[segmentName(1)] = first
+			files[format.SegmentName(1)] = first
 		case fuzzRepair:
-			files[segmentName(1)] = repairSegment(first, 1)
+			files[format.SegmentName(1)] = repairSegment(first, 1)
 			second = repairSegment(second, 2)
 		case fuzzWrap:
-			files[segmentName(1)] = append(wrapGroup(first), second...)
+			files[format.SegmentName(1)] = append(wrapGroup(first), second...)
 			second = nil
 		}
 		if len(second) > 0 {
-			files[segmentName(2)] = second
+			files[format.SegmentName(2)] = second
 		}
 		_, state := judge(t, files)
 		if want := wrappedState(first); mode%fuzzModes == fuzzWrap && want != nil && !maps.Equal(state, want) {
@@ -282,11 +313,11 @@ func fuzzSegmentSeeds(f *testing.F) (first, second []byte) {
 		s := newSegment(segmentNumber)
 		for range groups {
 			number++
-			entries := appendEntry(nil, opSet, int64(number), "key", bytes.Repeat([]byte("v"), int(number)))
-			addGroup(s, number, number-1, appendEntry(entries, opDelete, int64(number), "gone", ""))
+			entries := format.AppendEntry(nil, format.OpSet, int64(number), "key", bytes.Repeat([]byte("v"), int(number)))
+			addGroup(s, number, number-1, format.AppendEntry(entries, format.OpDelete, int64(number), "gone", ""))
 		}
 		addEnd(s, number, number)
-		return s.data
+		return s.Data
 	}
 	first, second = segment(1, 3), segment(2, 2)
 	// The repair of what is right already changes nothing, or else it would hide the shapes that the writer makes.
@@ -300,10 +331,10 @@ func fuzzSegmentSeeds(f *testing.F) (first, second []byte) {
 // follows another, or begins at a magic behind a spot where none did.
 func repairSegment(data []byte, number uint64) []byte {
 	data = bytes.Clone(data)
-	s := segmentBytes{number: number, data: data}
+	s := format.Segment{Number: number, Data: data}
 	start := 0
 	for at := 0; at < len(data); {
-		e, ok := decodeEntry(data[at:])
+		e, ok := format.DecodeEntry(data[at:])
 		if !ok {
 			next := bytes.Index(data[at+1:], []byte("KVLG"))
 			if next < 0 {
@@ -313,28 +344,28 @@ func repairSegment(data []byte, number uint64) []byte {
 			start = at
 			continue
 		}
-		if len(e.key) == 0 && s.repairEntry(start, at, &e) {
-			start = at + e.size()
+		if len(e.Key) == 0 && repairEntry(&s, start, at, &e) {
+			start = at + e.Size()
 		}
-		at += e.size()
+		at += e.Size()
 	}
 	return data
 }
 
 // repairEntry repairs the entry at this offset if it is a control entry; a COMMIT vouches for what lies between start and it.
-func (s *segmentBytes) repairEntry(start, at int, e *entry) bool {
-	whole := s.data[at : at+e.size()]
+func repairEntry(s *format.Segment, start, at int, e *format.Entry) bool {
+	whole := s.Data[at : at+e.Size()]
 	switch {
-	case e.op == opSegment && len(e.value) >= segmentValueBytes:
-		binary.BigEndian.PutUint64(e.value[20:], s.number)
-		copy(s.id[:], e.value[4:])
-		sealEntry(whole, 0, 0)
-	case e.isControl(opCommit, commitValueBytes):
-		binary.BigEndian.PutUint64(e.value[8:], uint64(at-start))
-		binary.BigEndian.PutUint32(e.value[24:], crc32.Update(s.seed(start), castagnoli, s.data[start:at]))
-		sealEntry(whole, 0, s.seed(start))
-	case e.isControl(opEnd, endValueBytes):
-		sealEntry(whole, 0, s.seed(at))
+	case e.Op == format.OpSegment && len(e.Value) >= 32:
+		binary.BigEndian.PutUint64(e.Value[20:], s.Number)
+		copy(s.ID[:], e.Value[4:])
+		format.Seal(whole, 0, 0)
+	case e.Op == format.OpCommit && len(whole) == format.CommitEntryBytes:
+		binary.BigEndian.PutUint64(e.Value[8:], uint64(at-start))
+		binary.BigEndian.PutUint32(e.Value[24:], crc32.Update(s.Seed(start), castagnoli, s.Data[start:at]))
+		format.Seal(whole, 0, s.Seed(start))
+	case e.Op == format.OpEnd && len(whole) == format.EndEntryBytes:
+		format.Seal(whole, 0, s.Seed(at))
 	default:
 		return false
 	}
@@ -345,35 +376,35 @@ func (s *segmentBytes) repairEntry(start, at int, e *entry) bool {
 func wrapGroup(entries []byte) []byte {
 	s := newSegment(1)
 	addGroup(s, 1, 0, entries)
-	return s.data
+	return s.Data
 }
 
 // wrappedState returns the state that SET and DELETE entries make, nil if b is anything else, or nothing.
 func wrappedState(b []byte) map[string]string {
 	var state map[string]string
 	for len(b) > 0 {
-		e, ok := decodeEntry(b)
+		e, ok := format.DecodeEntry(b)
 		switch {
-		case !ok || len(e.key) > MaxKeyBytes:
+		case !ok || len(e.Key) > MaxKeyBytes:
 			return nil
 		case state == nil:
 			state = map[string]string{}
 		}
 		switch {
-		case e.op == opSet:
-			state[string(e.key)] = string(e.value)
-		case e.op == opDelete && len(e.value) == 0:
-			delete(state, string(e.key))
+		case e.Op == format.OpSet:
+			state[string(e.Key)] = string(e.Value)
+		case e.Op == format.OpDelete && len(e.Value) == 0:
+			delete(state, string(e.Key))
 		default:
 			return nil
 		}
-		b = b[e.size():]
+		b = b[e.Size():]
 	}
 	return state
 }
 
 func FuzzSnapshot(f *testing.F) {
-	pairs := appendPair(appendPair(nil, "city", []byte("Oslo")), "note", nil)
+	pairs := format.AppendPair(format.AppendPair(nil, "city", []byte("Oslo")), "note", nil)
 	whole := wrapPairs(pairs, 2, 2)
 	if repaired := repairSnapshot(whole); !bytes.Equal(repaired, whole) {
 		f.Fatal("repairSnapshot breaks a whole snapshot")
@@ -393,80 +424,51 @@ func FuzzSnapshot(f *testing.F) {
 		case fuzzWrap:
 			data = wrapPairs(data, count, blockPairs)
 		}
-		judge(t, map[string][]byte{snapshotName(1): data})
+		judge(t, map[string][]byte{format.SnapshotName(1): data})
 	})
 }
 
 // wrapPairs returns snapshot 1 with these bytes as its one block.
 func wrapPairs(body []byte, count, blockPairs uint32) []byte {
-	info := &snapshotInfo{timestamp: 1, count: count, id: goldenID, number: 1, lastGroup: 1}
+	info := &format.Snapshot{Timestamp: 1, Count: count, ID: someID, Number: 1, LastGroup: 1}
 	if len(body) > 0 {
-		info.blocks = []snapshotBlock{{offset: snapshotHeaderBytes, pairs: blockPairs, checksum: crc32.Checksum(body, castagnoli)}}
+		info.Blocks = []format.Block{{Offset: headerBytes, Pairs: blockPairs, Checksum: crc32.Checksum(body, castagnoli)}}
 	}
-	return appendSnapshotTail(append(appendSnapshotHeader(nil, info), body...), info)
+	return format.AppendSnapshotTail(append(format.AppendSnapshotHeader(nil, info), body...), info)
 }
 
 // twoBlocks returns a snapshot of two blocks, each of one pair.
 func twoBlocks() []byte {
-	one, two := appendPair(nil, "city", []byte("Oslo")), appendPair(nil, "note", nil)
-	info := &snapshotInfo{timestamp: 1, count: 2, id: goldenID, number: 1, lastGroup: 1, blocks: []snapshotBlock{
-		{offset: snapshotHeaderBytes, pairs: 1, checksum: crc32.Checksum(one, castagnoli)},
-		{offset: snapshotHeaderBytes + uint64(len(one)), pairs: 1, checksum: crc32.Checksum(two, castagnoli)},
+	one, two := format.AppendPair(nil, "city", []byte("Oslo")), format.AppendPair(nil, "note", nil)
+	info := &format.Snapshot{Timestamp: 1, Count: 2, ID: someID, Number: 1, LastGroup: 1, Blocks: []format.Block{
+		{Offset: headerBytes, Pairs: 1, Checksum: crc32.Checksum(one, castagnoli)},
+		{Offset: headerBytes + uint64(len(one)), Pairs: 1, Checksum: crc32.Checksum(two, castagnoli)},
 	}}
-	b := append(appendSnapshotHeader(nil, info), one...)
-	return appendSnapshotTail(append(b, two...), info)
+	b := append(format.AppendSnapshotHeader(nil, info), one...)
+	return format.AppendSnapshotTail(append(b, two...), info)
 }
 
 // repairSnapshot returns data with right checksums of the blocks, the header and the trailer that its footer points to.
 func repairSnapshot(data []byte) []byte {
 	data = bytes.Clone(data)
-	footerAt := len(data) - snapshotFooterBytes
-	if footerAt < snapshotHeaderBytes+snapshotTrailerBytes {
+	footerAt := len(data) - footerBytes
+	if footerAt < headerBytes+trailerBytes {
 		return data
 	}
-	n := decodeSnapshotFooter(data[footerAt:]).trailerBytes
-	if n < snapshotTrailerBytes || n > uint64(footerAt-snapshotHeaderBytes) {
+	n := binary.BigEndian.Uint64(data[footerAt+4:])
+	if n < trailerBytes || n > uint64(footerAt-headerBytes) {
 		return data
 	}
 	trailerAt := footerAt - int(n)
 	trailer := data[trailerAt:footerAt]
-	binary.BigEndian.PutUint32(trailer, crc32.Checksum(data[:snapshotHeaderBytes], castagnoli))
+	binary.BigEndian.PutUint32(trailer, crc32.Checksum(data[:headerBytes], castagnoli))
 	end := uint64(trailerAt)
-	for at := snapshotTrailerBytes + (int(n)-snapshotTrailerBytes)/snapshotBlockBytes*snapshotBlockBytes; at > snapshotTrailerBytes; {
-		at -= snapshotBlockBytes
+	for at := trailerBytes + (int(n)-trailerBytes)/blockBytes*blockBytes; at > trailerBytes; {
+		at -= blockBytes
 		if offset := binary.BigEndian.Uint64(trailer[at:]); offset < end {
 			binary.BigEndian.PutUint32(trailer[at+12:], crc32.Checksum(data[offset:end], castagnoli))
 			end = offset
 		}
 	}
-	return sealEntry(data, trailerAt, 0)
-}
-
-// What decodes is what the encoders write, and the other way round.
-func FuzzEntry(f *testing.F) {
-	f.Add([]byte{}, byte(0), int64(0), []byte{}, []byte{})
-	f.Add(appendEntry(nil, opSet, 1, "k", "v"), byte(opSet), int64(1), []byte("k"), []byte("v"))
-	f.Add(appendPair(nil, "k", []byte("v")), byte(opDelete), int64(-1), []byte("k"), []byte{})
-	f.Add([]byte("KVLG\x01\x00\x00\x00\x00\x00\x00\x00\x00\xff\xff\xff\xff"), byte(0xff), int64(1)<<62, []byte{}, []byte("v"))
-	f.Fuzz(func(t *testing.T, data []byte, o byte, timestamp int64, key, value []byte) {
-		if e, ok := decodeEntry(data); ok {
-			if again := appendEntry(nil, e.op, e.timestamp, e.key, e.value); !bytes.Equal(again, data[:e.size()]) {
-				t.Fatalf("%x decodes to what encodes to %x", data[:e.size()], again)
-			}
-		}
-		if k, v, size, ok := decodePair(data); ok {
-			if again := appendPair(nil, string(k), v); !bytes.Equal(again, data[:size]) {
-				t.Fatalf("%x decodes to what encodes to %x", data[:size], again)
-			}
-		}
-		b := append(appendEntry(nil, op(o), timestamp, key, value), data...)
-		e, ok := decodeEntry(b)
-		if !ok || e.op != op(o) || e.timestamp != timestamp || !bytes.Equal(e.key, key) || !bytes.Equal(e.value, value) {
-			t.Fatalf("entry comes back as %+v, %v", e, ok)
-		}
-		k, v, size, ok := decodePair(append(appendPair(nil, string(key), value), data...))
-		if !ok || !bytes.Equal(k, key) || !bytes.Equal(v, value) || size != pairOverhead+len(key)+len(value) {
-			t.Fatalf("pair comes back as %x, %x, %v", k, v, ok)
-		}
-	})
+	return format.Seal(data, trailerAt, 0)
 }

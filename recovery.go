@@ -1,16 +1,15 @@
 package kvstore
 
 import (
-	"bytes"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"math"
-	"slices"
 	"sync"
 	"time"
 
+	"kvstore/internal/format"
 	"kvstore/internal/table"
 	"kvstore/internal/vfs"
 )
@@ -40,16 +39,13 @@ type recovery struct {
 	dir vfs.Dir
 
 	// What judge finds.
-	files       listing
+	files       format.Files
 	table       *table.Table
-	id          storeID         // of the store; a new one if the directory is fresh
-	knowsID     bool            // id was read from a file
+	chain       format.Chain    // what was read so far; with a new id if the directory is fresh
 	fresh       bool            // no snapshot and no segment
 	snapshot    uint64          // number of the snapshot that was loaded, 0 for none
 	snapshotted uint64          // the last group it covers
-	lastGroup   uint64          // the last group of the recovered prefix
-	durable     uint64          // the highest group that the log itself proves durable
-	unproven    []judgedSegment // segments with groups above durable, and the last segment
+	unproven    []judgedSegment // segments with groups above chain.Durable, and the last segment
 	last        uint64          // number of the last segment, 0 if there is none
 	unused      bool            // the last segment has no group that counts
 	walBytes    int64           // of the groups replayed
@@ -74,13 +70,12 @@ func (r *recovery) judge() (err error) {
 	if err := r.loadNewestSnapshot(); err != nil {
 		return err
 	}
-	segments, err := r.segmentsToReplay()
+	segments, err := r.files.Following(r.snapshot)
 	if err != nil {
-		return err
+		return formatError(err)
 	}
-	r.fresh = r.snapshot == 0 && len(segments) == 0
-	if r.fresh {
-		_, _ = rand.Read(r.id[:]) // never fails: crypto/rand ends the program first
+	if r.fresh = r.files.Empty(); r.fresh {
+		_, _ = rand.Read(r.chain.ID[:]) // never fails: crypto/rand ends the program first
 	}
 	for i, number := range segments {
 		if err := r.replaySegment(number, len(segments)-1-i); err != nil {
@@ -91,90 +86,76 @@ func (r *recovery) judge() (err error) {
 }
 
 func (r *recovery) loadNewestSnapshot() error {
-	if len(r.files.snapshots) == 0 {
+	if r.snapshot = r.files.Newest(); r.snapshot == 0 {
 		r.table = table.New(0)
 		return nil
 	}
-	r.snapshot = r.files.snapshots[len(r.files.snapshots)-1]
 	loaded, err := loadSnapshot(r.dir, r.snapshot)
 	if err != nil {
 		return err
 	}
-	r.table, r.id, r.knowsID = loaded.table, loaded.id, true
-	r.snapshotted, r.lastGroup, r.durable = loaded.lastGroup, loaded.lastGroup, loaded.lastGroup
-	r.report.Snapshot = snapshotName(r.snapshot)
+	r.table, r.snapshotted = loaded.table, loaded.LastGroup
+	r.chain.Begin(loaded.Snapshot)
+	r.report.Snapshot = format.SnapshotName(r.snapshot)
 	return nil
-}
-
-// segmentsToReplay returns the numbers of the segments that the snapshot does not cover. They must follow it, and each
-// other, without a gap.
-func (r *recovery) segmentsToReplay() ([]uint64, error) {
-	first := max(r.snapshot, 1)
-	from, _ := slices.BinarySearch(r.files.segments, first)
-	segments := r.files.segments[from:]
-	for i, number := range segments {
-		if missing := first + uint64(i); number != missing {
-			return nil, &CorruptError{File: segmentName(missing), Reason: "missing, though later segments are there"}
-		}
-	}
-	return segments, nil
 }
 
 // replaySegment verifies a segment and applies its groups; so many more are to follow.
 func (r *recovery) replaySegment(number uint64, more int) error {
-	isLast := more == 0
 	data, err := r.readSegment(number, more)
 	if err != nil {
 		return err
 	}
 	defer r.replay.loading.Wait() // whatever comes, nobody works on the table any more
-	s := &segmentBytes{number: number, data: data}
-	if err := r.checkHeader(s); err != nil {
-		return err
+	scanner, err := r.chain.Scan(number, data)
+	if err != nil {
+		return formatError(err)
 	}
-	offset := segmentEntryBytes
-	for {
-		g, ok := s.groupAt(offset)
-		if !ok {
-			break
-		}
-		if err := r.replayGroup(s, offset, &g); err != nil {
-			return err
-		}
-		offset += len(g.bytes)
+	if err := r.replayGroups(scanner); err != nil {
+		return formatError(err)
+	}
+	isLast := more == 0
+	tail, err := scanner.Tail(isLast)
+	if err != nil {
+		return formatError(err)
 	}
 	r.replay.finish(r.table)
-	r.walBytes += int64(offset - segmentEntryBytes)
-	end, ended := s.endAt(offset)
-	ended = ended && end.group == r.lastGroup
-	if !ended && !isLast {
-		return &CorruptError{File: segmentName(number), Offset: int64(offset), Reason: fmt.Sprintf(
-			"neither group %d nor the segment's end is here, though a later segment exists", r.lastGroup+1)}
-	}
+	r.walBytes += int64(scanner.Offset() - format.SegmentEntryBytes)
 	if isLast {
-		r.last, r.unused = number, offset == segmentEntryBytes
-		if !ended {
-			if err := r.judgeTail(s, offset); err != nil {
-				return err
-			}
-		}
-	}
-	counts := offset
-	if ended {
-		counts += endEntryBytes
+		r.last, r.unused = number, scanner.Offset() == format.SegmentEntryBytes
 	}
 	r.forgetProven()
-	r.unproven = append(r.unproven, judgedSegment{number: number, lastGroup: r.lastGroup, bytes: data[:counts], ended: ended})
-	if isLast {
-		r.reportDropped(s, counts)
+	r.unproven = append(r.unproven, judgedSegment{
+		number: number, lastGroup: r.chain.LastGroup, bytes: data[:tail.Offset], ended: tail.Ended,
+	})
+	if tail.Torn > 0 {
+		r.report.Dropped = append(r.report.Dropped, Dropped{
+			File: format.SegmentName(number), Offset: int64(tail.Offset), Bytes: tail.Torn,
+		})
 	}
 	return nil
+}
+
+// replayGroups takes in the groups of a segment, up to the spot where none follows.
+func (r *recovery) replayGroups(scanner *format.Scanner) error {
+	for {
+		g, ok, err := scanner.Next()
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return nil
+		}
+		r.replay.add(r.table, g.Body())
+		r.report.Groups++
+		r.report.Entries += uint64(g.Entries)
+	}
 }
 
 // readSegment returns a segment's bytes. They lie in memory that an earlier segment needs no more, or that will do for the
 // ones to follow too, which are twice as large each.
 func (r *recovery) readSegment(number uint64, more int) (data []byte, err error) {
-	name := segmentName(number)
+	name := format.SegmentName(number)
 	file, err := r.dir.OpenRead(name)
 	if err != nil {
 		return nil, fmt.Errorf("kvstore: open %s: %w", name, err)
@@ -197,47 +178,6 @@ func (r *recovery) readSegment(number uint64, more int) (data []byte, err error)
 	return data, nil
 }
 
-// checkHeader verifies the SEGMENT entry. It was durable before the file had its name, so that nothing but damage can
-// explain a bad one.
-func (r *recovery) checkHeader(s *segmentBytes) error {
-	name := segmentName(s.number)
-	h, ok := decodeSegmentHeader(s.data)
-	switch {
-	case !ok:
-		return &CorruptError{File: name, Reason: "no valid SEGMENT entry"}
-	case h.version > formatVersion:
-		return fmt.Errorf("%w: %s is of version %d, this package reads up to %d", ErrVersion, name, h.version, formatVersion)
-	case h.number != s.number:
-		return &CorruptError{File: name, Reason: fmt.Sprintf("is segment %d under another name", h.number)}
-	case r.knowsID && h.id != r.id:
-		return &CorruptError{File: name, Reason: "belongs to another store"}
-	}
-	r.id, r.knowsID = h.id, true
-	s.id = h.id
-	return nil
-}
-
-// replayGroup applies a group whose checksums are right.
-func (r *recovery) replayGroup(s *segmentBytes, offset int, g *group) error {
-	damage := func(reason string) error {
-		return &CorruptError{File: segmentName(s.number), Offset: int64(offset), Reason: reason}
-	}
-	if g.number != r.lastGroup+1 {
-		return damage(fmt.Sprintf("group %d is here where group %d belongs", g.number, r.lastGroup+1))
-	}
-	if g.strange {
-		return fmt.Errorf("%w: %s at offset %d: unknown op 0x%02x", ErrVersion, segmentName(s.number), offset, byte(g.unknown))
-	}
-	if reason := r.replay.add(r.table, g.bytes[:g.length]); reason != "" {
-		return damage(reason)
-	}
-	r.lastGroup = g.number
-	r.durable = max(r.durable, g.durable)
-	r.report.Groups++
-	r.report.Entries += uint64(g.entries)
-	return nil
-}
-
 // maxReplayOps is how many operations are collected before they are applied together, by all processors.
 const maxReplayOps = 32 << 10
 
@@ -250,24 +190,15 @@ type replay struct {
 	loading sync.WaitGroup // the Load under way
 }
 
-// add takes in SET and DELETE entries; it returns what is wrong with them, "" for nothing.
-func (p *replay) add(t *table.Table, b []byte) (reason string) {
-	for len(b) > 0 {
-		e, _ := decodeEntry(b)
-		switch {
-		case len(e.key) > MaxKeyBytes || len(e.value) > MaxValueBytes:
-			return "entry larger than any that is written"
-		case e.op == opDelete && len(e.value) > 0:
-			return "DELETE entry with a value"
-		}
-		p.ops = append(p.ops, table.Op{Key: e.key, Value: e.value, Delete: e.op == opDelete})
-		p.version = e.timestamp
-		b = b[e.size():]
+// add takes in SET and DELETE entries.
+func (p *replay) add(t *table.Table, entries []byte) {
+	for _, e := range format.Entries(entries) {
+		p.ops = append(p.ops, table.Op{Key: e.Key, Value: e.Value, Delete: e.Op == format.OpDelete})
+		p.version = e.Timestamp
 		if len(p.ops) == maxReplayOps {
 			p.apply(t)
 		}
 	}
-	return ""
 }
 
 // apply begins to apply what was collected.
@@ -288,36 +219,15 @@ func (p *replay) finish(t *table.Table) {
 
 // forgetProven lets go of the bytes of segments whose groups all turned out to be durable: the first ones, since numbers rise.
 func (r *recovery) forgetProven() {
-	for len(r.unproven) > 0 && r.unproven[0].lastGroup <= r.durable {
+	for len(r.unproven) > 0 && r.unproven[0].lastGroup <= r.chain.Durable {
 		r.spare, r.unproven[0].bytes = r.unproven[0].bytes[:0], nil
 		r.unproven = r.unproven[1:]
 	}
 }
 
-// judgeTail decides whether what lies behind the last good group of the last segment is a torn tail or damage. The bad spot is
-// damage if anything behind it knows the group that belongs there to have been durable.
-func (r *recovery) judgeTail(s *segmentBytes, offset int) error {
-	durable, at := s.durableBehind(offset)
-	if durable > r.lastGroup {
-		return &CorruptError{File: segmentName(s.number), Offset: int64(offset), Reason: fmt.Sprintf(
-			"group %d is damaged: the entry at offset %d knows that group %d was durable", r.lastGroup+1, at, durable)}
-	}
-	r.durable = max(r.durable, durable)
-	return nil
-}
-
-// reportDropped tells of what lies behind offset in the last segment, if it is not just reserved space.
-func (r *recovery) reportDropped(s *segmentBytes, offset int) {
-	if tail := bytes.TrimRight(s.data[offset:], "\x00"); len(tail) > 0 {
-		r.report.Dropped = append(r.report.Dropped, Dropped{
-			File: segmentName(s.number), Offset: int64(offset), Bytes: int64(len(tail)),
-		})
-	}
-}
-
 // repair makes everything durable that judge has loaded.
 func (r *recovery) repair() error {
-	if err := removeAll(r.dir, r.files.temporary); err != nil {
+	if err := removeAll(r.dir, r.files.Temporary); err != nil {
 		return err
 	}
 	if r.fresh {
@@ -343,11 +253,12 @@ func (r *recovery) replaceUnproven() error {
 		}
 		var end []byte
 		if !s.ended {
-			seed := seedAt(r.id, s.number, int64(len(s.bytes)))
-			end = appendEnd(nil, r.table.Version(), endRecord{group: r.lastGroup, durable: min(r.durable, r.lastGroup)}, seed)
+			seed := format.Seed(r.chain.ID, s.number, int64(len(s.bytes)))
+			record := format.End{Group: r.chain.LastGroup, Durable: min(r.chain.Durable, r.chain.LastGroup)}
+			end = format.AppendEnd(nil, r.table.Version(), record, seed)
 		}
-		if err := replaceFile(r.dir, segmentName(s.number), s.bytes, end); err != nil {
-			return fmt.Errorf("kvstore: repair %s: %w", segmentName(s.number), err)
+		if err := replaceFile(r.dir, format.SegmentName(s.number), s.bytes, end); err != nil {
+			return fmt.Errorf("kvstore: repair %s: %w", format.SegmentName(s.number), err)
 		}
 	}
 	return nil
@@ -355,7 +266,7 @@ func (r *recovery) replaceUnproven() error {
 
 // replaceFile gives name to a new file of body and tail. The file is durable; its name is after a sync of the directory.
 func replaceFile(dir vfs.Dir, name string, body, tail []byte) error {
-	file, err := dir.Create(name + tmpSuffix)
+	file, err := dir.Create(name + format.TmpSuffix)
 	if err != nil {
 		return err
 	}
@@ -367,10 +278,10 @@ func replaceFile(dir vfs.Dir, name string, body, tail []byte) error {
 		err = file.Sync()
 	}
 	if err = errors.Join(err, file.Close()); err == nil {
-		err = dir.Rename(name+tmpSuffix, name)
+		err = dir.Rename(name+format.TmpSuffix, name)
 	}
 	if err != nil {
-		return discard(dir, name+tmpSuffix, err)
+		return discard(dir, name+format.TmpSuffix, err)
 	}
 	return nil
 }
@@ -378,7 +289,7 @@ func replaceFile(dir vfs.Dir, name string, body, tail []byte) error {
 // syncLoaded fsyncs every file that was loaded and not replaced.
 func (r *recovery) syncLoaded() error {
 	if r.snapshot > 0 {
-		if err := r.sync(snapshotName(r.snapshot)); err != nil {
+		if err := r.sync(format.SnapshotName(r.snapshot)); err != nil {
 			return err
 		}
 	}
@@ -386,7 +297,7 @@ func (r *recovery) syncLoaded() error {
 		return nil
 	}
 	for number := max(r.snapshot, 1); number < r.unproven[0].number; number++ {
-		if err := r.sync(segmentName(number)); err != nil {
+		if err := r.sync(format.SegmentName(number)); err != nil {
 			return err
 		}
 	}
@@ -407,18 +318,18 @@ func (r *recovery) sync(name string) error {
 // beginSegment makes the session's own segment. No session appends to a recovered one, or else the tail that one
 // crash left would look like damage after the next.
 func (r *recovery) beginSegment(config Config, env environment) (*segment, error) {
-	header := segmentHeader{version: formatVersion, id: r.id, number: max(r.snapshot, 1)}
+	header := format.Header{Version: format.Version, ID: r.chain.ID, Number: max(r.snapshot, 1)}
 	if r.last > 0 {
-		header.number = r.last + 1
+		header.Number = r.last + 1
 	}
 	if r.unused {
-		header.number = r.last
+		header.Number = r.last
 	}
 	plan := segmentPlan{header: header, timestamp: env.now().UnixNano(), size: env.firstSegmentBytes}
 	if config.SyncWrites {
 		plan.group = 1 // unknown yet, and who writes large groups will not notice
 	}
-	s, err := reserveSegment(r.dir, plan, segmentEntryBytes+endEntryBytes)
+	s, err := reserveSegment(r.dir, plan, format.SegmentEntryBytes+format.EndEntryBytes)
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"path/filepath"
 
+	"kvstore/internal/format"
 	"kvstore/internal/vfs"
 )
 
@@ -47,23 +48,23 @@ func restoreInto(dir vfs.Dir, r io.Reader) error {
 	if err != nil {
 		return err
 	}
-	if len(files.segments)+len(files.snapshots) > 0 {
+	if !files.Empty() {
 		return fmt.Errorf("kvstore: restore: a store is there already: %w", fs.ErrExist)
 	}
-	if err := removeAll(dir, files.temporary); err != nil {
+	if err := removeAll(dir, files.Temporary); err != nil {
 		return err
 	}
-	name := snapshotName(1)
-	file, err := dir.Create(name + tmpSuffix)
+	name := format.SnapshotName(1)
+	file, err := dir.Create(name + format.TmpSuffix)
 	if err != nil {
 		return fmt.Errorf("kvstore: restore: create %s: %w", name, err)
 	}
 	err = errors.Join(receiveSnapshot(file, name, r), file.Close())
 	if err == nil {
-		err = dir.Rename(name+tmpSuffix, name)
+		err = dir.Rename(name+format.TmpSuffix, name)
 	}
 	if err != nil {
-		return fmt.Errorf("kvstore: restore: %w", discard(dir, name+tmpSuffix, err))
+		return fmt.Errorf("kvstore: restore: %w", discard(dir, name+format.TmpSuffix, err))
 	}
 	return syncDir(dir)
 }
@@ -73,18 +74,19 @@ func receiveSnapshot(file vfs.File, name string, r io.Reader) error {
 	if _, err := io.Copy(io.NewOffsetWriter(file, 0), r); err != nil {
 		return err
 	}
-	snapshot := &snapshotReader{file: file, name: name}
-	if err := snapshot.readInfo(); err != nil {
-		return err
-	}
-	loaded, err := snapshot.load()
+	snapshot, err := readSnapshot(file, name)
 	if err != nil {
 		return err
 	}
-	loaded.table.Release()
-	snapshot.info.number = 1
-	_, _ = rand.Read(snapshot.info.id[:]) // never fails: crypto/rand ends the program first
-	if _, err := file.WriteAt(appendSnapshotTail(nil, snapshot.info), int64(snapshot.trailerAt)); err != nil {
+	t, err := loadPairs(snapshot)
+	if err != nil {
+		return err
+	}
+	t.Release()
+	info := *snapshot.Info
+	info.Number = 1
+	_, _ = rand.Read(info.ID[:]) // never fails: crypto/rand ends the program first
+	if _, err := file.WriteAt(format.AppendSnapshotTail(nil, &info), snapshot.TrailerAt); err != nil {
 		return err
 	}
 	return file.Sync()

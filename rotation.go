@@ -1,6 +1,7 @@
 package kvstore
 
 import (
+	"kvstore/internal/format"
 	"kvstore/internal/vfs"
 )
 
@@ -81,8 +82,8 @@ func (w *walWriter) makeAhead() *ahead {
 // planSegment says what the next segment is to be.
 func (w *walWriter) planSegment() segmentPlan {
 	plan := segmentPlan{header: w.segment.header, timestamp: w.now().UnixNano(), size: w.rotation.bytes}
-	plan.header.number++
-	average := (w.segment.offset - segmentEntryBytes) / max(w.rotation.groups, 1)
+	plan.header.Number++
+	average := (w.segment.offset - format.SegmentEntryBytes) / max(w.rotation.groups, 1)
 	if w.syncWrites && average <= maxZeroedGroup {
 		plan.group = max(average, 1)
 	}
@@ -121,7 +122,7 @@ func (w *walWriter) turnOver(size int64) error {
 
 // reserve makes sure that the next segment is there and large enough for a group of size bytes.
 func (w *walWriter) reserve(size int64) error {
-	need := segmentEntryBytes + size + endEntryBytes
+	need := format.SegmentEntryBytes + size + format.EndEntryBytes
 	r := &w.rotation
 	if r.ahead != nil {
 		if <-r.ahead.done; r.ahead.err == nil && r.ahead.segment.size >= need {
@@ -152,7 +153,7 @@ func (w *walWriter) dropAhead() error {
 	}
 	err := a.segment.close()
 	if w.failure == nil { // or else Close removes nothing
-		err = discard(w.dir, a.segment.name+tmpSuffix, err)
+		err = discard(w.dir, a.segment.name+format.TmpSuffix, err)
 	}
 	return err
 }
@@ -163,7 +164,7 @@ func (w *walWriter) end() error {
 	if w.failure != nil {
 		return w.failure
 	}
-	end := appendEnd(nil, w.version, endRecord{group: w.written, durable: w.durable}, w.segment.seed())
+	end := format.AppendEnd(nil, w.version, format.End{Group: w.written, Durable: w.durable}, w.segment.seed())
 	if err := w.segment.append(end); err != nil {
 		return w.fail(err)
 	}

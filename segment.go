@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"kvstore/internal/format"
 	"kvstore/internal/vfs"
 )
 
@@ -19,14 +20,14 @@ const (
 type segment struct {
 	file   vfs.File
 	name   string
-	header segmentHeader
+	header format.Header
 	size   int64 // reserved; only a group too large for every segment may not go beyond it
 	offset int64 // where the next entry goes: header and groups so far
 }
 
 // segmentPlan says what a new segment is to be.
 type segmentPlan struct {
-	header    segmentHeader
+	header    format.Header
 	timestamp int64
 	size      int64
 	group     int64 // the size of groups to expect, if the space is to be filled with zeros; 0 if it is not
@@ -50,8 +51,8 @@ func alignSegment(size int64) int64 {
 
 // makeSegment makes a segment under its temporary name, durable with its SEGMENT entry and all its space.
 func makeSegment(dir vfs.Dir, plan segmentPlan) (*segment, error) {
-	s := &segment{name: segmentName(plan.header.number), header: plan.header, size: alignSegment(plan.size)}
-	file, err := dir.Create(s.name + tmpSuffix)
+	s := &segment{name: format.SegmentName(plan.header.Number), header: plan.header, size: alignSegment(plan.size)}
+	file, err := dir.Create(s.name + format.TmpSuffix)
 	if err != nil {
 		return nil, fmt.Errorf("kvstore: create %s: %w", s.name, err)
 	}
@@ -61,13 +62,13 @@ func makeSegment(dir vfs.Dir, plan segmentPlan) (*segment, error) {
 		err = s.zero(plan.group)
 	}
 	if err == nil {
-		err = s.append(appendSegmentHeader(nil, plan.timestamp, plan.header))
+		err = s.append(format.AppendHeader(nil, plan.timestamp, plan.header))
 	}
 	if err == nil {
 		err = file.Sync()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("kvstore: reserve %s: %w", s.name, discard(dir, s.name+tmpSuffix, errors.Join(err, file.Close())))
+		return nil, fmt.Errorf("kvstore: reserve %s: %w", s.name, discard(dir, s.name+format.TmpSuffix, errors.Join(err, file.Close())))
 	}
 	return s, nil
 }
@@ -106,24 +107,26 @@ func (s *segment) zero(group int64) error {
 
 // publish gives a reserved segment its name, durably.
 func (s *segment) publish(dir vfs.Dir) error {
-	if err := dir.Rename(s.name+tmpSuffix, s.name); err != nil {
+	if err := dir.Rename(s.name+format.TmpSuffix, s.name); err != nil {
 		return fmt.Errorf("kvstore: name %s: %w", s.name, err)
 	}
 	return syncDir(dir)
 }
 
 // empty reports whether the segment has no group yet.
-func (s *segment) empty() bool { return s.offset == segmentEntryBytes }
+func (s *segment) empty() bool { return s.offset == format.SegmentEntryBytes }
 
 // fits reports whether a group of this size leaves room for the END entry.
-func (s *segment) fits(groupBytes int64) bool { return s.offset+groupBytes+endEntryBytes <= s.size }
+func (s *segment) fits(groupBytes int64) bool {
+	return s.offset+groupBytes+format.EndEntryBytes <= s.size
+}
 
 // seed returns what the checksums of an entry at the current offset are seeded with.
 func (s *segment) seed() uint32 { return s.seedAt(0) }
 
 // seedAt is seed for an entry that comes so many bytes later.
 func (s *segment) seedAt(ahead int64) uint32 {
-	return seedAt(s.header.id, s.header.number, s.offset+ahead)
+	return format.Seed(s.header.ID, s.header.Number, s.offset+ahead)
 }
 
 // append writes b behind what is there; it is not durable before sync returned.

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"kvstore/internal/format"
 	"kvstore/internal/table"
 )
 
@@ -25,7 +26,7 @@ type View struct {
 
 // viewHeader is what a snapshot file of the view says of the store.
 type viewHeader struct {
-	id        storeID
+	id        format.StoreID
 	lastGroup uint64
 }
 
@@ -88,12 +89,12 @@ func (v *View) Version() int64 { return v.view.Version() }
 func (v *View) WriteTo(w io.Writer) (int64, error) {
 	defer runtime.KeepAlive(v)
 	count := &countingWriter{w: w}
-	info := &snapshotInfo{
-		timestamp: v.Version(), count: uint32(v.Len()), id: v.header.id, number: 1, lastGroup: v.header.lastGroup,
+	info := &format.Snapshot{
+		Timestamp: v.Version(), Count: uint32(v.Len()), ID: v.header.id, Number: 1, LastGroup: v.header.lastGroup,
 	}
 	var err error
 	if !v.view.Closed() {
-		err = encodeSnapshot(count, info, v.view.All())
+		err = format.EncodeSnapshot(count, info, v.view.All())
 	}
 	if v.view.Closed() {
 		return count.n, ErrClosed // what was written has too few pairs, and no footer

@@ -4,12 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"log/slog"
 	"slices"
 	"sync/atomic"
 	"time"
 
+	"kvstore/internal/format"
 	"kvstore/internal/table"
 	"kvstore/internal/vfs"
 )
@@ -211,7 +211,7 @@ func (w *walWriter) persistGroup() error {
 	if err := w.admit(); err != nil {
 		return err
 	}
-	size := commitEntryBytes
+	size := format.CommitEntryBytes
 	for _, c := range w.writes {
 		size += len(c.entries)
 	}
@@ -233,16 +233,16 @@ func (w *walWriter) append(size int) error {
 	buf := slices.Grow(w.buf[:0], size)
 	version := max(w.now().UnixNano(), w.version+1)
 	for i, c := range w.writes {
-		setTimestamps(c.entries, version+int64(i))
+		format.SetTimestamps(c.entries, version+int64(i))
 		buf = append(buf, c.entries...)
 	}
 	w.version = version + int64(len(w.writes)) - 1
-	buf = appendCommit(buf, 0, w.version, w.written+1, w.durable, w.segment.seed())
+	buf = format.AppendCommit(buf, 0, w.version, w.written+1, w.durable, w.segment.seed())
 	groupBytes := len(buf)
 	ends := w.endsWith(int64(groupBytes))
 	if ends {
-		end := endRecord{group: w.written + 1, durable: w.durable}
-		buf = appendEnd(buf, w.version, end, w.segment.seedAt(int64(groupBytes)))
+		end := format.End{Group: w.written + 1, Durable: w.durable}
+		buf = format.AppendEnd(buf, w.version, end, w.segment.seedAt(int64(groupBytes)))
 	}
 	if cap(buf) <= maxKeptBytes {
 		w.buf = buf
@@ -334,19 +334,6 @@ func (w *walWriter) apply() {
 	w.status.commits.Add(uint64(len(w.writes)))
 }
 
-// entryOps iterates over the operations of SET and DELETE entries.
-func entryOps(entries []byte) iter.Seq[table.Op] {
-	return func(yield func(table.Op) bool) {
-		for len(entries) > 0 {
-			e, _ := decodeEntry(entries)
-			if !yield(table.Op{Key: e.key, Value: e.value, Delete: e.op == opDelete}) {
-				return
-			}
-			entries = entries[e.size():]
-		}
-	}
-}
-
 // hasRoomFor reports whether so many more keys are possible even if all of them are new.
 func (w *walWriter) hasRoomFor(sets int) bool {
 	return uint64(w.table.Len())+uint64(sets) <= w.maxKeys
@@ -421,7 +408,7 @@ func (w *walWriter) shutdown() error {
 
 // closeLog leaves the directory as a session should: a snapshot of everything and no segment.
 func (w *walWriter) closeLog() error {
-	number := w.segment.header.number
+	number := w.segment.header.Number
 	if w.written == w.snapshotted {
 		// The segment is empty, and the next session makes its own.
 		return removeAll(w.dir, []string{w.segment.name})
@@ -442,17 +429,17 @@ func (w *walWriter) closeLog() error {
 	if err != nil {
 		return err
 	}
-	return removeAll(w.dir, append(files.below(number), covered...))
+	return removeAll(w.dir, append(files.Below(number), covered...))
 }
 
 // snapshot writes the table, whose state is that of all segments below number.
 func (w *walWriter) snapshot(number uint64) error {
-	info := &snapshotInfo{
-		timestamp: w.version,
-		count:     uint32(w.table.Len()),
-		id:        w.segment.header.id,
-		number:    number,
-		lastGroup: w.written,
+	info := &format.Snapshot{
+		Timestamp: w.version,
+		Count:     uint32(w.table.Len()),
+		ID:        w.segment.header.ID,
+		Number:    number,
+		LastGroup: w.written,
 	}
 	return writeSnapshot(w.dir, info, w.table.All())
 }

@@ -16,6 +16,10 @@ func behaviour(tests string) layer { return layer{name: "L0 behaviour", tests: t
 func actor(tests string) layer     { return layer{name: "L9 synctest", tests: tests} }
 func raced(tests string) layer     { return layer{name: "L0 race detector", tests: tests, race: true} }
 
+func formatTest(tests string) layer {
+	return layer{name: "L4 bytes on disk", pkg: "internal/format", tests: tests}
+}
+
 func tableTest(tests string) layer {
 	return layer{name: "L0 table", pkg: "internal/table", tests: tests}
 }
@@ -84,7 +88,7 @@ func durabilityOfWrites() []mutation {
 		{
 			name: "a group is written a byte short", file: "segment.go", promise: "P1",
 			old:   "s.file.WriteAt(b, s.offset)",
-			new:   "s.file.WriteAt(b[:max(len(b)-1, segmentEntryBytes)], s.offset)",
+			new:   "s.file.WriteAt(b[:max(len(b)-1, format.SegmentEntryBytes)], s.offset)",
 			layer: layer{name: "L0 model", tests: "TestStoreAgreesWithAMap"},
 		},
 		{
@@ -113,20 +117,20 @@ func durabilityOfWrites() []mutation {
 		},
 		{
 			name: "an END vouches for groups that are written and not synced", file: "rotation.go", promise: "P6",
-			old:   "endRecord{group: w.written, durable: w.durable}",
-			new:   "endRecord{group: w.written, durable: w.written}",
+			old:   "format.End{Group: w.written, Durable: w.durable}",
+			new:   "format.End{Group: w.written, Durable: w.written}",
 			layer: explorer(),
 		},
 		{
 			name: "the next segment has its name before the END of the one before is synced", file: "rotation.go", promise: "P6",
 			old:   "\tif err := w.end(); err != nil {\n\t\treturn err\n\t}\n\treturn w.rotate()\n",
-			new:   "\tnext := w.rotation.ahead.segment\n\terr := next.publish(w.dir)\n\tif err == nil {\n\t\terr = w.end()\n\t}\n\tif err == nil {\n\t\terr = w.dir.Rename(next.name, next.name+tmpSuffix)\n\t}\n\tif err != nil {\n\t\treturn w.fail(err)\n\t}\n\treturn w.rotate()\n",
+			new:   "\tnext := w.rotation.ahead.segment\n\terr := next.publish(w.dir)\n\tif err == nil {\n\t\terr = w.end()\n\t}\n\tif err == nil {\n\t\terr = w.dir.Rename(next.name, next.name+format.TmpSuffix)\n\t}\n\tif err != nil {\n\t\treturn w.fail(err)\n\t}\n\treturn w.rotate()\n",
 			layer: explorer(),
 		},
 		{
 			name: "all commits of a group have one version", file: "walwriter.go", promise: "P13",
-			old:   "setTimestamps(c.entries, version+int64(i))",
-			new:   "setTimestamps(c.entries, version+0*int64(i))",
+			old:   "format.SetTimestamps(c.entries, version+int64(i))",
+			new:   "format.SetTimestamps(c.entries, version+0*int64(i))",
 			layer: behaviour("TestP13VersionsRise"),
 		},
 		{
@@ -204,9 +208,9 @@ func durabilityOfFiles() []mutation {
 		{
 			name: "the log is removed before the snapshot is written", file: "walwriter.go", promise: "P1",
 			old: "\tif err := w.snapshot(number); err != nil {\n\t\treturn err\n\t}\n\tfiles, err := list(w.dir)\n" +
-				"\tif err != nil {\n\t\treturn err\n\t}\n\treturn removeAll(w.dir, append(files.below(number), covered...))",
+				"\tif err != nil {\n\t\treturn err\n\t}\n\treturn removeAll(w.dir, append(files.Below(number), covered...))",
 			new: "\tfiles, err := list(w.dir)\n\tif err != nil {\n\t\treturn err\n\t}\n" +
-				"\tif err := removeAll(w.dir, append(files.below(number), covered...)); err != nil {\n\t\treturn err\n\t}\n" +
+				"\tif err := removeAll(w.dir, append(files.Below(number), covered...)); err != nil {\n\t\treturn err\n\t}\n" +
 				"\treturn w.snapshot(number)",
 			layer: explorer(),
 		},
@@ -243,7 +247,7 @@ func rotations() []mutation {
 		{
 			name: "the next segment has its name before the END that rides with a group is synced", file: "walwriter.go", promise: "P6",
 			old:   "\tw.rotation.ended = ends\n",
-			new:   "\tw.rotation.ended = ends\n\tif ends {\n\t\tnext := w.rotation.ahead.segment\n\t\tif err := next.publish(w.dir); err != nil {\n\t\t\treturn err\n\t\t}\n\t\tif err := w.dir.Rename(next.name, next.name+tmpSuffix); err != nil {\n\t\t\treturn err\n\t\t}\n\t}\n",
+			new:   "\tw.rotation.ended = ends\n\tif ends {\n\t\tnext := w.rotation.ahead.segment\n\t\tif err := next.publish(w.dir); err != nil {\n\t\t\treturn err\n\t\t}\n\t\tif err := w.dir.Rename(next.name, next.name+format.TmpSuffix); err != nil {\n\t\t\treturn err\n\t\t}\n\t}\n",
 			layer: explorer(),
 		},
 		{
@@ -254,8 +258,8 @@ func rotations() []mutation {
 		},
 		{
 			name: "an END vouches for the group that it rides with", file: "walwriter.go", promise: "P6",
-			old:   "end := endRecord{group: w.written + 1, durable: w.durable}",
-			new:   "end := endRecord{group: w.written + 1, durable: w.written + 1}",
+			old:   "end := format.End{Group: w.written + 1, Durable: w.durable}",
+			new:   "end := format.End{Group: w.written + 1, Durable: w.written + 1}",
 			layer: explorer(),
 		},
 		{
@@ -296,13 +300,13 @@ func rotations() []mutation {
 		},
 		{
 			name: "the next segment has the number of the present one", file: "rotation.go", promise: "P6",
-			old:   "\tplan.header.number++\n",
+			old:   "\tplan.header.Number++\n",
 			new:   "",
 			layer: faults("TestP5ShortOfSpace"),
 		},
 		{
 			name: "a next segment that nobody needs stays on the disk", file: "rotation.go", promise: "P10",
-			old:   "\t\terr = discard(w.dir, a.segment.name+tmpSuffix, err)\n",
+			old:   "\t\terr = discard(w.dir, a.segment.name+format.TmpSuffix, err)\n",
 			new:   "\t\t_ = discard\n",
 			layer: actor("TestP10CloseDropsTheNextSegment"),
 		},
@@ -338,20 +342,20 @@ func recoveries() []mutation {
 	return []mutation{
 		{
 			name: "recovery appends END, and does not rewrite the groups that nothing proves durable", file: "recovery.go", promise: "P3",
-			old:   "\t\tif err := replaceFile(r.dir, segmentName(s.number), s.bytes, end); err != nil {",
-			new:   "\t\twhole := append(slices.Clip(s.bytes), end...)\n\t\tfile, err := r.dir.Open(segmentName(s.number))\n\t\tif err == nil {\n\t\t\tat := len(whole) - endEntryBytes\n\t\t\t_, err = file.WriteAt(whole[at:], int64(at))\n\t\t\terr = errors.Join(err, file.Sync(), file.Close())\n\t\t}\n\t\tif err != nil {",
+			old:   "\t\tif err := replaceFile(r.dir, format.SegmentName(s.number), s.bytes, end); err != nil {",
+			new:   "\t\twhole := append(append([]byte(nil), s.bytes...), end...)\n\t\tfile, err := r.dir.Open(format.SegmentName(s.number))\n\t\tif err == nil {\n\t\t\tat := len(whole) - format.EndEntryBytes\n\t\t\t_, err = file.WriteAt(whole[at:], int64(at))\n\t\t\terr = errors.Join(err, file.Sync(), file.Close())\n\t\t}\n\t\tif err != nil {",
 			layer: promise("TestP3RecoveryRewritesLargeGroups"),
 		},
 		{
 			name: "recovery writes in the same place what may be in the cache alone", file: "recovery.go", promise: "P3",
-			old:   "\t\tif err := replaceFile(r.dir, segmentName(s.number), s.bytes, end); err != nil {",
-			new:   "\t\tfile, err := r.dir.Open(segmentName(s.number))\n\t\tif err == nil {\n\t\t\t_, err = file.WriteAt(slices.Concat(s.bytes, end, make([]byte, 8192)), 0)\n\t\t\terr = errors.Join(err, file.Sync(), file.Close())\n\t\t}\n\t\tif err != nil {",
+			old:   "\t\tif err := replaceFile(r.dir, format.SegmentName(s.number), s.bytes, end); err != nil {",
+			new:   "\t\tfile, err := r.dir.Open(format.SegmentName(s.number))\n\t\tif err == nil {\n\t\t\t_, err = file.WriteAt(append(append(append([]byte(nil), s.bytes...), end...), make([]byte, 8192)...), 0)\n\t\t\terr = errors.Join(err, file.Sync(), file.Close())\n\t\t}\n\t\tif err != nil {",
 			layer: explorer(),
 		},
 		{
 			name: "recovery leaves the torn tail behind its END", file: "recovery.go", promise: "P6",
-			old:   "\t\tif err := replaceFile(r.dir, segmentName(s.number), s.bytes, end); err != nil {",
-			new:   "\t\ttorn, _ := r.readSegment(s.number, 0)\n\t\tend = append(end, torn[min(len(torn), len(s.bytes)+len(end)):]...)\n\t\tif err := replaceFile(r.dir, segmentName(s.number), s.bytes, end); err != nil {",
+			old:   "\t\tif err := replaceFile(r.dir, format.SegmentName(s.number), s.bytes, end); err != nil {",
+			new:   "\t\ttorn, _ := r.readSegment(s.number, 0)\n\t\tend = append(end, torn[min(len(torn), len(s.bytes)+len(end)):]...)\n\t\tif err := replaceFile(r.dir, format.SegmentName(s.number), s.bytes, end); err != nil {",
 			layer: bytesOf("TestP6RoadmapReaderReadsNoTornGroup"),
 		},
 		{
@@ -404,26 +408,26 @@ func recoveries() []mutation {
 		},
 		{
 			name: "recovery goes on in the segment that it has read", file: "recovery.go", promise: "P6",
-			old:   "\t\theader.number = r.last + 1",
-			new:   "\t\theader.number = r.last",
+			old:   "\t\theader.Number = r.last + 1",
+			new:   "\t\theader.Number = r.last",
 			layer: explorer(),
 		},
 		{
 			name: "Open removes what the snapshot covers before it is durable", file: "recovery.go", promise: "P3",
-			old:   "\tif err := removeAll(r.dir, r.files.temporary); err != nil {",
-			new:   "\tif err := removeAll(r.dir, append(r.files.below(r.snapshot), r.files.temporary...)); err != nil {",
+			old:   "\tif err := removeAll(r.dir, r.files.Temporary); err != nil {",
+			new:   "\tif err := removeAll(r.dir, append(r.files.Below(r.snapshot), r.files.Temporary...)); err != nil {",
 			layer: promise("TestP3CrashInCloseThenInOpen"),
 		},
 		{
-			name: "the oldest snapshot is loaded", file: "recovery.go", promise: "P6",
-			old:   "r.snapshot = r.files.snapshots[len(r.files.snapshots)-1]",
-			new:   "r.snapshot = r.files.snapshots[0]",
+			name: "the oldest snapshot is loaded", file: "internal/format/names.go", promise: "P6",
+			old:   "return f.Snapshots[len(f.Snapshots)-1]",
+			new:   "return f.Snapshots[0]",
 			layer: bytesOf("TestP6WhatIsNotJudged"),
 		},
 		{
 			name: "a torn tail is not reported", file: "recovery.go", promise: "P6",
-			old:   "; len(tail) > 0 {",
-			new:   "; len(tail) < 0 {",
+			old:   "\tif tail.Torn > 0 {",
+			new:   "\tif tail.Torn < 0 {",
 			layer: bytesOf("TestP6TornTails"),
 		},
 		{
@@ -475,129 +479,129 @@ func replays() []mutation {
 func judgements() []mutation {
 	return []mutation{
 		{
-			name: "a segment under another's name is accepted", file: "recovery.go", promise: "P6",
-			old:   "\tcase h.number != s.number:",
+			name: "a segment under another's name is accepted", file: "internal/format/scan.go", promise: "P6",
+			old:   "\tcase h.Number != number:",
 			new:   "\tcase false:",
 			layer: bytesOf("TestSealedBytesAreJudged"),
 		},
 		{
-			name: "a snapshot under another's name is accepted", file: "snapshot.go", promise: "P6",
-			old:   "\tif r.info.number != number {",
+			name: "a snapshot under another's name is accepted", file: "internal/format/snapshotreader.go", promise: "P6",
+			old:   "\tif r.Info.Number != number {",
 			new:   "\tif false {",
-			layer: bytesOf("TestSnapshotDefectsAreRefused"),
+			layer: formatTest("TestSnapshotDefectsAreRefused"),
 		},
 		{
-			name: "a segment of another store is accepted", file: "recovery.go", promise: "P6",
-			old:   "\tcase r.knowsID && h.id != r.id:",
+			name: "a segment of another store is accepted", file: "internal/format/scan.go", promise: "P6",
+			old:   "\tcase c.KnowsID && h.ID != c.ID:",
 			new:   "\tcase false:",
 			layer: bytesOf("TestSealedBytesAreJudged"),
 		},
 		{
-			name: "a group that is not the next one is accepted", file: "recovery.go", promise: "P6",
-			old:   "\tif g.number != r.lastGroup+1 {",
-			new:   "\tif false {",
+			name: "a group that is not the next one is accepted", file: "internal/format/scan.go", promise: "P6",
+			old:   "\tcase g.Number != s.chain.LastGroup+1:",
+			new:   "\tcase false:",
 			layer: bytesOf("TestSealedBytesAreJudged"),
 		},
 		{
-			name: "a gap between segments is accepted", file: "recovery.go", promise: "P6",
+			name: "a gap between segments is accepted", file: "internal/format/names.go", promise: "P6",
 			old:   "missing := first + uint64(i); number != missing {",
 			new:   "missing := first + uint64(i); number < missing {",
 			layer: bytesOf("TestP6GapBeforeAnEmptySegment"),
 		},
 		{
-			name: "a bad spot in a segment that is not the last is a torn tail", file: "recovery.go", promise: "P6",
-			old:   "\tif !ended && !isLast {",
-			new:   "\tif false {",
+			name: "a bad spot in a segment that is not the last is a torn tail", file: "internal/format/scan.go", promise: "P6",
+			old:   "\tcase !isLast:",
+			new:   "\tcase false:",
 			layer: bytesOf("TestP6DamageIsRefused"),
 		},
 		{
-			name: "an END of any group ends a segment", file: "recovery.go", promise: "P6",
-			old:   "\tended = ended && end.group == r.lastGroup\n",
-			new:   "\t_ = end\n",
+			name: "an END of any group ends a segment", file: "internal/format/scan.go", promise: "P6",
+			old:   "Ended: ended && end.Group == s.chain.LastGroup",
+			new:   "Ended: ended && end.Group == end.Group",
 			layer: bytesOf("TestSealedBytesAreJudged"),
 		},
 		{
-			name: "recovery stops at the first bad group, whatever lies behind it", file: "recovery.go", promise: "P6",
-			old:   "durable, at := s.durableBehind(offset)",
+			name: "recovery stops at the first bad group, whatever lies behind it", file: "internal/format/scan.go", promise: "P6",
+			old:   "durable, at := s.segment.durableBehind(s.offset)",
 			new:   "durable, at := uint64(0), 0",
 			layer: bytesOf("TestP6DamageIsRefused"),
 		},
 		{
-			name: "only the first witness behind a bad group is heard", file: "codec.go", promise: "P6",
+			name: "only the first witness behind a bad group is heard", file: "internal/format/segment.go", promise: "P6",
 			old:   "\t\t\tdurable, at = d, offset\n",
 			new:   "\t\t\treturn d, offset\n",
-			layer: bytesOf("TestDurableBehind"),
+			layer: formatTest("TestDurableBehind"),
 		},
 		{
-			name: "an END behind a bad group is no witness", file: "codec.go", promise: "P6",
-			old:   "\tif end, ok := s.endAt(offset); ok {\n\t\treturn end.durable\n\t}\n",
+			name: "an END behind a bad group is no witness", file: "internal/format/segment.go", promise: "P6",
+			old:   "\tif end, ok := s.EndAt(offset); ok {\n\t\treturn end.Durable\n\t}\n",
 			new:   "",
-			layer: bytesOf("TestDurableBehind"),
+			layer: formatTest("TestDurableBehind"),
 		},
 		{
-			name: "a group's checksum is not looked at", file: "codec.go", promise: "P6",
-			old:   "c.checksum == crc32.Update(s.seed(offset), castagnoli, body)",
-			new:   "c.checksum^c.checksum == 0",
+			name: "a group's checksum is not looked at", file: "internal/format/segment.go", promise: "P6",
+			old:   "c.checksum == crc32.Update(s.Seed(offset), castagnoli, body)",
+			new:   "c.checksum == c.checksum^crc32.Update(0, castagnoli, nil)",
 			layer: bytesOf("TestP6EveryBitOfTheLog"),
 		},
 		{
-			name: "a COMMIT's own checksum is not looked at", file: "codec.go", promise: "P6",
-			old:   "\treturn c, entryIsSealed(s.data[offset:offset+e.size()], s.seed(offset-int(c.length)))",
+			name: "a COMMIT's own checksum is not looked at", file: "internal/format/segment.go", promise: "P6",
+			old:   "\treturn c, isSealed(s.Data[offset:offset+e.Size()], s.Seed(offset-int(c.Length)))",
 			new:   "\treturn c, true",
-			layer: bytesOf("TestDurableBehind"),
+			layer: formatTest("TestDurableBehind"),
 		},
 		{
-			name: "an END's checksum is not looked at", file: "codec.go", promise: "P6",
-			old:   "|| !e.isControl(opEnd, endValueBytes) || !entryIsSealed(s.data[offset:offset+e.size()], s.seed(offset)) {",
-			new:   "|| !e.isControl(opEnd, endValueBytes) {",
-			layer: bytesOf("TestDurableBehind"),
+			name: "an END's checksum is not looked at", file: "internal/format/segment.go", promise: "P6",
+			old:   "|| !e.isControl(OpEnd, endValueBytes) || !isSealed(s.Data[offset:offset+e.Size()], s.Seed(offset)) {",
+			new:   "|| !e.isControl(OpEnd, endValueBytes) {",
+			layer: formatTest("TestDurableBehind"),
 		},
 		{
-			name: "a SEGMENT entry's checksum is not looked at", file: "codec.go", promise: "P6",
-			old:   "|| len(e.value) < 8 || !entryIsSealed(b[:e.size()], 0) {",
-			new:   "|| len(e.value) < 8 {",
+			name: "a SEGMENT entry's checksum is not looked at", file: "internal/format/control.go", promise: "P6",
+			old:   "|| len(e.Value) < 8 || !isSealed(b[:e.Size()], 0) {",
+			new:   "|| len(e.Value) < 8 {",
 			layer: bytesOf("TestP6EveryBitOfTheLog"),
 		},
 		{
-			name: "a group is whole wherever it lies, in a value too", file: "codec.go", promise: "P6",
+			name: "a group is whole wherever it lies, in a value too", file: "internal/format/doc.go", promise: "P6",
 			old:   "\tbinary.BigEndian.PutUint64(b[24:], uint64(offset))",
 			new:   "\tbinary.BigEndian.PutUint64(b[24:], 0)",
-			layer: bytesOf("TestGroupsAreBoundToTheirPlace"),
+			layer: formatTest("TestGroupsAreBoundToTheirPlace"),
 		},
 		{
-			name: "a snapshot block's checksum is not looked at", file: "snapshot.go", promise: "P6",
-			old:   "\tif crc32.Checksum(b, castagnoli) != block.checksum {",
+			name: "a snapshot block's checksum is not looked at", file: "internal/format/snapshotreader.go", promise: "P6",
+			old:   "\tif crc32.Checksum(b, castagnoli) != block.Checksum {",
 			new:   "\tif false {",
 			layer: bytesOf("TestP6EveryBitOfTheSnapshot"),
 		},
 		{
-			name: "the snapshot trailer's checksum is not looked at", file: "snapshot.go", promise: "P6",
-			old:   "\tif !entryIsSealed(tail, 0) {",
+			name: "the snapshot trailer's checksum is not looked at", file: "internal/format/snapshotreader.go", promise: "P6",
+			old:   "\tif !isSealed(tail, 0) {",
 			new:   "\tif false {",
 			layer: bytesOf("TestP6EveryBitOfTheSnapshot"),
 		},
 		{
-			name: "a segment of a later version is damage", file: "recovery.go", promise: "P8",
-			old:   "\tcase h.version > formatVersion:",
+			name: "a segment of a later version is damage", file: "internal/format/scan.go", promise: "P8",
+			old:   "\tcase h.Version > Version:",
 			new:   "\tcase false:",
 			layer: bytesOf("TestSealedBytesAreJudged"),
 		},
 		{
-			name: "a snapshot of a later version is accepted", file: "snapshot.go", promise: "P8",
-			old:   "\tcase footer.version > formatVersion:",
+			name: "a snapshot of a later version is accepted", file: "internal/format/snapshotreader.go", promise: "P8",
+			old:   "\tcase footer.version > Version:",
 			new:   "\tcase false:",
-			layer: bytesOf("TestSnapshotDefectsAreRefused"),
+			layer: formatTest("TestSnapshotDefectsAreRefused"),
 		},
 		{
-			name: "a DELETE with a value is accepted", file: "recovery.go", promise: "P8",
-			old:   "\t\tcase e.op == opDelete && len(e.value) > 0:",
-			new:   "\t\tcase false:",
+			name: "a DELETE with a value is accepted", file: "internal/format/segment.go", promise: "P8",
+			old:   "\tcase e.Op == OpDelete && len(e.Value) > 0:",
+			new:   "\tcase false:",
 			layer: bytesOf("TestSealedBytesAreJudged"),
 		},
 		{
-			name: "an unknown op is taken for a SET", file: "recovery.go", promise: "P8",
-			old:   "\tif g.strange {",
-			new:   "\tif false {",
+			name: "an unknown op is taken for a SET", file: "internal/format/scan.go", promise: "P8",
+			old:   "\tcase g.strange:",
+			new:   "\tcase false:",
 			layer: bytesOf("TestSealedBytesAreJudged"),
 		},
 	}
@@ -607,64 +611,64 @@ func judgements() []mutation {
 func lengths() []mutation {
 	return []mutation{
 		{
-			name: "an entry's key length is believed", file: "codec.go", promise: "P11",
-			old:   "\tif keyLen > uint64(len(b)-entryOverhead) {",
+			name: "an entry's key length is believed", file: "internal/format/entry.go", promise: "P11",
+			old:   "\tif keyLen > uint64(len(b)-EntryOverhead) {",
 			new:   "\tif false {",
-			layer: bytesOf("TestP11LengthBombs"),
+			layer: formatTest("TestP11LengthBombs"),
 		},
 		{
-			name: "an entry's key length may be 4 too large", file: "codec.go", promise: "P11",
-			old:   "\tif keyLen > uint64(len(b)-entryOverhead) {",
-			new:   "\tif keyLen > uint64(len(b)-entryOverhead+4) {",
+			name: "an entry's key length may be 4 too large", file: "internal/format/entry.go", promise: "P11",
+			old:   "\tif keyLen > uint64(len(b)-EntryOverhead) {",
+			new:   "\tif keyLen > uint64(len(b)-EntryOverhead+4) {",
 			layer: bytesOf("TestP11LengthsNearTheRightOne"),
 		},
 		{
-			name: "an entry's value length is believed", file: "codec.go", promise: "P11",
-			old:   "\tif valueLen > uint64(len(rest)-4) {\n\t\treturn entry{}, false",
-			new:   "\tif false {\n\t\treturn entry{}, false",
-			layer: bytesOf("TestP11LengthBombs"),
+			name: "an entry's value length is believed", file: "internal/format/entry.go", promise: "P11",
+			old:   "\tif valueLen > uint64(len(rest)-4) {\n\t\treturn Entry{}, false",
+			new:   "\tif false {\n\t\treturn Entry{}, false",
+			layer: formatTest("TestP11LengthBombs"),
 		},
 		{
-			name: "a pair's value length is believed", file: "codec.go", promise: "P11",
+			name: "a pair's value length is believed", file: "internal/format/snapshot.go", promise: "P11",
 			old:   "\tif valueLen > uint64(len(rest)-4) {\n\t\treturn nil, nil, 0, false",
 			new:   "\tif false {\n\t\treturn nil, nil, 0, false",
-			layer: bytesOf("TestP11LengthBombs"),
+			layer: formatTest("TestP11LengthBombs"),
 		},
 		{
-			name: "a pair's key length may be 4 too large", file: "codec.go", promise: "P11",
+			name: "a pair's key length may be 4 too large", file: "internal/format/snapshot.go", promise: "P11",
 			old:   "\tif keyLen > uint64(len(b)-pairOverhead) {",
 			new:   "\tif keyLen > uint64(len(b)-4) {",
 			layer: bytesOf("TestP11LengthsNearTheRightOne"),
 		},
 		{
-			name: "a COMMIT's length is believed", file: "codec.go", promise: "P11",
-			old:   "\tif c.length > uint64(offset) {",
-			new:   "\tif c.length > uint64(offset)+1 {",
-			layer: bytesOf("TestP11CommitLengthBombs"),
+			name: "a COMMIT's length is believed", file: "internal/format/segment.go", promise: "P11",
+			old:   "\tif c.Length > uint64(offset) {",
+			new:   "\tif c.Length > uint64(offset)+1 {",
+			layer: formatTest("TestP11CommitLengthBombs"),
 		},
 		{
-			name: "the snapshot trailer's length is believed", file: "snapshot.go", promise: "P11",
-			old:   "\tif footer.trailerBytes > min(footerAt-snapshotHeaderBytes, maxSnapshotTrailerBytes) {",
+			name: "the snapshot trailer's length is believed", file: "internal/format/snapshotreader.go", promise: "P11",
+			old:   "\tif footer.trailerBytes > uint64(min(footerAt-headerBytes, maxTrailerBytes)) {",
 			new:   "\tif false {",
-			layer: bytesOf("TestSnapshotDefectsAreRefused"),
+			layer: formatTest("TestSnapshotDefectsAreRefused"),
 		},
 		{
-			name: "a snapshot block may begin anywhere", file: "codec.go", promise: "P11",
-			old:   "\t\tif b.offset != next || end <= b.offset ||",
-			new:   "\t\tif end <= b.offset ||",
-			layer: bytesOf("TestSnapshotDefectsAreRefused"),
+			name: "a snapshot block may begin anywhere", file: "internal/format/snapshotreader.go", promise: "P11",
+			old:   "\t\tif b.Offset != next || end <= b.Offset ||",
+			new:   "\t\tif end <= b.Offset ||",
+			layer: formatTest("TestSnapshotDefectsAreRefused"),
 		},
 		{
-			name: "a snapshot block may end before it begins", file: "codec.go", promise: "P11",
-			old:   "\t\tif b.offset != next || end <= b.offset ||",
-			new:   "\t\tif b.offset != next ||",
-			layer: bytesOf("TestSnapshotDefectsAreRefused"),
+			name: "a snapshot block may end before it begins", file: "internal/format/snapshotreader.go", promise: "P11",
+			old:   "\t\tif b.Offset != next || end <= b.Offset ||",
+			new:   "\t\tif b.Offset != next ||",
+			layer: formatTest("TestSnapshotDefectsAreRefused"),
 		},
 		{
-			name: "a SEGMENT entry may be as long as the file", file: "codec.go", promise: "P11",
-			old:   "decodeEntry(b[:min(len(b), maxSegmentEntryBytes)])",
-			new:   "decodeEntry(b)",
-			layer: bytesOf("TestSegmentHeaderVersions"),
+			name: "a SEGMENT entry may be as long as the file", file: "internal/format/control.go", promise: "P11",
+			old:   "DecodeEntry(b[:min(len(b), maxSegmentEntryBytes)])",
+			new:   "DecodeEntry(b)",
+			layer: formatTest("TestSegmentHeaderVersions"),
 		},
 	}
 }
@@ -734,13 +738,13 @@ func failures() []mutation {
 		},
 		{
 			name: "a segment that could not be reserved stays open", file: "segment.go", promise: "P5",
-			old:   "discard(dir, s.name+tmpSuffix, errors.Join(err, file.Close()))",
-			new:   "discard(dir, s.name+tmpSuffix, errors.Join(err))",
+			old:   "discard(dir, s.name+format.TmpSuffix, errors.Join(err, file.Close()))",
+			new:   "discard(dir, s.name+format.TmpSuffix, errors.Join(err))",
 			layer: faults("TestP7FailedOpenFreesTheLock"),
 		},
 		{
 			name: "a segment that could not be reserved stays on the full disk", file: "segment.go", promise: "P5",
-			old:   "discard(dir, s.name+tmpSuffix, errors.Join(err, file.Close()))",
+			old:   "discard(dir, s.name+format.TmpSuffix, errors.Join(err, file.Close()))",
 			new:   "errors.Join(err, file.Close())",
 			layer: faults("TestP5OutOfSpace"),
 		},
@@ -752,14 +756,14 @@ func failures() []mutation {
 		},
 		{
 			name: "a group takes the room that END needs", file: "segment.go", promise: "P5",
-			old:   "s.offset+groupBytes+endEntryBytes <= s.size",
+			old:   "s.offset+groupBytes+format.EndEntryBytes <= s.size",
 			new:   "s.offset+groupBytes <= s.size",
 			layer: faults("TestP5NoWriteBeyondTheReservedSpace"),
 		},
 		{
 			name: "the next segment is made without room for END", file: "rotation.go", promise: "P5",
-			old:   "need := segmentEntryBytes + size + endEntryBytes",
-			new:   "need := segmentEntryBytes + size",
+			old:   "need := format.SegmentEntryBytes + size + format.EndEntryBytes",
+			new:   "need := format.SegmentEntryBytes + size",
 			layer: faults("TestP5NoWriteBeyondTheReservedSpace"),
 		},
 		{
@@ -1177,11 +1181,11 @@ func checkpoints() []mutation {
 		},
 		{
 			name: "a snapshot while serving vouches for one group too many", file: "checkpoint.go", promise: "P1",
-			old: "lastGroup: w.written,", new: "lastGroup: w.written + 1,", layer: explorer(),
+			old: "LastGroup: w.written,", new: "LastGroup: w.written + 1,", layer: explorer(),
 		},
 		{
 			name: "what a failed snapshot should cover is removed", file: "checkpoint.go", promise: "P1",
-			old: "\tc.view.Close()\n\tif err != nil {\n\t\treturn err\n\t}\n", new: "\tc.view.Close()\n\tif err != nil {\n\t\tfiles, _ := list(w.dir)\n\t\t_ = removeAll(w.dir, files.below(c.info.number))\n\t\treturn err\n\t}\n",
+			old: "\tc.view.Close()\n\tif err != nil {\n\t\treturn err\n\t}\n", new: "\tc.view.Close()\n\tif err != nil {\n\t\tfiles, _ := list(w.dir)\n\t\t_ = removeAll(w.dir, files.Below(c.info.Number))\n\t\treturn err\n\t}\n",
 			layer: behaviour("TestSnapshotFails"),
 		},
 		{
@@ -1195,7 +1199,7 @@ func checkpoints() []mutation {
 		},
 		{
 			name: "the log that a snapshot covers stays", file: "checkpoint.go", promise: "SnapshotBytes",
-			old: "\t\terr = removeAll(w.dir, files.below(c.info.number))\n", new: "\t\t_ = files\n", layer: behaviour("TestSnapshotWhileServing"),
+			old: "\t\terr = removeAll(w.dir, files.Below(c.info.Number))\n", new: "\t\t_ = files\n", layer: behaviour("TestSnapshotWhileServing"),
 		},
 		{
 			name: "two snapshots at once", file: "checkpoint.go", promise: "P3",
@@ -1211,7 +1215,7 @@ func checkpoints() []mutation {
 		},
 		{
 			name: "SnapshotBytes is looked at once", file: "checkpoint.go", promise: "SnapshotBytes",
-			old: "w.snapshotted, w.snapshotDue = c.info.lastGroup, w.snapshotBytes", new: "w.snapshotted, w.snapshotDue = c.info.lastGroup, 1<<62",
+			old: "w.snapshotted, w.snapshotDue = c.info.LastGroup, w.snapshotBytes", new: "w.snapshotted, w.snapshotDue = c.info.LastGroup, 1<<62",
 			layer: behaviour("TestSnapshotBytes"),
 		},
 		{
@@ -1226,11 +1230,11 @@ func restores() []mutation {
 	return []mutation{
 		{
 			name: "Restore overwrites a store", file: "restore.go", promise: "restore",
-			old: "if len(files.segments)+len(files.snapshots) > 0 {", new: "if len(files.segments) > 1 {", layer: behaviour("TestRestoreRefuses"),
+			old: "if !files.Empty() {", new: "if len(files.Segments) > 1 {", layer: behaviour("TestRestoreRefuses"),
 		},
 		{
 			name: "Restore verifies no pairs", file: "restore.go", promise: "P6",
-			old: "\tloaded, err := snapshot.load()\n\tif err != nil {\n\t\treturn err\n\t}\n\tloaded.table.Release()\n", new: "",
+			old: "\tt, err := loadPairs(snapshot)\n\tif err != nil {\n\t\treturn err\n\t}\n\tt.Release()\n", new: "",
 			layer: behaviour("TestRestoreRefuses"),
 		},
 		{
@@ -1243,11 +1247,11 @@ func restores() []mutation {
 		},
 		{
 			name: "a restored store keeps the identity of the other", file: "restore.go", promise: "restore",
-			old: "\t_, _ = rand.Read(snapshot.info.id[:]) // never", new: "\t_, _ = rand.Read(nil) // never", layer: behaviour("TestBackupAndRestore"),
+			old: "\t_, _ = rand.Read(info.ID[:]) // never", new: "\t_, _ = rand.Read(nil) // never", layer: behaviour("TestBackupAndRestore"),
 		},
 		{
 			name: "a failed Restore leaves its file", file: "restore.go", promise: "restore",
-			old: "discard(dir, name+tmpSuffix, err)", new: "err", layer: behaviour("TestRestoreRefuses"),
+			old: "discard(dir, name+format.TmpSuffix, err)", new: "err", layer: behaviour("TestRestoreRefuses"),
 		},
 	}
 }

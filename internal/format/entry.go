@@ -1,0 +1,102 @@
+package format
+
+import (
+	"encoding/binary"
+	"iter"
+)
+
+// The log's grammar: a segment is a sequence of entries, each
+//
+//	0       4  5           13      17   17+k        21+k  21+k+v
+//	| magic |op| timestamp | keyLen | key | valueLen | value |
+const (
+	entryMagic    uint32 = 0x4B564C47 // "KVLG"
+	EntryOverhead        = 4 + 1 + 8 + 4 + 4
+	opAt                 = 4
+	timestampAt          = 5
+	keyLenAt             = 13
+)
+
+// Op is an entry's kind on disk. Zero is none, so that zeros are never an entry.
+type Op byte
+
+// The ops of version 1.
+const (
+	OpSet     Op = 0x01
+	OpDelete  Op = 0x02
+	OpSegment Op = 0x10 // first entry of a segment
+	OpCommit  Op = 0x11 // last entry of a group
+	OpEnd     Op = 0x12 // last entry of a segment
+)
+
+// Entry is one decoded entry. Key and Value point into the bytes it was decoded from.
+type Entry struct {
+	Op        Op
+	Timestamp int64
+	Key       []byte
+	Value     []byte
+}
+
+// Size returns how many bytes the entry takes.
+func (e *Entry) Size() int { return EntryOverhead + len(e.Key) + len(e.Value) }
+
+// isControl reports whether the entry has the shape of a control entry: no key, and a value of exactly this size.
+func (e *Entry) isControl(o Op, valueBytes int) bool {
+	return e.Op == o && len(e.Key) == 0 && len(e.Value) == valueBytes
+}
+
+// AppendEntry appends an entry to dst.
+func AppendEntry[K, V string | []byte](dst []byte, o Op, timestamp int64, key K, value V) []byte {
+	dst = binary.BigEndian.AppendUint32(dst, entryMagic)
+	dst = append(dst, byte(o))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(timestamp))
+	dst = binary.BigEndian.AppendUint32(dst, uint32(len(key)))
+	dst = append(dst, key...)
+	dst = binary.BigEndian.AppendUint32(dst, uint32(len(value)))
+	return append(dst, value...)
+}
+
+// DecodeEntry decodes the entry at the start of b, whatever its op; ok is false when none is there whole.
+func DecodeEntry(b []byte) (e Entry, ok bool) {
+	if len(b) < EntryOverhead || binary.BigEndian.Uint32(b) != entryMagic {
+		return Entry{}, false
+	}
+	keyLen := uint64(binary.BigEndian.Uint32(b[keyLenAt:]))
+	if keyLen > uint64(len(b)-EntryOverhead) {
+		return Entry{}, false
+	}
+	key, rest := b[keyLenAt+4:][:keyLen], b[keyLenAt+4+keyLen:]
+	valueLen := uint64(binary.BigEndian.Uint32(rest))
+	if valueLen > uint64(len(rest)-4) {
+		return Entry{}, false
+	}
+	return Entry{
+		Op:        Op(b[opAt]),
+		Timestamp: int64(binary.BigEndian.Uint64(b[timestampAt:])),
+		Key:       key,
+		Value:     rest[4:][:valueLen],
+	}, true
+}
+
+// Entries iterates over the entries of b, which holds whole ones and nothing else, and their offsets in it.
+func Entries(b []byte) iter.Seq2[int, Entry] {
+	return func(yield func(int, Entry) bool) {
+		for at := 0; at < len(b); {
+			e, _ := DecodeEntry(b[at:])
+			if !yield(at, e) {
+				return
+			}
+			at += e.Size()
+		}
+	}
+}
+
+// SetTimestamps writes one timestamp into every entry of b, which holds whole ones and nothing else.
+func SetTimestamps(b []byte, timestamp int64) {
+	for len(b) > 0 {
+		binary.BigEndian.PutUint64(b[timestampAt:], uint64(timestamp))
+		keyLen := int(binary.BigEndian.Uint32(b[keyLenAt:]))
+		valueLen := int(binary.BigEndian.Uint32(b[keyLenAt+4+keyLen:]))
+		b = b[EntryOverhead+keyLen+valueLen:]
+	}
+}

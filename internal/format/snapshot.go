@@ -1,0 +1,159 @@
+package format
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"iter"
+)
+
+// A snapshot file:
+//
+//	0       4           12      16
+//	| magic | timestamp | count | pairs … | trailer | footer |
+//
+//	pair     keyLen u32 | key | valueLen u32 | value
+//	trailer  crc u32 of the first 16 bytes | store id 16 | number u64 | last group u64 | blocks u32 | blocks times
+//	         (offset u64, pairs u32, crc u32)
+//	footer   version u32 | trailer's length u64 | crc u32 of trailer and footer before it
+const (
+	snapshotMagic uint32 = 0x4B565350 // "KVSP"
+	headerBytes          = 4 + 8 + 4
+	pairOverhead         = 4 + 4
+	trailerBytes         = 4 + 16 + 8 + 8 + 4 // without its blocks
+	blockBytes           = 8 + 4 + 4
+	footerBytes          = 4 + 8 + 4
+
+	// A block is closed by the pair that brings it to this size: small enough to load in parallel and to name the place of
+	// damage, large enough to be read at full speed.
+	blockTarget = 1 << 20
+
+	// What a reader has to expect at most, so that no length it finds makes it ask for absurd amounts of memory.
+	maxBlockBytes   = blockTarget + pairOverhead + MaxKeyBytes + MaxValueBytes
+	maxTrailerBytes = 1 << 30
+)
+
+// Snapshot is what a snapshot file says besides its pairs.
+type Snapshot struct {
+	Timestamp int64  // the version of the last commit in it
+	Count     uint32 // pairs
+	ID        StoreID
+	Number    uint64 // the number in its name
+	LastGroup uint64 // the last group it covers
+	Blocks    []Block
+}
+
+// Block is a run of whole pairs with a checksum. A block ends where the next one, or the trailer, begins.
+type Block struct {
+	Offset   uint64
+	Pairs    uint32
+	Checksum uint32
+}
+
+// AppendSnapshotHeader appends what the file begins with.
+func AppendSnapshotHeader(dst []byte, info *Snapshot) []byte {
+	dst = binary.BigEndian.AppendUint32(dst, snapshotMagic)
+	dst = binary.BigEndian.AppendUint64(dst, uint64(info.Timestamp))
+	return binary.BigEndian.AppendUint32(dst, info.Count)
+}
+
+// AppendPair appends a key and its value.
+func AppendPair(dst []byte, key string, value []byte) []byte {
+	dst = binary.BigEndian.AppendUint32(dst, uint32(len(key)))
+	dst = append(dst, key...)
+	dst = binary.BigEndian.AppendUint32(dst, uint32(len(value)))
+	return append(dst, value...)
+}
+
+// decodePair decodes the pair at the start of b, and how many bytes it takes; ok is false when none is there whole.
+func decodePair(b []byte) (key, value []byte, size int, ok bool) {
+	if len(b) < pairOverhead {
+		return nil, nil, 0, false
+	}
+	keyLen := uint64(binary.BigEndian.Uint32(b))
+	if keyLen > uint64(len(b)-pairOverhead) {
+		return nil, nil, 0, false
+	}
+	key, rest := b[4:][:keyLen], b[4+keyLen:]
+	valueLen := uint64(binary.BigEndian.Uint32(rest))
+	if valueLen > uint64(len(rest)-4) {
+		return nil, nil, 0, false
+	}
+	return key, rest[4:][:valueLen], pairOverhead + int(keyLen) + int(valueLen), true
+}
+
+// AppendSnapshotTail appends trailer and footer.
+func AppendSnapshotTail(dst []byte, info *Snapshot) []byte {
+	start := len(dst)
+	header := AppendSnapshotHeader(nil, info)
+	dst = binary.BigEndian.AppendUint32(dst, crc32.Checksum(header, castagnoli))
+	dst = append(dst, info.ID[:]...)
+	dst = binary.BigEndian.AppendUint64(dst, info.Number)
+	dst = binary.BigEndian.AppendUint64(dst, info.LastGroup)
+	dst = binary.BigEndian.AppendUint32(dst, uint32(len(info.Blocks)))
+	for _, b := range info.Blocks {
+		dst = binary.BigEndian.AppendUint64(dst, b.Offset)
+		dst = binary.BigEndian.AppendUint32(dst, b.Pairs)
+		dst = binary.BigEndian.AppendUint32(dst, b.Checksum)
+	}
+	length := len(dst) - start
+	dst = binary.BigEndian.AppendUint32(dst, Version)
+	dst = binary.BigEndian.AppendUint64(dst, uint64(length))
+	return Seal(append(dst, 0, 0, 0, 0), start, 0)
+}
+
+// EncodeSnapshot writes a snapshot file to w, a block at a time, and fills in info.Blocks. There must be info.Count pairs.
+func EncodeSnapshot(w io.Writer, info *Snapshot, pairs iter.Seq2[string, []byte]) error {
+	buf := AppendSnapshotHeader(nil, info) // grows to a block's size if there is as much to write
+	if _, err := w.Write(buf); err != nil {
+		return err
+	}
+	e := snapshotEncoder{w: w, info: info, offset: headerBytes, block: buf[:0]}
+	written := uint64(0)
+	for key, value := range pairs {
+		if err := e.add(key, value); err != nil {
+			return err
+		}
+		written++
+	}
+	if written != uint64(info.Count) {
+		return fmt.Errorf("%d pairs where %d were announced", written, info.Count)
+	}
+	if err := e.flush(); err != nil {
+		return err
+	}
+	_, err := w.Write(AppendSnapshotTail(e.block, info))
+	return err
+}
+
+// snapshotEncoder gathers pairs into blocks.
+type snapshotEncoder struct {
+	w      io.Writer
+	info   *Snapshot
+	offset uint64 // of the block
+	block  []byte
+	pairs  uint32 // in the block
+}
+
+func (e *snapshotEncoder) add(key string, value []byte) error {
+	e.block = AppendPair(e.block, key, value)
+	e.pairs++
+	if len(e.block) < blockTarget {
+		return nil
+	}
+	return e.flush()
+}
+
+func (e *snapshotEncoder) flush() error {
+	if e.pairs == 0 {
+		return nil
+	}
+	e.info.Blocks = append(e.info.Blocks, Block{
+		Offset: e.offset, Pairs: e.pairs, Checksum: crc32.Checksum(e.block, castagnoli),
+	})
+	_, err := e.w.Write(e.block)
+	e.offset += uint64(len(e.block))
+	e.block, e.pairs = e.block[:0], 0
+	return err
+}
