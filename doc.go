@@ -17,6 +17,7 @@
 // replays the log behind it; closing it writes a snapshot, and so does [Store.Snapshot] while reads and writes go on.
 //
 // A [View] is a frozen picture of the store. Opening one costs microseconds; it neither waits for writers nor makes them wait.
+// [Store.Scan] iterates over keys in order, [Store.Update] runs a transaction; both look at a view of their own.
 //
 // # Concurrency
 //
@@ -27,6 +28,7 @@
 //     to the caller.
 //   - One process at a time may have a data directory open for writing.
 //   - A view shows one state until it is closed. What later commits replace is kept in memory for it.
+//   - Transactions are serializable, with each other and with all other writes: see [Store.Update]. A [Tx] is for one goroutine.
 //
 // # Durability
 //
@@ -49,7 +51,7 @@
 //   - Keys are any bytes, up to [MaxKeyBytes]; the empty key is one. Values have up to [MaxValueBytes]; nil is the empty value.
 //   - A batch has up to [MaxBatchBytes]; a store has up to [MaxKeys] keys, and must fit in memory: keys, values, and some 30 bytes for
 //     each pair, with as much as a quarter more while values of changing sizes are overwritten.
-//   - Keys have no order.
+//   - Keys have the order of their bytes, in scans, and none elsewhere.
 //
 // The bytes on disk are specified in docs/FORMAT.md, the reasons for all of this in docs/DESIGN.md.
 package kvstore

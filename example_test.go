@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"kvstore"
@@ -168,6 +169,79 @@ func ExampleStore_CompareAndSwap() {
 	value, _ := store.Get("counter")
 	fmt.Println(string(value))
 	// Output: 2
+}
+
+func ExampleStore_Scan() {
+	dir, remove := exampleDir()
+	defer remove()
+	store, err := kvstore.Open(dir)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer closeStore(store)
+
+	for _, key := range []string{"user/carol", "user/alice", "user/bob", "visits"} {
+		if err := store.Set(key, []byte(strings.ToUpper(key))); err != nil {
+			log.Fatal(err)
+		}
+	}
+	for key, value := range store.Scan(kvstore.Prefix("user/")) {
+		fmt.Printf("%s=%s\n", key, value)
+	}
+	for key := range store.Scan(kvstore.Range{To: "user/c", Reverse: true, Limit: 1}) {
+		fmt.Println("the last one below user/c:", key)
+	}
+	// Output:
+	// user/alice=USER/ALICE
+	// user/bob=USER/BOB
+	// user/carol=USER/CAROL
+	// the last one below user/c: user/bob
+}
+
+// A transfer between two accounts, many of which meet: none is lost, and no account is overdrawn.
+func ExampleStore_Update() {
+	dir, remove := exampleDir()
+	defer remove()
+	store, err := kvstore.Open(dir)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer closeStore(store)
+
+	balance := func(tx *kvstore.Tx, account string) int {
+		value, _ := tx.Get(account)
+		n, _ := strconv.Atoi(string(value)) // 0 for an account that is not there
+		return n
+	}
+	errNotEnough := errors.New("not enough")
+	transfer := func(from, to string, amount int) error {
+		return store.Update(context.Background(), func(tx *kvstore.Tx) error {
+			left := balance(tx, from) - amount
+			if left < 0 {
+				return errNotEnough // nothing happens
+			}
+			tx.Set(from, strconv.AppendInt(nil, int64(left), 10))
+			tx.Set(to, strconv.AppendInt(nil, int64(balance(tx, to)+amount), 10))
+			return nil
+		})
+	}
+	if err := store.Set("alice", []byte("100")); err != nil {
+		log.Fatal(err)
+	}
+	var transfers sync.WaitGroup
+	for range 8 {
+		transfers.Go(func() {
+			if err := transfer("alice", "bob", 15); err != nil && !errors.Is(err, errNotEnough) {
+				log.Fatal(err)
+			}
+		})
+	}
+	transfers.Wait()
+	alice, _ := store.Get("alice")
+	bob, _ := store.Get("bob")
+	fmt.Printf("alice has %s, bob has %s\n", alice, bob)
+	// Output:
+	// alice has 10, bob has 90
 }
 
 // A view shows the store as it was when it was opened, whatever is written later.
