@@ -43,11 +43,8 @@ func (s *Store) Snapshot(ctx context.Context) error {
 	if err := s.admit(ctx); err != nil {
 		return err
 	}
-	if err := s.queue.acquire(ctx, minCommandBytes); err != nil {
-		return err
-	}
 	c := &snapshotCommand{answer: make(chan snapshotAnswer, 1)}
-	if err := s.queue.send(c, minCommandBytes); err != nil {
+	if err := s.queue.sendControl(ctx, c); err != nil {
 		return err
 	}
 	var answer snapshotAnswer

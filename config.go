@@ -3,6 +3,7 @@ package kvstore
 import (
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"time"
 
 	"kvstore/internal/format"
@@ -64,7 +65,7 @@ func DefaultConfig(dataDir string) Config {
 	return Config{DataDir: dataDir, SyncWrites: true}
 }
 
-// withDefaults returns c with its zero values replaced, or what is wrong with it.
+// withDefaults returns c with its zero values replaced and its path made absolute, or what is wrong with it.
 func (c Config) withDefaults() (Config, error) {
 	switch {
 	case c.DataDir == "":
@@ -79,6 +80,10 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	var err error
+	if c.DataDir, err = filepath.Abs(c.DataDir); err != nil {
+		return c, fmt.Errorf("kvstore: %w", err)
 	}
 	return c, nil
 }

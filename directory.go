@@ -33,6 +33,27 @@ func removeAll(dir vfs.Dir, names []string) error {
 	return syncDir(dir)
 }
 
+// writeFile gives name to a new file, with the bytes that fill writes. The file is durable; its name is after a sync of the directory. After
+// an error there is no such file.
+func writeFile(dir vfs.Dir, name string, fill func(vfs.File) error) error {
+	temporary := name + format.TmpSuffix
+	file, err := dir.Create(temporary)
+	if err != nil {
+		return err
+	}
+	err = fill(file)
+	if err == nil {
+		err = file.Sync()
+	}
+	if err = errors.Join(err, file.Close()); err == nil {
+		err = dir.Rename(temporary, name)
+	}
+	if err != nil {
+		return discard(dir, temporary, err)
+	}
+	return nil
+}
+
 // discard removes a file that was being made when err happened, so that its space is free again, and returns err
 // with what else went wrong.
 func discard(dir vfs.Dir, name string, err error) error {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -84,9 +83,6 @@ func open(config Config, env environment) (*Store, error) {
 	config, err := config.withDefaults()
 	if err != nil {
 		return nil, err
-	}
-	if config.DataDir, err = filepath.Abs(config.DataDir); err != nil {
-		return nil, fmt.Errorf("kvstore: %w", err)
 	}
 	dir, lock, err := openDir(config, env.fs)
 	if err != nil {
@@ -202,11 +198,7 @@ func (s *Store) AppendGet(dst []byte, key string) ([]byte, bool) {
 	if t == nil {
 		return dst, false
 	}
-	value, ok := t.Get(dst, key)
-	if ok && value == nil {
-		value = []byte{}
-	}
-	return value, ok
+	return t.Get(dst, key)
 }
 
 // Has reports whether key is present; false if the store is closed.
@@ -350,11 +342,8 @@ func (s *Store) Sync() error {
 		}
 		return err
 	}
-	if err := s.queue.acquire(ctx, minCommandBytes); err != nil {
-		return err
-	}
 	c := &syncCommand{answer: make(chan error, 1)}
-	if err := s.queue.send(c, minCommandBytes); err != nil {
+	if err := s.queue.sendControl(ctx, c); err != nil {
 		return err
 	}
 	return <-c.answer

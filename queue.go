@@ -106,6 +106,14 @@ func (q *queue) send(c command, weight int64) error {
 	return nil
 }
 
+// sendControl waits for room for a command that writes nothing, and queues it.
+func (q *queue) sendControl(ctx context.Context, c command) error {
+	if err := q.acquire(ctx, minCommandBytes); err != nil {
+		return err
+	}
+	return q.send(c, minCommandBytes)
+}
+
 // close queues the last command; it reports false if there was one already.
 func (q *queue) close() bool {
 	q.gate.Lock()

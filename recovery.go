@@ -264,26 +264,15 @@ func (r *recovery) replaceUnproven() error {
 	return nil
 }
 
-// replaceFile gives name to a new file of body and tail. The file is durable; its name is after a sync of the directory.
+// replaceFile gives name to a new file of body and tail.
 func replaceFile(dir vfs.Dir, name string, body, tail []byte) error {
-	file, err := dir.Create(name + format.TmpSuffix)
-	if err != nil {
+	return writeFile(dir, name, func(file vfs.File) error {
+		_, err := file.WriteAt(body, 0)
+		if err == nil && len(tail) > 0 {
+			_, err = file.WriteAt(tail, int64(len(body)))
+		}
 		return err
-	}
-	_, err = file.WriteAt(body, 0)
-	if err == nil && len(tail) > 0 {
-		_, err = file.WriteAt(tail, int64(len(body)))
-	}
-	if err == nil {
-		err = file.Sync()
-	}
-	if err = errors.Join(err, file.Close()); err == nil {
-		err = dir.Rename(name+format.TmpSuffix, name)
-	}
-	if err != nil {
-		return discard(dir, name+format.TmpSuffix, err)
-	}
-	return nil
+	})
 }
 
 // syncLoaded fsyncs every file that was loaded and not replaced.

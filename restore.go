@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"path/filepath"
 
 	"kvstore/internal/format"
 	"kvstore/internal/vfs"
@@ -27,9 +26,6 @@ func restore(fsys vfs.FS, dataDir string, r io.Reader) error {
 	config, err := DefaultConfig(dataDir).withDefaults()
 	if err != nil {
 		return err
-	}
-	if config.DataDir, err = filepath.Abs(config.DataDir); err != nil {
-		return fmt.Errorf("kvstore: %w", err)
 	}
 	dir, lock, err := openDir(config, fsys)
 	if err != nil {
@@ -55,21 +51,14 @@ func restoreInto(dir vfs.Dir, r io.Reader) error {
 		return err
 	}
 	name := format.SnapshotName(1)
-	file, err := dir.Create(name + format.TmpSuffix)
+	err = writeFile(dir, name, func(file vfs.File) error { return receiveSnapshot(file, name, r) })
 	if err != nil {
-		return fmt.Errorf("kvstore: restore: create %s: %w", name, err)
-	}
-	err = errors.Join(receiveSnapshot(file, name, r), file.Close())
-	if err == nil {
-		err = dir.Rename(name+format.TmpSuffix, name)
-	}
-	if err != nil {
-		return fmt.Errorf("kvstore: restore: %w", discard(dir, name+format.TmpSuffix, err))
+		return fmt.Errorf("kvstore: restore: %w", err)
 	}
 	return syncDir(dir)
 }
 
-// receiveSnapshot makes file a durable and verified copy of what r has, as the first snapshot of a new store.
+// receiveSnapshot makes file a verified copy of what r has, as the first snapshot of a new store.
 func receiveSnapshot(file vfs.File, name string, r io.Reader) error {
 	if _, err := io.Copy(io.NewOffsetWriter(file, 0), r); err != nil {
 		return err
@@ -86,8 +75,6 @@ func receiveSnapshot(file vfs.File, name string, r io.Reader) error {
 	info := *snapshot.Info
 	info.Number = 1
 	_, _ = rand.Read(info.ID[:]) // never fails: crypto/rand ends the program first
-	if _, err := file.WriteAt(format.AppendSnapshotTail(nil, &info), snapshot.TrailerAt); err != nil {
-		return err
-	}
-	return file.Sync()
+	_, err = file.WriteAt(format.AppendSnapshotTail(nil, &info), snapshot.TrailerAt)
+	return err
 }

@@ -20,26 +20,13 @@ import (
 // such file, or, if only the last fsync failed, a whole one.
 func writeSnapshot(dir vfs.Dir, info *format.Snapshot, pairs iter.Seq2[string, []byte]) error {
 	name := format.SnapshotName(info.Number)
-	err := writeSnapshotFile(dir, name+format.TmpSuffix, info, pairs)
-	if err == nil {
-		err = dir.Rename(name+format.TmpSuffix, name)
-	}
+	err := writeFile(dir, name, func(file vfs.File) error {
+		return format.EncodeSnapshot(io.NewOffsetWriter(file, 0), info, pairs)
+	})
 	if err != nil {
-		return fmt.Errorf("kvstore: write %s: %w", name, discard(dir, name+format.TmpSuffix, err))
+		return fmt.Errorf("kvstore: write %s: %w", name, err)
 	}
 	return syncDir(dir)
-}
-
-func writeSnapshotFile(dir vfs.Dir, name string, info *format.Snapshot, pairs iter.Seq2[string, []byte]) error {
-	file, err := dir.Create(name)
-	if err != nil {
-		return err
-	}
-	err = format.EncodeSnapshot(io.NewOffsetWriter(file, 0), info, pairs)
-	if err == nil {
-		err = file.Sync()
-	}
-	return errors.Join(err, file.Close())
 }
 
 // loadedSnapshot is a snapshot file that was found whole.

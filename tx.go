@@ -148,11 +148,7 @@ func (tx *Tx) Get(key string) (value []byte, ok bool) {
 		return w.copy(), !w.deleted
 	}
 	tx.reads[key] = struct{}{}
-	value, ok = tx.view.Get(nil, key)
-	if ok && value == nil {
-		value = []byte{}
-	}
-	return value, ok
+	return tx.view.Get(nil, key)
 }
 
 // copy returns the value for the caller to keep, nil if there is none.

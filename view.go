@@ -67,11 +67,7 @@ func (f forgottenView) close() {
 // is present but empty is not nil.
 func (v *View) Get(key string) (value []byte, ok bool) {
 	defer runtime.KeepAlive(v)
-	value, ok = v.view.Get(nil, key)
-	if ok && value == nil {
-		value = []byte{}
-	}
-	return value, ok
+	return v.view.Get(nil, key)
 }
 
 // Len returns the number of keys, 0 if the view is closed.

@@ -113,7 +113,7 @@ func (t *Table) hash(key string) uint64 { return maphash.String(t.seed, key) & t
 // shardOf returns the shard of a hash: by its lower bits, while slots use the upper ones.
 func (t *Table) shardOf(hash uint64) *shard { return &t.shards[hash%shardCount] }
 
-// Get appends key's value to dst. If key is absent it returns dst and false.
+// Get appends key's value to dst; what it returns then is not nil. If key is absent it returns dst and false.
 func (t *Table) Get(dst []byte, key string) ([]byte, bool) {
 	hash := t.hash(key)
 	s := t.shardOf(hash)
@@ -123,9 +123,17 @@ func (t *Table) Get(dst []byte, key string) ([]byte, bool) {
 		s.mu.RUnlock()
 		return dst, false
 	}
-	dst = append(dst, r.value()...)
+	dst = appendValue(dst, r.value())
 	s.mu.RUnlock()
 	return dst, true
+}
+
+// appendValue is append, except that it never returns nil: a value that is there and empty is not one that is absent.
+func appendValue(dst, value []byte) []byte {
+	if dst == nil && len(value) == 0 {
+		return []byte{}
+	}
+	return append(dst, value...)
 }
 
 // Has reports whether key is present.

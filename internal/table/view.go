@@ -67,7 +67,7 @@ func (v *View) Close() bool {
 	return true
 }
 
-// Get appends key's value to dst. If key is absent it returns dst and false.
+// Get appends key's value to dst; what it returns then is not nil. If key is absent it returns dst and false.
 func (v *View) Get(dst []byte, key string) ([]byte, bool) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
@@ -83,7 +83,7 @@ func (v *View) Get(dst []byte, key string) ([]byte, bool) {
 	if !state.present {
 		return dst, false
 	}
-	return append(dst, state.value...), true
+	return appendValue(dst, state.value), true
 }
 
 // Unchanged reports whether keys, and all keys within these bounds, are in the table as the view shows them, and were not changed in
