@@ -92,6 +92,11 @@ func (s *shard) at(version int64, key string, r record) past {
 			return p
 		}
 	}
+	return present(r)
+}
+
+// present returns the state of a key with this record, nil if it has none.
+func present(r record) past {
 	if r == nil {
 		return past{}
 	}
@@ -198,8 +203,10 @@ func (t *Table) forget(states []keptState) {
 	for _, mem := range garbage {
 		t.arena.free(mem)
 	}
-	if x := t.index.Load(); x != nil && len(gone) > 0 {
-		x.forget(t, gone)
+	if x := t.index.Load(); x != nil {
+		for chunk := range slices.Chunk(gone, windowKeys) {
+			x.forget(t, chunk)
+		}
 	}
 }
 

@@ -108,7 +108,7 @@ func (l *lookup) fill(v *View, keys []string) (n int) {
 		return 0
 	}
 	t := v.table
-	var hashes [windowKeys]uint64
+	var hashes, slots [windowKeys]uint64
 	states := &l.states
 	keys = keys[:min(len(keys), windowKeys)]
 	for i, key := range keys {
@@ -116,11 +116,11 @@ func (l *lookup) fill(v *View, keys []string) (n int) {
 	}
 	t.applying.RLock()
 	defer t.applying.RUnlock()
-	t.touch(hashes[:len(keys)])
+	t.locate(&slots, hashes[:len(keys)])
 	unchanged := t.Version() == v.version
 	need, sum := 0, byte(0)
 	for n < len(keys) && (n == 0 || need < maxLookupBytes) {
-		states[n] = t.stateAt(v.version, unchanged, hashes[n], keys[n])
+		states[n] = v.stateAt(unchanged, slots[n], hashes[n], keys[n])
 		need += len(states[n].value)
 		n++
 	}
@@ -142,17 +142,14 @@ func (l *lookup) fill(v *View, keys []string) (n int) {
 	return n
 }
 
-// stateAt returns what key was at a version, while applying is held; unchanged says that it is the present one.
-func (t *Table) stateAt(version int64, unchanged bool, hash uint64, key string) past {
-	s := t.shardOf(hash)
-	_, r := s.find(hash, key)
+// stateAt returns what key was, while applying is held; slot is where it probably is. Unchanged says that the view shows the present.
+func (v *View) stateAt(unchanged bool, slot, hash uint64, key string) past {
+	s := v.table.shardOf(hash)
+	r := s.findAt(slot, hash, key)
 	if unchanged {
-		if r == nil {
-			return past{}
-		}
-		return past{present: true, value: r.value()}
+		return present(r)
 	}
 	s.mu.RLock() // views that are being closed write to the history
 	defer s.mu.RUnlock()
-	return s.at(version, key, r)
+	return s.at(v.version, key, r)
 }

@@ -76,6 +76,18 @@ func (s *shard) likely(hash uint64) uint64 {
 	}
 }
 
+// findAt returns the record of a key, nil if it is absent; slot is what likely returns for its hash.
+func (s *shard) findAt(slot, hash uint64, key string) record {
+	if slot == 0 {
+		return nil
+	}
+	if r := s.slabs.at(slot & placeMask); string(r.key()) == key {
+		return r
+	}
+	_, r := s.find(hash, key)
+	return r
+}
+
 // insert puts a slot for a key that is absent.
 func (s *shard) insert(slot uint64) {
 	i := s.home(slot)

@@ -159,7 +159,7 @@ const (
 // MultiGet puts the values of keys, as they were at one moment, into values, which is as long; absent ones stay as they are.
 // Its cache misses overlap: it looks at the slots of many keys, then at the records they lead to, and then reads.
 func (t *Table) MultiGet(values [][]byte, keys []string) {
-	var hashes [windowKeys]uint64
+	var hashes, slots [windowKeys]uint64
 	var found [windowKeys]record
 	var shared []byte
 	t.applying.RLock()
@@ -169,10 +169,10 @@ func (t *Table) MultiGet(values [][]byte, keys []string) {
 		for i, key := range keys[:n] {
 			hashes[i] = t.hash(key)
 		}
-		t.touch(hashes[:n])
+		t.locate(&slots, hashes[:n])
 		need, sum := 0, byte(0)
 		for i, key := range keys[:n] {
-			_, found[i] = t.shardOf(hashes[i]).find(hashes[i], key)
+			found[i] = t.shardOf(hashes[i]).findAt(slots[i], hashes[i], key)
 			if r := found[i]; r != nil && r.valueLen() <= maxSharedBytes {
 				need += r.valueLen()
 			}
@@ -207,21 +207,26 @@ func copyShared(value, shared []byte, need int) (clone, rest []byte) {
 	return shared[:n:n], shared[n:]
 }
 
-// touch brings what is needed to look up these hashes, of which there are no more than windowKeys, into the cache. Loads of one loop do
-// not depend on each other, so a processor has many of them under way; the shorter the loop's body, the more.
+// touch brings what is needed to look up these hashes, of which there are no more than windowKeys, into the cache.
 func (t *Table) touch(hashes []uint64) {
+	var slots [windowKeys]uint64
+	t.locate(&slots, hashes)
+}
+
+// locate sets slots to where the keys with these hashes probably are, and brings the beginnings of their records into the cache. Loads of one
+// loop do not depend on each other, so a processor has many of them under way; the shorter the loop's body, the more.
+func (t *Table) locate(slots *[windowKeys]uint64, hashes []uint64) {
 	sum := uint64(0)
 	for _, hash := range hashes {
 		s := t.shardOf(hash)
 		sum += s.slots[s.home(hash)]
 	}
-	var found [windowKeys]uint64
 	for i, hash := range hashes {
-		found[i] = t.shardOf(hash).likely(hash)
+		slots[i] = t.shardOf(hash).likely(hash)
 	}
 	for i, hash := range hashes {
-		if found[i] != 0 {
-			sum += uint64(t.shardOf(hash).slabs.at(found[i] & placeMask)[0])
+		if slots[i] != 0 {
+			sum += uint64(t.shardOf(hash).slabs.at(slots[i] & placeMask)[0])
 		}
 	}
 	runtime.KeepAlive(sum) // or the loads would be left out
