@@ -1,15 +1,18 @@
-.PHONY: check test race fuzz bench peers explore crash powercut linear mutants soak
+.PHONY: check test race cli fuzz bench peers explore crash powercut linear mutants soak
 
 check: ## vet and lint, as CI does
 	go vet ./...
 	GOOS=darwin go vet ./... && GOOS=windows go vet ./... && GOARCH=386 go vet ./...
-	go build -C tools -o ../bin/ tool
+	GOWORK=off go build -C tools -o ../bin/ tool
 	bin/golangci-lint run
 	bin/staticcheck ./...
+	cd cmd/kvstore && export GOWORK=off && go vet ./... && GOOS=darwin go vet ./... && GOOS=windows go vet ./... && GOARCH=386 go vet ./... && ../../bin/golangci-lint run
 test:
 	go test ./...
 race:
 	go test -race ./...
+cli: ## the command's own tests
+	cd cmd/kvstore && GOWORK=off go test -race ./...
 fuzz: ## FUZZTIME=30s each
 	for p in . ./internal/format; do for f in $$(go test -list '^Fuzz' $$p | grep ^Fuzz); do \
 		go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(or $(FUZZTIME),30s) -fuzzminimizetime 10x $$p || exit 1; done; done

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"kvstore"
+)
+
+// TestMain has this binary be the command too, for the scripts to run.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"kvstore": main})
+}
+
+// TestScripts runs testdata/script: each has a section of docs/CLI.md to hold it to. KVSTORE_DIR is $WORK/data.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 filepath.Join("testdata", "script"),
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("KVSTORE_DIR", filepath.Join(env.WorkDir, "data"))
+			env.Setenv("PID", fmt.Sprint(os.Getpid()))
+			return nil
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"exits":   exits,
+			"hold":    hold,
+			"damage":  damage,
+			"listing": listing,
+		},
+	})
+}
+
+// exits runs kvstore, as `exits CODE ARGUMENT...`, and wants it to exit with that code.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: exits CODE ARGUMENT...")
+	}
+	code := "0"
+	if err := ts.Exec("kvstore", args[1:]...); err != nil {
+		exit, ok := errors.AsType[*exec.ExitError](err)
+		if !ok {
+			ts.Fatalf("kvstore: %v", err)
+		}
+		code = fmt.Sprint(exit.ExitCode())
+	}
+	if code != args[0] {
+		ts.Fatalf("kvstore exits with %s, want %s", code, args[0])
+	}
+}
+
+// hold opens the store in a directory for writing until the end of the script. The test's own process, $PID, is the holder.
+func hold(ts *testscript.TestScript, _ bool, args []string) {
+	store, err := kvstore.Open(ts.MkAbs(args[0]))
+	ts.Check(err)
+	ts.Defer(func() { ts.Check(store.Close()) })
+}
+
+// damage inverts a byte in the middle of each file that matches a pattern.
+func damage(ts *testscript.TestScript, _ bool, args []string) {
+	names, err := filepath.Glob(ts.MkAbs(args[0]))
+	ts.Check(err)
+	if len(names) == 0 {
+		ts.Fatalf("no file matches %s", args[0])
+	}
+	for _, name := range names {
+		b, err := os.ReadFile(name)
+		ts.Check(err)
+		b[len(b)/2] ^= 0xff
+		ts.Check(os.WriteFile(name, b, 0o600))
+	}
+}
+
+// listing wants a directory to hold just the files that match the patterns, each at least one.
+func listing(ts *testscript.TestScript, _ bool, args []string) {
+	entries, err := os.ReadDir(ts.MkAbs(args[0]))
+	ts.Check(err)
+	met := map[string]bool{}
+	for _, entry := range entries {
+		known := false
+		for _, pattern := range args[1:] {
+			if ok, err := filepath.Match(pattern, entry.Name()); err == nil && ok {
+				known, met[pattern] = true, true
+			}
+		}
+		if !known {
+			ts.Fatalf("%s holds %s", args[0], entry.Name())
+		}
+	}
+	if len(met) < len(args)-1 {
+		ts.Fatalf("%s lacks some of %s: it has %v", args[0], strings.Join(args[1:], " "), entries)
+	}
+}
