@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -27,6 +26,9 @@ type usageError struct{ err error }
 
 func (e usageError) Error() string { return e.err.Error() }
 func (e usageError) Unwrap() error { return e.err }
+
+// errInterrupted is what ends a command that was asked to stop, when it has stopped.
+var errInterrupted = errors.New("interrupted")
 
 // usagef is fmt.Errorf for a usageError.
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
@@ -75,7 +77,7 @@ func exitCode(err error) int {
 		return exitLocked
 	case isOneOf(err, kvstore.ErrKeyTooLarge, kvstore.ErrValueTooLarge, kvstore.ErrBatchTooLarge, kvstore.ErrInvalidConfig, fs.ErrExist):
 		return exitUsage
-	case errors.Is(err, context.Canceled):
+	case errors.Is(err, errInterrupted):
 		return exitInterrupted
 	default:
 		return exitIO

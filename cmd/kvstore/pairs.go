@@ -25,7 +25,7 @@ func newPairPrinter(w *bufio.Writer, f format, e encoding) pairPrinter {
 	return &lines
 }
 
-// lineFormat is a line for each pair.
+// lineFormat prints a pair as a line.
 type lineFormat interface {
 	append(dst []byte, key string, value []byte) []byte // without the newline
 }

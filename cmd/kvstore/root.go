@@ -19,6 +19,7 @@ func commands() []func(*app) *cobra.Command {
 		newSet,
 		newDelete,
 		newCount,
+		newLoad,
 		newVersion,
 	}
 }
@@ -104,7 +105,7 @@ func takes(least, most int) cobra.PositionalArgs {
 		if _, names, ok := strings.Cut(cmd.Use, " "); ok {
 			wanted = names
 		}
-		return fmt.Errorf("%s takes %s, but %d arguments are given", cmd.Name(), wanted, len(args))
+		return fmt.Errorf("%s takes %s; arguments given: %d", cmd.Name(), wanted, len(args))
 	}
 }
 

@@ -18,8 +18,8 @@ func (a *app) writing(do func(ctx context.Context, s *kvstore.Store) error) erro
 	ctx, release := interruptible(context.Background())
 	defer release()
 	return a.with(false, func(s *kvstore.Store) error {
-		if err := ctx.Err(); err != nil {
-			return err
+		if ctx.Err() != nil {
+			return errInterrupted
 		}
 		return do(ctx, s)
 	})

@@ -1,0 +1,116 @@
+//go:build !windows
+
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"kvstore"
+)
+
+// process is the command under way.
+type process struct {
+	*exec.Cmd
+	stdin  io.WriteCloser
+	stdout io.ReadCloser
+	stderr bytes.Buffer
+}
+
+func start(t *testing.T, args ...string) *process {
+	t.Helper()
+	p := &process{Cmd: exec.CommandContext(t.Context(), "kvstore", args...)}
+	var err error
+	if p.stdin, err = p.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	if p.stdout, err = p.StdoutPipe(); err != nil {
+		t.Fatal(err)
+	}
+	p.Stderr = &p.stderr
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// wait returns how the process ended.
+func (p *process) wait(t *testing.T) syscall.WaitStatus {
+	t.Helper()
+	err := p.Wait()
+	if _, ok := errors.AsType[*exec.ExitError](err); err != nil && !ok {
+		t.Fatal(err)
+	}
+	return p.ProcessState.Sys().(syscall.WaitStatus)
+}
+
+// numbered is so many lines, from 1.
+func numbered(count int) string {
+	var lines strings.Builder
+	for i := range count {
+		fmt.Fprintf(&lines, "%08d\t%d\n", i+1, i+1)
+	}
+	return lines.String()
+}
+
+// TestLoadInterrupted: a load that waits for input is told to stop. All lines up to the one that it names are there, and no others;
+// --from-line goes on.
+func TestLoadInterrupted(t *testing.T) {
+	const lines = 20_000 // several times what a pipe holds: when all are written, the command has begun to read
+	dir, all := filepath.Join(t.TempDir(), "data"), numbered(lines)
+	p := start(t, "load", "--dir", dir, "--format", "tsv", "-")
+	if _, err := io.WriteString(p.stdin, all); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if status := p.wait(t); status.ExitStatus() != exitInterrupted {
+		t.Fatalf("exit code %d: %s", status.ExitStatus(), &p.stderr)
+	}
+	var durable, next int
+	if _, err := fmt.Sscanf(p.stderr.String(), "kvstore: all lines up to %d are durable: go on with --from-line %d", &durable, &next); err != nil {
+		t.Fatalf("%v in %q", err, &p.stderr)
+	}
+	if !strings.HasSuffix(p.stderr.String(), "\nkvstore: interrupted\n") || next != durable+1 {
+		t.Errorf("%q", &p.stderr)
+	}
+	check(t, dir, durable)
+	file := filepath.Join(t.TempDir(), "all.tsv")
+	if err := os.WriteFile(file, []byte(all), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p = start(t, "load", "--dir", dir, "--quiet", "--from-line", fmt.Sprint(next), file)
+	if status := p.wait(t); status.ExitStatus() != exitDone || p.stderr.Len() > 0 {
+		t.Fatalf("exit code %d: %s", status.ExitStatus(), &p.stderr)
+	}
+	check(t, dir, lines)
+}
+
+// check wants a store to have the keys 1 to count of numbered, and no others.
+func check(t *testing.T, dir string, count int) {
+	t.Helper()
+	store, err := kvstore.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if store.Len() != count {
+		t.Errorf("%d keys, want %d", store.Len(), count)
+	}
+	for i := range count {
+		if value, ok := store.Get(fmt.Sprintf("%08d", i+1)); !ok || string(value) != fmt.Sprint(i+1) {
+			t.Fatalf("key %d is %q, %t", i+1, value, ok)
+		}
+	}
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
