@@ -20,6 +20,10 @@ func commands() []func(*app) *cobra.Command {
 		newDelete,
 		newCount,
 		newLoad,
+		newStats,
+		newSnapshot,
+		newBackup,
+		newRestore,
 		newVersion,
 	}
 }

@@ -114,3 +114,22 @@ func check(t *testing.T, dir string, count int) {
 		t.Fatal(err)
 	}
 }
+
+// TestRestoreInterrupted: nothing is left of a restore that was told to stop.
+func TestRestoreInterrupted(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	p := start(t, "restore", "-", dir)
+	if _, err := p.stdin.Write(make([]byte, 1<<20)); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if status := p.wait(t); status.ExitStatus() != exitInterrupted {
+		t.Fatalf("exit code %d: %s", status.ExitStatus(), &p.stderr)
+	}
+	left, err := filepath.Glob(filepath.Join(dir, "*-*"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("%q is left, %v", left, err)
+	}
+}

@@ -12,6 +12,13 @@ func (a *app) reading(do func(s *kvstore.Store) error) error {
 	return a.with(true, do)
 }
 
+// readingFor is reading for what takes a while and has something to remove when it is interrupted, which ends ctx.
+func (a *app) readingFor(do func(ctx context.Context, s *kvstore.Store) error) error {
+	ctx, release := interruptible(context.Background())
+	defer release()
+	return a.with(true, func(s *kvstore.Store) error { return do(ctx, s) })
+}
+
 // writing opens the store for do and closes it, which leaves a snapshot. do must look at ctx before it writes: it ends when the
 // user interrupts.
 func (a *app) writing(do func(ctx context.Context, s *kvstore.Store) error) error {
