@@ -93,7 +93,7 @@ func (l *loader) run(name string) error {
 func (l *loader) load(s *kvstore.Store, in *inputFile, format dumpFormat) error {
 	started := time.Now()
 	l.store, l.line = s, l.fromLine-1
-	l.progress = l.app.progress("load", in.size)
+	l.progress = l.app.progress("load", in.size, inBytes)
 	err := l.move(newLoadReader(in, format, l.fromLine, l.maxErrors))
 	l.progress.end()
 	if err != nil {

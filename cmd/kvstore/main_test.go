@@ -39,6 +39,13 @@ func TestScripts(t *testing.T) {
 			env.Setenv("PID", fmt.Sprint(os.Getpid()))
 			return nil
 		},
+		Condition: func(name string) (bool, error) {
+			if name != "memory" {
+				return false, fmt.Errorf("unknown condition %q", name)
+			}
+			memory, err := isMemory("/dev/shm")
+			return memory && err == nil, nil
+		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"exits":   exits,
 			"hold":    hold,

@@ -3,26 +3,11 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 )
-
-// writeJSON writes v and a newline, on one line or on several.
-func writeJSON(w io.Writer, v any, several bool) error {
-	var options []json.Options
-	if several {
-		options = append(options, jsontext.WithIndent("  "))
-	}
-	b, err := json.Marshal(v, options...)
-	if err != nil {
-		return err
-	}
-	_, err = w.Write(append(b, '\n'))
-	return err
-}
 
 // ndjson is a line for each pair, an object with two members: "key" and "value". What is not UTF-8, and so is no
 // string of JSON, is "key64" or "value64" instead, in base64. With --base64 or --hex all are "key64" and "value64", or "keyhex" and

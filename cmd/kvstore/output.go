@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -84,6 +85,16 @@ func (a *app) report(f format, r report) error {
 		}
 		return writeTable(w, r.rows())
 	})
+}
+
+// writeJSON writes v and a newline, on one line or on several.
+func writeJSON(w io.Writer, v any, several bool) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	if several {
+		e.SetIndent("", "  ")
+	}
+	return e.Encode(v)
 }
 
 func writeValues(w io.Writer, rows []row) error {

@@ -24,6 +24,7 @@ func commands() []func(*app) *cobra.Command {
 		newSnapshot,
 		newBackup,
 		newRestore,
+		newBench,
 		newVersion,
 	}
 }

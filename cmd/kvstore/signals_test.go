@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -131,5 +132,44 @@ func TestRestoreInterrupted(t *testing.T) {
 	left, err := filepath.Glob(filepath.Join(dir, "*-*"))
 	if err != nil || len(left) > 0 {
 		t.Errorf("%q is left, %v", left, err)
+	}
+}
+
+// TestBenchInterrupted: a bench that was told to stop leaves nothing behind, and prints nothing.
+func TestBenchInterrupted(t *testing.T) {
+	dir := t.TempDir()
+	p := start(t, "bench", "--dir", dir, "--tmpfs", "--keys", "100", "--duration", "1h")
+	for { // until its directory is there
+		if entries, err := os.ReadDir(dir); err != nil || t.Context().Err() != nil {
+			t.Fatal(err, &p.stderr)
+		} else if len(entries) > 0 {
+			break
+		}
+		runtime.Gosched()
+	}
+	if err := p.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	out, err := io.ReadAll(p.stdout)
+	if status := p.wait(t); status.ExitStatus() != exitInterrupted || err != nil || len(out) > 0 || p.stderr.String() != "kvstore: interrupted\n" {
+		t.Errorf("exit code %d, %v: %q, %q", status.ExitStatus(), err, out, &p.stderr)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+		t.Errorf("%v is left, %v", entries, err)
+	}
+}
+
+// TestBenchWithoutReader: a bench whose output nobody wants leaves nothing behind either, and makes no noise.
+func TestBenchWithoutReader(t *testing.T) {
+	dir := t.TempDir()
+	p := start(t, "bench", "--dir", dir, "--tmpfs", "--keys", "100", "--duration", "1ms", "--writers", "1")
+	if err := p.stdout.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if status := p.wait(t); status.ExitStatus() != exitPipe || p.stderr.Len() > 0 {
+		t.Errorf("exit code %d: %q", status.ExitStatus(), &p.stderr)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+		t.Errorf("%v is left, %v", entries, err)
 	}
 }
