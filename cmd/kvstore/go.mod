@@ -13,6 +13,7 @@ require (
 	golang.org/x/term v0.47.0
 	gonum.org/v1/plot v0.17.0
 	kvstore v0.0.0
+	pgregory.net/rapid v1.3.0
 )
 
 require (

@@ -116,6 +116,29 @@ func check(t *testing.T, dir string, count int) {
 	}
 }
 
+// TestDumpWithoutReader: a dump whose reader has seen enough makes no noise.
+func TestDumpWithoutReader(t *testing.T) {
+	dir, file := filepath.Join(t.TempDir(), "data"), filepath.Join(t.TempDir(), "all.tsv")
+	if err := os.WriteFile(file, []byte(numbered(20_000)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if status := start(t, "load", "--dir", dir, file).wait(t); status.ExitStatus() != exitDone {
+		t.Fatal(status.ExitStatus())
+	}
+	for _, command := range []string{"dump", "scan"} {
+		p := start(t, command, "--dir", dir)
+		if _, err := io.ReadFull(p.stdout, make([]byte, 100)); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.stdout.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if status := p.wait(t); status.Signal() != syscall.SIGPIPE || p.stderr.Len() > 0 {
+			t.Errorf("%s: %v, exit code %d: %q", command, status.Signal(), status.ExitStatus(), &p.stderr)
+		}
+	}
+}
+
 // TestRestoreInterrupted: nothing is left of a restore that was told to stop.
 func TestRestoreInterrupted(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
