@@ -56,7 +56,7 @@ func (a *app) printPair(f format, e encoding, key string, value []byte) error {
 			f = ndjsonFormat
 		case tableFormat, ndjsonFormat:
 		}
-		return newPairPrinter(w, f, e).pair(key, value)
+		return newPairPrinter(w, f, e).pair([]byte(key), value)
 	})
 }
 

@@ -14,9 +14,9 @@ import (
 // "valuehex". All of them are read whatever the flags say.
 type ndjson struct{ encoding encoding }
 
-func (f ndjson) append(dst []byte, key string, value []byte) []byte {
+func (f ndjson) append(dst, key, value []byte) []byte {
 	dst = append(dst, '{')
-	dst = f.appendMember(dst, "key", []byte(key))
+	dst = f.appendMember(dst, "key", key)
 	dst = append(dst, ',')
 	dst = f.appendMember(dst, "value", value)
 	return append(dst, '}')

@@ -6,7 +6,7 @@ import (
 
 // pairPrinter prints pairs, one by one as they come: nothing is gathered.
 type pairPrinter interface {
-	pair(key string, value []byte) error
+	pair(key, value []byte) error
 	end() error
 }
 
@@ -27,7 +27,7 @@ func newPairPrinter(w *bufio.Writer, f format, e encoding) pairPrinter {
 
 // lineFormat prints a pair as a line.
 type lineFormat interface {
-	append(dst []byte, key string, value []byte) []byte // without the newline
+	append(dst, key, value []byte) []byte // without the newline
 }
 
 // linePrinter prints a line for each pair.
@@ -37,7 +37,7 @@ type linePrinter struct {
 	line   []byte // reused
 }
 
-func (p *linePrinter) pair(key string, value []byte) error {
+func (p *linePrinter) pair(key, value []byte) error {
 	p.line = append(p.format.append(p.line[:0], key, value), '\n')
 	_, err := p.w.Write(p.line)
 	return err
@@ -51,7 +51,7 @@ type jsonPrinter struct {
 	begun bool
 }
 
-func (p *jsonPrinter) pair(key string, value []byte) error {
+func (p *jsonPrinter) pair(key, value []byte) error {
 	before := "[\n  "
 	if p.begun {
 		before = ",\n  "
@@ -75,7 +75,7 @@ func (p *jsonPrinter) end() error {
 // --hex or --base64.
 type raw struct{ encoding encoding }
 
-func (f raw) append(dst []byte, key string, value []byte) []byte {
-	dst = append(f.encoding.append(dst, []byte(key)), '\t')
+func (f raw) append(dst, key, value []byte) []byte {
+	dst = append(f.encoding.append(dst, key), '\t')
 	return f.encoding.append(dst, value)
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -33,12 +34,9 @@ func TestDumpLoad(t *testing.T) {
 		}
 		first, second := filepath.Join(dir, "first"), filepath.Join(dir, "second")
 		fill(t, first, pairs)
-		lines := runCommand(t, nil, append([]string{"dump", "--dir", first}, flags...)...)
+		lines := runCommand(t, nil, append([]string{"dump", "--dir", first, "--sorted=" + strconv.FormatBool(rapid.Bool().Draw(t, "sorted"))}, flags...)...)
 		runCommand(t, lines, append([]string{"load", "--quiet", "--dir", second, "-"}, flags...)...)
 		compare(t, second, pairs)
-		if again := runCommand(t, nil, append([]string{"dump", "--dir", second}, flags...)...); !bytes.Equal(again, lines) {
-			t.Fatalf("dump of what was loaded: %q, before %q", again, lines)
-		}
 	})
 }
 

@@ -76,8 +76,10 @@ func (c *scanCommand) run() error {
 
 // scan prints the pairs of a range.
 func scan(v *kvstore.View, r kvstore.Range, p pairPrinter) error {
+	var bytes []byte // of a key; reused
 	for key, value := range v.Scan(r) {
-		if err := p.pair(key, value); err != nil {
+		bytes = append(bytes[:0], key...)
+		if err := p.pair(bytes, value); err != nil {
 			return err
 		}
 	}

@@ -16,8 +16,8 @@ const (
 // table is a line for each pair, for people: what cannot be printed is escaped, and long values are cut.
 type table struct{ encoding encoding }
 
-func (f table) append(dst []byte, key string, value []byte) []byte {
-	shown := f.show([]byte(key))
+func (f table) append(dst, key, value []byte) []byte {
+	shown := f.show(key)
 	dst = append(dst, shown...)
 	for range tableKeyColumns - utf8.RuneCountInString(shown) {
 		dst = append(dst, ' ')

@@ -12,11 +12,11 @@ import (
 // are, and \xHH for any byte. With --base64 or --hex both are in that encoding, without escapes.
 type tsv struct{ encoding encoding }
 
-func (f tsv) append(dst []byte, key string, value []byte) []byte {
+func (f tsv) append(dst, key, value []byte) []byte {
 	if f.encoding != plainText {
 		return raw(f).append(dst, key, value)
 	}
-	dst = append(appendEscaped(dst, []byte(key)), '\t')
+	dst = append(appendEscaped(dst, key), '\t')
 	return appendEscaped(dst, value)
 }
 
@@ -47,7 +47,15 @@ const hexDigits = "0123456789abcdef"
 // appendEscaped appends b with what a field of TSV cannot have as it is escaped: \t, \n, \r, \\, and \xHH for other control
 // characters and for bytes that are not UTF-8.
 func appendEscaped(dst, b []byte) []byte {
-	for len(b) > 0 {
+	for {
+		plain := 0
+		for plain < len(b) && ' ' <= b[plain] && b[plain] <= '~' && b[plain] != '\\' {
+			plain++
+		}
+		dst = append(dst, b[:plain]...)
+		if b = b[plain:]; len(b) == 0 {
+			return dst
+		}
 		r, size := utf8.DecodeRune(b)
 		switch {
 		case r == '\t':
@@ -65,7 +73,6 @@ func appendEscaped(dst, b []byte) []byte {
 		}
 		b = b[size:]
 	}
-	return dst
 }
 
 // unescape is the inverse of appendEscaped. It returns text itself if there is nothing escaped in it.
