@@ -35,8 +35,8 @@ would have more than 256 MiB:
   get          reads, timed sixteen at a time
   mixed        durable writes and reads, half and half
 
-The rate is keys a second, "floors" the rate as a multiple of the floor's. Latencies are
-of a call; histograms are drawn of the durable writes.
+The rate is keys a second; "floors" is the rate of durable writes as a multiple of the
+floor's. Latencies are of a call; histograms are drawn of the floor and of set.
 
 A directory in memory (tmpfs) is refused, since an fsync costs nothing there.`,
 		Example: `  kvstore bench --dir .

@@ -37,8 +37,8 @@ type benchResult struct {
 	Fsyncs     uint64  `json:"fsyncs"`
 	Seconds    float64 `json:"seconds"`
 	Rate       float64 `json:"operations_per_second"`
-	Floors     float64 `json:"floors"`  // rate as a multiple of the floor's
-	Latency    latency `json:"latency"` // of a call
+	Floors     float64 `json:"floors,omitzero"` // rate as a multiple of the floor's, if there were fsyncs
+	Latency    latency `json:"latency"`         // of a call
 	Histogram  []bar   `json:"histogram"`
 
 	took      time.Duration
@@ -59,7 +59,7 @@ func (r *benchResult) finish(floor *benchResult) {
 	h := &r.histogram
 	r.Seconds = r.took.Seconds()
 	r.Rate = math.Round(float64(r.Operations) / max(r.Seconds, 1e-9))
-	if floor.Rate > 0 {
+	if floor.Rate > 0 && r.Fsyncs > 0 {
 		r.Floors = math.Round(r.Rate/floor.Rate*100) / 100
 	}
 	r.Latency = latency{h.percentile(0.5), h.percentile(0.9), h.percentile(0.99), h.percentile(0.999), h.max}
@@ -80,10 +80,13 @@ func (b *benchReport) write(w *bufio.Writer) error {
 	}
 	all := append([]*benchResult{b.Floor}, b.Results...)
 	for _, r := range all {
-		l := r.Latency
+		l, floors := r.Latency, ""
+		if r.Floors > 0 {
+			floors = fmt.Sprintf("%.2f", r.Floors)
+		}
 		if _, err := fmt.Fprintf(
 			w, benchLine, r.Case, humanize.Comma(int64(r.Writers)), humanize.IBytes(uint64(r.ValueBytes)), humanize.Comma(int64(r.Rate)),
-			fmt.Sprintf("%.2f", r.Floors), short(l.P50), short(l.P99), short(l.P999), short(l.Max), humanize.Comma(int64(r.Fsyncs)),
+			floors, short(l.P50), short(l.P99), short(l.P999), short(l.Max), humanize.Comma(int64(r.Fsyncs)),
 		); err != nil {
 			return err
 		}

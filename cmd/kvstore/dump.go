@@ -68,9 +68,10 @@ func (a *app) dump(name string, f dumpFormat, sorted bool) error {
 	})
 }
 
-// dumpProgress begins a bar, unless the lines go to a terminal themselves.
+// dumpProgress begins a bar if the lines go to a file: a terminal shows them themselves, and whatever reads a pipe may have a bar of its
+// own.
 func (a *app) dumpProgress(name string, keys int) *progress {
-	if name == "-" && isTerminal(a.stdout) {
+	if name == "-" && !isFile(a.stdout) {
 		return &progress{}
 	}
 	return a.progress("dump", int64(keys), inKeys)

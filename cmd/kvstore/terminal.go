@@ -16,3 +16,13 @@ func isTerminal(stream any) bool {
 func hasColour(stream any) bool {
 	return isTerminal(stream) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 }
+
+// isFile reports whether stream is a file in the narrow sense, neither a terminal nor a pipe.
+func isFile(stream any) bool {
+	f, ok := stream.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode().IsRegular()
+}
