@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"kvstore"
 )
@@ -19,16 +20,19 @@ const (
 // view is written as: unlike a scan, that needs no index of the keys, which takes as much memory again as small pairs do.
 func allPairs(v *kvstore.View, do func(key, value []byte) error) error {
 	r, w := io.Pipe()
-	go func() {
+	var writer sync.WaitGroup
+	writer.Go(func() {
 		_, err := v.WriteTo(w)
 		w.CloseWithError(err)
-	}()
+	})
 	p := &pairReader{r: bufio.NewReaderSize(r, pairsBytes)}
 	err := p.all(do)
 	if err == nil {
 		_, err = io.Copy(io.Discard, p.r) // the trailer, and then how WriteTo ended
 	}
-	return errors.Join(err, r.Close()) // which ends WriteTo
+	err = errors.Join(err, r.Close()) // which ends WriteTo
+	writer.Wait()
+	return err
 }
 
 // pairReader reads pairs from a snapshot file that this process writes, so that it need not be verified. docs/FORMAT.md has the format.
