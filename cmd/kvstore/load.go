@@ -33,8 +33,9 @@ encoding. Empty lines are skipped.
 
 A bad line is reported with its number. More of them than --max-errors end the load.
 
-SIGINT ends it too, at a line: it and all lines before it are durable, and its number
-is told. --from-line goes on there. With 0 for the exit code, all lines are durable.`,
+SIGINT ends it too, and so does a full disk, say. Then the number of a line is told: it
+and all lines before it are durable. --from-line goes on behind it; lines that are there
+already are set again. With 0 for the exit code, all lines are durable.`,
 		Example: `  kvstore load users.ndjson
   zcat dump.tsv.gz | kvstore load --format tsv -
   kvstore load --from-line 1200001 --max-errors 100 users.ndjson`,
