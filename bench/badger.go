@@ -81,24 +81,30 @@ func (e badgerEngine) batch(keys []string, values [][]byte) error {
 	})
 }
 
-func (e badgerEngine) scan(from string, n int) (pairs, bytes int, err error) {
-	err = e.db.View(func(tx *badger.Txn) error {
+func (e badgerEngine) scan(within span, show func(key string, value []byte)) error {
+	return e.db.View(func(tx *badger.Txn) error {
+		var own keeper
 		o := badger.DefaultIteratorOptions
-		o.PrefetchSize = n
+		o.Prefix = []byte(within.prefix)
+		if within.limit > 0 {
+			o.PrefetchSize = min(o.PrefetchSize, within.limit)
+		}
 		it := tx.NewIterator(o)
 		defer it.Close()
-		for it.Seek([]byte(from)); it.Valid() && pairs < n; it.Next() {
-			err := it.Item().Value(func(value []byte) error {
-				pairs, bytes = pairs+1, bytes+len(value)
+		pairs := 0
+		for it.Seek([]byte(within.first())); it.Valid() && !within.full(pairs); it.Next() {
+			item := it.Item()
+			err := item.Value(func(value []byte) error {
+				show(own.text(item.Key()), own.bytes(value))
 				return nil
 			})
 			if err != nil {
 				return err
 			}
+			pairs++
 		}
 		return nil
 	})
-	return pairs, bytes, err
 }
 
 func (e badgerEngine) close() error { return e.db.Close() }

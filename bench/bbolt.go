@@ -97,15 +97,20 @@ func (e bboltEngine) batch(keys []string, values [][]byte) error {
 	})
 }
 
-func (e bboltEngine) scan(from string, n int) (pairs, bytes int, err error) {
-	err = e.db.View(func(tx *bolt.Tx) error {
+func (e bboltEngine) scan(within span, show func(key string, value []byte)) error {
+	return e.db.View(func(tx *bolt.Tx) error {
+		var own keeper
+		prefix := []byte(within.prefix)
 		cursor := tx.Bucket(bboltBucket).Cursor()
-		for key, value := cursor.Seek([]byte(from)); key != nil && pairs < n; key, value = cursor.Next() {
-			pairs, bytes = pairs+1, bytes+len(value)
+		pairs := 0
+		for key, value := cursor.Seek([]byte(within.first())); key != nil && bytes.HasPrefix(key, prefix); key, value = cursor.Next() {
+			show(own.text(key), own.bytes(value))
+			if pairs++; within.full(pairs) {
+				break
+			}
 		}
 		return nil
 	})
-	return pairs, bytes, err
 }
 
 func (e bboltEngine) close() error {

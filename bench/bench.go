@@ -128,7 +128,7 @@ func (b *bench) opened(s spec, dir string, durable bool, do func(engine) error) 
 func (b *bench) full(s spec, n int, durable, writes bool, do func(engine) error) error {
 	if s.volatile {
 		return b.empty(s, durable, func(e engine) error {
-			if err := b.data.load(e, n, loadBatch); err != nil {
+			if err := b.data.load(e, n, loadBatch, b.data.key); err != nil {
 				return err
 			}
 			return do(e)
@@ -151,7 +151,11 @@ func (b *bench) full(s spec, n int, durable, writes bool, do func(engine) error)
 
 // fill returns the directory of a store that was loaded with n keys and closed. It is loaded once in a session.
 func (b *bench) fill(s spec, n int) (string, error) {
-	name := fmt.Sprintf("full-%s-%d", s.name, n)
+	return b.fillWith(s, fmt.Sprintf("full-%s-%d", s.name, n), n, b.data.key)
+}
+
+// fillWith is fill with other names of the keys.
+func (b *bench) fillWith(s spec, name string, n int, key func(i int) string) (string, error) {
 	if dir, ok := b.filled[name]; ok {
 		return dir, nil
 	}
@@ -159,7 +163,7 @@ func (b *bench) fill(s spec, n int) (string, error) {
 	if err := errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o700)); err != nil {
 		return "", err
 	}
-	err := b.opened(s, dir, false, func(e engine) error { return b.data.load(e, n, loadBatch) })
+	err := b.opened(s, dir, false, func(e engine) error { return b.data.load(e, n, loadBatch, key) })
 	if err := errors.Join(err, syncTree(dir)); err != nil {
 		return "", err
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 
 	"github.com/tidwall/buntdb"
@@ -99,14 +100,20 @@ func (e buntdbEngine) batch(keys []string, values [][]byte) error {
 	})
 }
 
-func (e buntdbEngine) scan(from string, n int) (pairs, bytes int, err error) {
-	err = e.db.View(func(tx *buntdb.Tx) error {
-		return tx.AscendGreaterOrEqual("", from, func(_, value string) bool {
-			pairs, bytes = pairs+1, bytes+len(value)
-			return pairs < n
+// scan copies no keys: they are strings that belong to everybody.
+func (e buntdbEngine) scan(within span, show func(key string, value []byte)) error {
+	return e.db.View(func(tx *buntdb.Tx) error {
+		var own keeper
+		pairs := 0
+		return tx.AscendGreaterOrEqual("", within.first(), func(key, value string) bool {
+			if !strings.HasPrefix(key, within.prefix) {
+				return false
+			}
+			show(key, own.bytesOf(value))
+			pairs++
+			return !within.full(pairs)
 		})
 	})
-	return pairs, bytes, err
 }
 
 // syncs is the number of commits: with SyncPolicy Always each has a sync of its own.

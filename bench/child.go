@@ -94,7 +94,8 @@ func (job childJob) run() error {
 		if err != nil {
 			return err
 		}
-		if err := newData(job.Seed).load(e, job.Keys, job.Batch); err != nil {
+		d := newData(job.Seed)
+		if err := d.load(e, job.Keys, job.Batch, d.key); err != nil {
 			return errors.Join(err, e.close())
 		}
 		if job.Task == taskCrash {

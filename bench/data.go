@@ -12,6 +12,9 @@ const (
 	keyBytes   = 16
 	valueBytes = 128 // if a workload does not say otherwise
 
+	groupKeys   = 100
+	prefixBytes = 12
+
 	// poolBytes are cut into values at any offset: more than fits between two equal ones in the window of a compressor.
 	poolBytes = 1 << 20
 
@@ -47,6 +50,13 @@ func (d *data) key(i int) string {
 	hex.Encode(text[:], number[:])
 	return string(text[:])
 }
+
+// groupKey names key i so that groupKeys of them each begin with the same prefix, which no others do.
+func (d *data) groupKey(i int) string {
+	return fmt.Sprintf("%s%0*d", d.groupPrefix(i/groupKeys), keyBytes-prefixBytes, i%groupKeys)
+}
+
+func (d *data) groupPrefix(group int) string { return d.key(group)[:prefixBytes] }
 
 func (d *data) value(i, size int) []byte {
 	at := mix(uint64(i)^d.seed) % poolBytes
@@ -136,11 +146,11 @@ func (s *stream) window(position, n int) []string {
 	return s.keys[position : position+n]
 }
 
-// load writes the first n keys in batches.
-func (d *data) load(e engine, n, batch int) error {
+// load writes n keys in batches; key names them.
+func (d *data) load(e engine, n, batch int, key func(i int) string) error {
 	keys, values := make([]string, 0, batch), make([][]byte, 0, batch)
 	for i := range n {
-		keys, values = append(keys, d.key(i)), append(values, d.value(i, valueBytes))
+		keys, values = append(keys, key(i)), append(values, d.value(i, valueBytes))
 		if len(keys) < batch && i+1 < n {
 			continue
 		}

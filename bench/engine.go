@@ -27,9 +27,8 @@ type (
 		multiGet(keys []string) ([][]byte, error)
 	}
 	scanner interface {
-		// scan reads up to n pairs in the order of their keys, the first at or behind from, and returns how many there were and
-		// the bytes of their values.
-		scan(from string, n int) (pairs, bytes int, err error)
+		// scan shows pairs in the order of their keys. They belong to the caller, as what get returns does.
+		scan(within span, show func(key string, value []byte)) error
 	}
 	crowdPreparer interface {
 		// prepareCrowd does what an engine would otherwise do for each of so many goroutines while it is measured.
@@ -40,6 +39,18 @@ type (
 		syncs() uint64
 	}
 )
+
+// span is what a scan is to show: keys from one on that begin with prefix.
+type span struct {
+	from, prefix string
+	limit        int // how many pairs at most; 0 is no limit
+}
+
+// first is the lowest key that can be in the span.
+func (s span) first() string { return max(s.from, s.prefix) }
+
+// full reports whether so many pairs are all that are wanted.
+func (s span) full(pairs int) bool { return s.limit > 0 && pairs >= s.limit }
 
 var (
 	errAbsent      = errors.New("key is absent")
@@ -74,6 +85,8 @@ type spec struct {
 
 	// countsSyncs: it is a syncCounter.
 	countsSyncs bool
+
+	noScans string // why it is no scanner; "" if it is one
 
 	present func() error // why it cannot run; nil is always present
 	open    func(dir string, durable bool) (engine, error)

@@ -64,13 +64,16 @@ func (e goleveldbEngine) batch(keys []string, values [][]byte) error {
 	return e.db.Write(&b, e.write)
 }
 
-func (e goleveldbEngine) scan(from string, n int) (pairs, bytes int, err error) {
-	it := e.db.NewIterator(&util.Range{Start: []byte(from)}, nil)
+func (e goleveldbEngine) scan(within span, show func(key string, value []byte)) error {
+	var own keeper
+	bounds := util.BytesPrefix([]byte(within.prefix)) // without an end for the prefix ""
+	bounds.Start = []byte(within.first())
+	it := e.db.NewIterator(bounds, nil)
 	defer it.Release()
-	for pairs < n && it.Next() {
-		pairs, bytes = pairs+1, bytes+len(it.Value())
+	for pairs := 0; !within.full(pairs) && it.Next(); pairs++ {
+		show(own.text(it.Key()), own.bytes(it.Value()))
 	}
-	return pairs, bytes, it.Error()
+	return it.Error()
 }
 
 func (e goleveldbEngine) syncs() uint64 { return e.files.syncs.Load() }

@@ -54,5 +54,12 @@ func (e kvstoreEngine) batch(keys []string, values [][]byte) error {
 	return e.store.Apply(context.Background(), &b)
 }
 
+func (e kvstoreEngine) scan(within span, show func(key string, value []byte)) error {
+	for key, value := range e.store.Scan(kvstore.Range{From: within.from, Prefix: within.prefix, Limit: within.limit}) {
+		show(key, value)
+	}
+	return nil
+}
+
 func (e kvstoreEngine) syncs() uint64 { return e.store.Stats().Syncs }
 func (e kvstoreEngine) close() error  { return e.store.Close() }

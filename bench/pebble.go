@@ -76,19 +76,32 @@ func (e pebbleEngine) batch(keys []string, values [][]byte) error {
 	return errors.Join(b.Commit(e.write), b.Close())
 }
 
-func (e pebbleEngine) scan(from string, n int) (pairs, bytes int, err error) {
-	it, err := e.db.NewIter(&pebble.IterOptions{LowerBound: []byte(from)})
+func (e pebbleEngine) scan(within span, show func(key string, value []byte)) error {
+	var own keeper
+	it, err := e.db.NewIter(&pebble.IterOptions{LowerBound: []byte(within.first()), UpperBound: prefixEnd(within.prefix)})
 	if err != nil {
-		return 0, 0, err
+		return err
 	}
-	for ok := it.First(); ok && pairs < n; ok = it.Next() {
+	pairs := 0
+	for ok := it.First(); ok && !within.full(pairs); ok = it.Next() {
 		value, err := it.ValueAndErr()
 		if err != nil {
-			return pairs, bytes, errors.Join(err, it.Close())
+			return errors.Join(err, it.Close())
 		}
-		pairs, bytes = pairs+1, bytes+len(value)
+		show(own.text(it.Key()), own.bytes(value))
+		pairs++
 	}
-	return pairs, bytes, it.Close()
+	return it.Close()
+}
+
+// prefixEnd is the lowest key above all that begin with prefix; nil, which is no bound, if there is none.
+func prefixEnd(prefix string) []byte {
+	for i := len(prefix) - 1; i >= 0; i-- {
+		if prefix[i] < 0xff {
+			return append([]byte(prefix[:i]), prefix[i]+1)
+		}
+	}
+	return nil
 }
 
 func (e pebbleEngine) syncs() uint64 {

@@ -24,6 +24,7 @@ func redisSpec() spec {
 		durable:      "a server of its own behind a unix socket; `appendonly yes`, `appendfsync always`, `save \"\"`, no rewriting of the log",
 		relaxed:      "`appendfsync everysec`; else the same",
 		otherProcess: true,
+		noScans:      "no ordered scans",
 		present: func() error {
 			_, err := exec.LookPath("redis-server")
 			return err

@@ -116,9 +116,9 @@ func (r *results) reportCase(t *strings.Builder, workload, name string) {
 		fmt.Fprintf(t, "| %s | %s | %s–%s | %s | %s | %s | %s | %s | %s |\n", engine,
 			figure(median(values)), figure(slices.Min(values)), figure(slices.Max(values)), ratio,
 			optional(found, ofSyncs, "–"), optional(found, ofCPU, r.withoutCPU(engine)),
-			optional(found, ofLatency(func(l *latency) float64 { return l.P50 }), "–"),
-			optional(found, ofLatency(func(l *latency) float64 { return l.P99 }), "–"),
-			optional(found, ofLatency(func(l *latency) float64 { return l.P999 }), "–"))
+			optional(found, ofLatency(p50), "–"),
+			optional(found, ofLatency(p99), "–"),
+			optional(found, ofLatency(p999), "–"))
 	}
 }
 
@@ -144,6 +144,10 @@ func ofLatency(field func(*latency) float64) func(sample) (float64, bool) {
 		return field(s.Latency), true
 	}
 }
+
+func p50(l *latency) float64  { return l.P50 }
+func p99(l *latency) float64  { return l.P99 }
+func p999(l *latency) float64 { return l.P999 }
 
 // optional is the median of what some samples have.
 func optional(samples []sample, of func(sample) (float64, bool), otherwise string) string {

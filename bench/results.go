@@ -12,12 +12,17 @@ import (
 const (
 	unitOps   = "ops/s"
 	unitKeys  = "keys/s"
+	unitPairs = "pairs/s"
+	unitMega  = "MB/s"
 	unitMilli = "ms"
+	unitMicro = "µs/key"
 	unitBytes = "B/key"
 	unitCores = "cores busy"
 )
 
-func moreIsBetter(unit string) bool { return unit == unitOps || unit == unitKeys || unit == unitCores }
+func moreIsBetter(unit string) bool {
+	return slices.Contains([]string{unitOps, unitKeys, unitPairs, unitMega, unitCores}, unit)
+}
 
 // sample is the result of one run, or of one phase of it. Fields that an engine cannot know are nil.
 type sample struct {

@@ -152,5 +152,9 @@ func allChecks() []check {
 		most("F10", fmt.Sprintf("cost of a %s at 10 M keys", name), 1.6, "x", growthCost(name))
 	}
 	most("F10", caseLongest, 10, " ms", plain(ours("F10", caseLongest), ofValue))
+
+	list = append(list, check{target: "scans", what: caseFullScan, want: 5e6, unit: " pairs/s", measure: plain(ours("scans", caseFullScan), ofValue)})
+	most("scans", "median of "+casePrefixScan, 50, " µs", plain(ours("scans", casePrefixScan), ofLatency(p50)))
+	most("scans", "p99 of "+casePrefixScan, 50, " µs", plain(ours("scans", casePrefixScan), ofLatency(p99)))
 	return list
 }

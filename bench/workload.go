@@ -19,7 +19,10 @@ type part struct {
 
 func allWorkloads() []workload {
 	return slices.Concat(writeWorkloads(), readWorkloads(),
-		[]workload{memoryWorkload(), openWorkload(), syncWorkload(), growthWorkload(), sizeWorkload(), zipfWorkload(), ycsbWorkload()})
+		[]workload{
+			memoryWorkload(), openWorkload(), syncWorkload(), growthWorkload(), sizeWorkload(), zipfWorkload(), ycsbWorkload(),
+			scanWorkload(),
+		})
 }
 
 func roles(wanted ...role) func(spec) bool {

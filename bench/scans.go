@@ -1,0 +1,233 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"time"
+)
+
+// Workloads that read in order.
+
+const (
+	prefixKeys = 10_000_000
+
+	// Half as many new keys are set as are there.
+	newKeysPart = 2
+	newKeyBatch = 1000
+
+	caseFirstScan   = "first scan of 1 M keys"
+	caseFullScan    = "full scan of 1 M keys on one core"
+	caseFirstPrefix = "first scan of 10 M keys"
+	caseIndexMemory = "memory of the index of 10 M keys"
+	casePrefixScan  = "prefix scan of 100 pairs of 10 M keys"
+	caseKeyBefore   = "a new key before the first scan"
+	caseKeyAfter    = "a new key after the first scan"
+	caseKeyIndex    = "what the index adds to a new key"
+)
+
+func scanWorkload() workload {
+	return workload{
+		id: "scans", title: "Ordered scans", joins: roles(subject, peer),
+		note: "One goroutine. Keys and values are copies that belong to the caller: of the peers' they are made by the benchmark, many into one piece of memory. " +
+			"The first scan is that of one pair in a store that was just opened: kvstore sorts its keys then. " +
+			"The full scan runs with GOMAXPROCS 1, so that collector and helpers share its core. " +
+			"In a prefix scan an operation is 100 pairs; the store is larger than some caches. " +
+			"New keys are set in batches of 1000, unsynced, in a store of 1 M keys.",
+		parts: []part{{"full scan", runFullScan}, {"prefix scan", runPrefixScan}, {"new keys", runNewKeys}},
+	}
+}
+
+// counted is what a scan has shown.
+type counted struct{ pairs, bytes int }
+
+// countPairs is all that there is time for in a measurement: whether the pairs are right is looked at before.
+func countPairs(e engine, within span) (seen counted, err error) {
+	err = e.(scanner).scan(within, func(_ string, value []byte) {
+		seen.pairs++
+		seen.bytes += len(value)
+	})
+	return seen, err
+}
+
+func (c counted) check(pairs int) error {
+	if c.pairs != pairs {
+		return fmt.Errorf("scanned %d pairs instead of %d", c.pairs, pairs)
+	}
+	return checkLength(c.bytes, pairs*valueBytes)
+}
+
+// firstScan measures how long the store's first pair takes.
+func firstScan(e engine, name string) (sample, error) {
+	runtime.GC()
+	began := time.Now()
+	seen, err := countPairs(e, span{limit: 1})
+	took := time.Since(began)
+	return sample{Case: name, Unit: unitMilli, Value: millis(took), Seconds: took.Seconds()}, errors.Join(err, seen.check(1))
+}
+
+func runFullScan(b *bench, s spec) (samples []sample, err error) {
+	if s.noScans != "" {
+		return []sample{{Case: caseFirstScan, Unit: unitMilli, Note: s.noScans}, {Case: caseFullScan, Unit: unitPairs, Note: s.noScans}}, nil
+	}
+	n := b.keys(manyKeys)
+	err = b.full(s, n, false, false, func(e engine) error {
+		first, err := firstScan(e, caseFirstScan)
+		if err != nil {
+			return err
+		}
+		if err := checkOrder(e, n); err != nil {
+			return err
+		}
+		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+		m, err := measure(e, load{goroutines: 1, units: n, worker: func(int) step {
+			return func(int) (kind, error) {
+				seen, err := countPairs(e, span{})
+				return kindMain, errors.Join(err, seen.check(n))
+			}
+		}}, b.duration)
+		if err != nil {
+			return err
+		}
+		full := m.sample(caseFullScan, s)
+		full.Unit = unitPairs
+		samples = []sample{first, full}
+		return nil
+	})
+	return samples, err
+}
+
+// checkOrder scans everything and looks whether it rises and how much it is.
+func checkOrder(e engine, n int) error {
+	var seen counted
+	last := ""
+	rising := true
+	err := e.(scanner).scan(span{}, func(key string, value []byte) {
+		rising = rising && key > last && len(key) == keyBytes
+		last = key
+		seen.pairs++
+		seen.bytes += len(value)
+	})
+	if !rising {
+		err = errors.Join(err, errors.New("a scan was not in order"))
+	}
+	return errors.Join(err, seen.check(n))
+}
+
+func runPrefixScan(b *bench, s spec) (samples []sample, err error) {
+	if s.noScans != "" {
+		return []sample{{Case: caseFirstPrefix, Unit: unitMilli, Note: s.noScans}, {Case: casePrefixScan, Unit: unitOps, Note: s.noScans}}, nil
+	}
+	groups := b.keys(prefixKeys) / groupKeys
+	dir, err := b.fillWith(s, "groups-"+s.name, groups*groupKeys, b.data.groupKey)
+	if err != nil {
+		return nil, err
+	}
+	err = b.opened(s, dir, true, func(e engine) error {
+		debug.FreeOSMemory()
+		before, unknown := residentBytes()
+		first, err := firstScan(e, caseFirstPrefix)
+		if err != nil {
+			return err
+		}
+		samples = append(samples, first)
+		debug.FreeOSMemory()
+		if after, err := residentBytes(); s.role == subject && err == nil && unknown == nil {
+			index := float64(after-min(after, before)) / float64(groups*groupKeys)
+			samples = append(samples, sample{Case: caseIndexMemory, Unit: unitBytes, Value: index})
+		}
+		for group := 0; group < groups; group += warmStride {
+			if err := b.checkGroup(e, group); err != nil {
+				return err
+			}
+		}
+		m, err := measure(e, b.prefixScans(e, groups), b.duration)
+		samples = append(samples, m.sample(casePrefixScan, s))
+		return err
+	})
+	return samples, err
+}
+
+func (b *bench) prefixScans(e engine, groups int) load {
+	prefixes := make([]string, 1<<16)
+	random := b.data.rand(3)
+	for i := range prefixes {
+		prefixes[i] = b.data.groupPrefix(random.IntN(groups))
+	}
+	return load{goroutines: 1, worker: func(int) step {
+		return func(i int) (kind, error) {
+			seen, err := countPairs(e, span{prefix: prefixes[i%len(prefixes)]})
+			return kindMain, errors.Join(err, seen.check(groupKeys))
+		}
+	}}
+}
+
+// checkGroup compares all pairs of a group.
+func (b *bench) checkGroup(e engine, group int) error {
+	at := group * groupKeys
+	wrong := 0
+	err := e.(scanner).scan(span{prefix: b.data.groupPrefix(group)}, func(key string, value []byte) {
+		if key != b.data.groupKey(at) || string(value) != string(b.data.value(at, valueBytes)) {
+			wrong++
+		}
+		at++
+	})
+	if seen := at - group*groupKeys; wrong > 0 || seen != groupKeys {
+		err = errors.Join(err, fmt.Errorf("prefix scan: %d pairs, %d of them wrong", seen, wrong))
+	}
+	return err
+}
+
+// runNewKeys compares kvstore with itself: what a new key costs without an index, and with one.
+func runNewKeys(b *bench, s spec) ([]sample, error) {
+	if s.role != subject {
+		return nil, nil
+	}
+	before, err := b.newKeys(s, caseKeyBefore, false)
+	if err != nil {
+		return nil, err
+	}
+	after, err := b.newKeys(s, caseKeyAfter, true)
+	if err != nil {
+		return nil, err
+	}
+	return []sample{before, after, {Case: caseKeyIndex, Unit: unitMicro, Value: after.Value - before.Value}}, nil
+}
+
+func (b *bench) newKeys(s spec, name string, scanned bool) (out sample, err error) {
+	n := b.keys(manyKeys)
+	added := b.stream("new keys", func() *stream { return b.data.inOrder(n, max(1, n/newKeysPart/newKeyBatch)*newKeyBatch) })
+	values := make([][]byte, len(added.keys))
+	for i, index := range added.index {
+		values[i] = b.data.value(index, valueBytes)
+	}
+	err = b.full(s, n, false, true, func(e engine) error {
+		if scanned {
+			if _, err := firstScan(e, ""); err != nil {
+				return err
+			}
+		}
+		runtime.GC()
+		cpu, hasCPU := cpuTime()
+		began := time.Now()
+		for at := 0; at < len(added.keys); at += newKeyBatch {
+			if err := e.batch(added.keys[at:at+newKeyBatch], values[at:at+newKeyBatch]); err != nil {
+				return err
+			}
+		}
+		took := time.Since(began)
+		after, _ := cpuTime()
+		out = sample{
+			Case: name, Unit: unitMicro, Value: micros(took) / float64(len(added.keys)), Ops: len(added.keys), Seconds: took.Seconds(),
+		}
+		if hasCPU {
+			out.CPU = new(micros(after-cpu) / float64(len(added.keys)))
+		}
+		if scanned {
+			return checkOrder(e, n+len(added.keys))
+		}
+		return b.readBack(e, n, checkStride)
+	})
+	return out, err
+}
