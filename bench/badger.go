@@ -10,20 +10,25 @@ import (
 func badgerSpec() spec {
 	return spec{
 		name: "badger", role: peer, module: "github.com/dgraph-io/badger/v4",
-		durable: "`SyncWrites: true`; no compression, so that its files, which it maps, need no cache; no conflict detection, no metrics",
+		durable: "`SyncWrites: true`; no compression, so that its files, which it maps, need no cache; no conflict detection, except for transactions; no metrics",
 		relaxed: "`SyncWrites: false`; else the same",
-		open:    openBadger,
+		open: func(dir string, durable bool) (engine, error) {
+			return openBadger(dir, durable, false)
+		},
+		openTransactional: func(dir string, durable bool) (engine, error) {
+			return openBadger(dir, durable, true)
+		},
 	}
 }
 
 type badgerEngine struct{ db *badger.DB }
 
-func openBadger(dir string, durable bool) (engine, error) {
+func openBadger(dir string, durable, conflicts bool) (engine, error) {
 	db, err := badger.Open(badger.DefaultOptions(dir).
 		WithSyncWrites(durable).
 		WithCompression(options.None).
 		WithBlockCacheSize(0).
-		WithDetectConflicts(false).
+		WithDetectConflicts(conflicts).
 		WithMetricsEnabled(false).
 		WithLogger(nil))
 	if err != nil {
@@ -79,6 +84,24 @@ func (e badgerEngine) batch(keys []string, values [][]byte) error {
 		}
 		return nil
 	})
+}
+
+func (e badgerEngine) transact(keys []string, next func(value []byte) []byte) (runs int, err error) {
+	for err = badger.ErrConflict; errors.Is(err, badger.ErrConflict); runs++ {
+		err = e.db.Update(func(tx *badger.Txn) error {
+			for _, key := range keys {
+				value, err := badgerGet(tx, key)
+				if err != nil {
+					return err
+				}
+				if err := tx.Set([]byte(key), next(value)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	return runs, err
 }
 
 func (e badgerEngine) scan(within span, show func(key string, value []byte)) error {

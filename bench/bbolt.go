@@ -97,6 +97,25 @@ func (e bboltEngine) batch(keys []string, values [][]byte) error {
 	})
 }
 
+// transact: what is written together may run again because another's function has failed.
+func (e bboltEngine) transact(keys []string, next func(value []byte) []byte) (runs int, err error) {
+	err = e.write(func(tx *bolt.Tx) error {
+		runs++
+		bucket := tx.Bucket(bboltBucket)
+		for _, key := range keys {
+			value := bucket.Get([]byte(key))
+			if value == nil {
+				return errAbsent
+			}
+			if err := bucket.Put([]byte(key), next(value)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return runs, err
+}
+
 func (e bboltEngine) scan(within span, show func(key string, value []byte)) error {
 	return e.db.View(func(tx *bolt.Tx) error {
 		var own keeper

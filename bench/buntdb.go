@@ -100,6 +100,22 @@ func (e buntdbEngine) batch(keys []string, values [][]byte) error {
 	})
 }
 
+func (e buntdbEngine) transact(keys []string, next func(value []byte) []byte) (runs int, err error) {
+	err = e.update(func(tx *buntdb.Tx) error {
+		for _, key := range keys {
+			value, err := buntdbGet(tx, key)
+			if err != nil {
+				return err
+			}
+			if _, _, err := tx.Set(key, string(next(value)), nil); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return 1, err
+}
+
 // scan copies no keys: they are strings that belong to everybody.
 func (e buntdbEngine) scan(within span, show func(key string, value []byte)) error {
 	return e.db.View(func(tx *buntdb.Tx) error {

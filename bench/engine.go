@@ -30,6 +30,11 @@ type (
 		// scan shows pairs in the order of their keys. They belong to the caller, as what get returns does.
 		scan(within span, show func(key string, value []byte)) error
 	}
+	transactor interface {
+		// transact reads keys and writes what next makes of their values, in a serializable transaction, which it repeats until it
+		// is committed; runs is how often it ran.
+		transact(keys []string, next func(value []byte) []byte) (runs int, err error)
+	}
 	crowdPreparer interface {
 		// prepareCrowd does what an engine would otherwise do for each of so many goroutines while it is measured.
 		prepareCrowd(goroutines int) error
@@ -86,10 +91,14 @@ type spec struct {
 	// countsSyncs: it is a syncCounter.
 	countsSyncs bool
 
-	noScans string // why it is no scanner; "" if it is one
+	noScans        string // why it is no scanner; "" if it is one
+	noTransactions string // why it is no transactor
 
 	present func() error // why it cannot run; nil is always present
 	open    func(dir string, durable bool) (engine, error)
+
+	// openTransactional is for engines that need other options for transactions; nil is open.
+	openTransactional func(dir string, durable bool) (engine, error)
 }
 
 func allSpecs() []spec {

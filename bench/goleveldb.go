@@ -14,10 +14,11 @@ import (
 func goleveldbSpec() spec {
 	return spec{
 		name: "goleveldb", role: peer, module: "github.com/syndtr/goleveldb",
-		durable:     "`WriteOptions.Sync: true`; block cache 1 GiB, write buffer 64 MiB, bloom filters of 10 bits",
-		relaxed:     "`WriteOptions.Sync: false`; else the same",
-		countsSyncs: true,
-		open:        openGoLevelDB,
+		durable:        "`WriteOptions.Sync: true`; block cache 1 GiB, write buffer 64 MiB, bloom filters of 10 bits",
+		relaxed:        "`WriteOptions.Sync: false`; else the same",
+		countsSyncs:    true,
+		noTransactions: "no transactions of this kind: they are for bulk loads, and each writes a table of its own",
+		open:           openGoLevelDB,
 	}
 }
 

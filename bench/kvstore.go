@@ -61,5 +61,20 @@ func (e kvstoreEngine) scan(within span, show func(key string, value []byte)) er
 	return nil
 }
 
+func (e kvstoreEngine) transact(keys []string, next func(value []byte) []byte) (runs int, err error) {
+	err = e.store.Update(context.Background(), func(tx *kvstore.Tx) error {
+		runs++
+		for _, key := range keys {
+			value, ok := tx.Get(key)
+			if !ok {
+				return errAbsent
+			}
+			tx.Set(key, next(value))
+		}
+		return nil
+	})
+	return runs, err
+}
+
 func (e kvstoreEngine) syncs() uint64 { return e.store.Stats().Syncs }
 func (e kvstoreEngine) close() error  { return e.store.Close() }

@@ -11,11 +11,12 @@ import (
 func pebbleSpec() spec {
 	return spec{
 		name: "pebble", role: peer, module: "github.com/cockroachdb/pebble/v2",
-		durable:     "`pebble.Sync`; newest format, cache 1 GiB, memtable 64 MiB, bloom filters of 10 bits",
-		relaxed:     "`pebble.NoSync`, which leaves a write in the process for a while; else the same",
-		staysInside: true,
-		countsSyncs: true,
-		open:        openPebble,
+		durable:        "`pebble.Sync`; newest format, cache 1 GiB, memtable 64 MiB, bloom filters of 10 bits",
+		relaxed:        "`pebble.NoSync`, which leaves a write in the process for a while; else the same",
+		staysInside:    true,
+		noTransactions: "no transactions: its batches read, but find no conflicts",
+		countsSyncs:    true,
+		open:           openPebble,
 	}
 }
 

@@ -129,6 +129,31 @@ func (e redisEngine) multiGet(keys []string) ([][]byte, error) {
 	return values, nil
 }
 
+// transact is a WATCH, the reads, and MULTI and EXEC, which does nothing if a key was changed since.
+func (e redisEngine) transact(keys []string, next func(value []byte) []byte) (runs int, err error) {
+	ctx := context.Background()
+	for err = redis.TxFailedErr; errors.Is(err, redis.TxFailedErr); runs++ {
+		err = e.client.Watch(ctx, func(tx *redis.Tx) error {
+			answers, err := tx.MGet(ctx, keys...).Result()
+			if err != nil {
+				return err
+			}
+			_, err = tx.TxPipelined(ctx, func(p redis.Pipeliner) error {
+				for i, key := range keys {
+					value, ok := answers[i].(string)
+					if !ok {
+						return errAbsent
+					}
+					p.Set(ctx, key, next([]byte(value)), 0)
+				}
+				return nil
+			})
+			return err
+		}, keys...)
+	}
+	return runs, err
+}
+
 func (e redisEngine) batch(keys []string, values [][]byte) error {
 	pairs := make([]any, 0, 2*len(keys))
 	for i, key := range keys {

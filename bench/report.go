@@ -98,11 +98,23 @@ func (r *results) advantage(workload, name, engine string) (float64, bool) {
 func (r *results) reportCase(t *strings.Builder, workload, name string) {
 	engines := r.engines(workload, name)
 	unit := r.at(point{workload, name, engines[0]})[0].Unit
-	fmt.Fprintf(t, "| engine | %s | least–most | kvstore is | syncs/op | CPU µs/op | p50 | p99 | p99.9 |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|\n", unit)
+	retries := slices.ContainsFunc(r.Samples, func(s sample) bool { return s.Workload == workload && s.Case == name && s.Retries != nil })
+	// end ends a row: a case of transactions has one more column.
+	end := func(last string) {
+		if retries {
+			t.WriteString(last + "|")
+		}
+		t.WriteString("\n")
+	}
+	fmt.Fprintf(t, "| engine | %s | least–most | kvstore is | syncs/op | CPU µs/op | p50 | p99 | p99.9 |", unit)
+	end(" retries/op ")
+	t.WriteString("|---|--:|--:|--:|--:|--:|--:|--:|--:|")
+	end("--:")
 	for _, engine := range engines {
 		found := r.at(point{workload, name, engine})
 		if note := found[0].Note; note != "" {
-			fmt.Fprintf(t, "| %s | %s | | | | | | | |\n", engine, note)
+			fmt.Fprintf(t, "| %s | %s | | | | | | | |", engine, note)
+			end(" ")
 			continue
 		}
 		var values []float64
@@ -113,12 +125,13 @@ func (r *results) reportCase(t *strings.Builder, workload, name string) {
 		if value, ok := r.advantage(workload, name, engine); ok && engine != subjectName {
 			ratio = figure(value) + "x"
 		}
-		fmt.Fprintf(t, "| %s | %s | %s–%s | %s | %s | %s | %s | %s | %s |\n", engine,
+		fmt.Fprintf(t, "| %s | %s | %s–%s | %s | %s | %s | %s | %s | %s |", engine,
 			figure(median(values)), figure(slices.Min(values)), figure(slices.Max(values)), ratio,
 			optional(found, ofSyncs, "–"), optional(found, ofCPU, r.withoutCPU(engine)),
 			optional(found, ofLatency(p50), "–"),
 			optional(found, ofLatency(p99), "–"),
 			optional(found, ofLatency(p999), "–"))
+		end(" " + optional(found, ofRetries, "–") + " ")
 	}
 }
 
@@ -143,6 +156,13 @@ func ofLatency(field func(*latency) float64) func(sample) (float64, bool) {
 		}
 		return field(s.Latency), true
 	}
+}
+
+func ofRetries(s sample) (float64, bool) {
+	if s.Retries == nil {
+		return 0, false
+	}
+	return *s.Retries, true
 }
 
 func p50(l *latency) float64  { return l.P50 }

@@ -36,6 +36,7 @@ type sample struct {
 	Seconds  float64  `json:"seconds,omitempty"`
 	CPU      *float64 `json:"cpu_us_per_op,omitempty"`
 	Syncs    *float64 `json:"syncs_per_op,omitempty"`
+	Retries  *float64 `json:"retries_per_op,omitempty"` // of transactions
 	Latency  *latency `json:"latency_us,omitempty"`
 	Note     string   `json:"note,omitempty"` // instead of a value
 }
