@@ -35,6 +35,10 @@ type (
 		// is committed; runs is how often it ran.
 		transact(keys []string, next func(value []byte) []byte) (runs int, err error)
 	}
+	snapshotter interface {
+		// snapshot writes all pairs into a file while the engine serves.
+		snapshot() error
+	}
 	crowdPreparer interface {
 		// prepareCrowd does what an engine would otherwise do for each of so many goroutines while it is measured.
 		prepareCrowd(goroutines int) error

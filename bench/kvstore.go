@@ -76,5 +76,7 @@ func (e kvstoreEngine) transact(keys []string, next func(value []byte) []byte) (
 	return runs, err
 }
 
+func (e kvstoreEngine) snapshot() error { return e.store.Snapshot(context.Background()) }
+
 func (e kvstoreEngine) syncs() uint64 { return e.store.Stats().Syncs }
 func (e kvstoreEngine) close() error  { return e.store.Close() }

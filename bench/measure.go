@@ -23,8 +23,9 @@ type step func(i int) (kind, error)
 // load is what goroutines do until the time is over.
 type load struct {
 	goroutines int
-	units      int // keys in a step; 0 means 1
-	every      int // latency is taken of one step in so many, as reading the clock costs like a fast Get; a power of two, 0 means 1
+	units      int           // keys in a step; 0 means 1
+	every      int           // latency is taken of one step in so many, as reading the clock costs like a fast Get; a power of two, 0 means 1
+	pause      time.Duration // after each step, outside of its latency
 	worker     func(g int) step
 }
 
@@ -40,8 +41,16 @@ type measured struct {
 	latency      [kinds]*histogram
 }
 
-// measure runs l on e for the time d. The goroutines share nothing but the flag that stops them, which is written once.
+// measure runs l on e for the time d.
 func measure(e engine, l load, d time.Duration) (measured, error) {
+	return measureDuring(e, l, func() error {
+		time.Sleep(d)
+		return nil
+	})
+}
+
+// measureDuring runs l on e until meanwhile returns. The goroutines share nothing but the flag that stops them, which is written once.
+func measureDuring(e engine, l load, meanwhile func() error) (measured, error) {
 	if c, ok := e.(crowdPreparer); ok {
 		if err := c.prepareCrowd(l.goroutines); err != nil {
 			return measured{}, err
@@ -52,7 +61,7 @@ func measure(e engine, l load, d time.Duration) (measured, error) {
 	start := make(chan struct{})
 	var wg sync.WaitGroup
 	for g := range workers {
-		w := &worker{step: l.worker(g), mask: max(1, l.every) - 1}
+		w := &worker{step: l.worker(g), mask: max(1, l.every) - 1, pause: l.pause}
 		workers[g] = w
 		wg.Go(func() {
 			<-start
@@ -64,16 +73,15 @@ func measure(e engine, l load, d time.Duration) (measured, error) {
 	cpu, hasCPU := cpuTime()
 	began := time.Now()
 	close(start)
-	timer := time.AfterFunc(d, func() { stop.Store(true) })
+	failed := meanwhile()
+	stop.Store(true)
 	wg.Wait()
-	timer.Stop()
 	m := measured{elapsed: time.Since(began), units: max(1, l.units), hasCPU: hasCPU, hasSyncs: hasSyncs}
 	after, _ := cpuTime()
 	m.cpu = after - cpu
 	now, _ := syncsOf(e)
 	m.syncs = now - syncs
-	err := m.gather(workers)
-	return m, err
+	return m, errors.Join(failed, m.gather(workers))
 }
 
 // gather adds what the goroutines have counted, and joins their errors.
@@ -107,6 +115,7 @@ func syncsOf(e engine) (uint64, bool) {
 type worker struct {
 	step    step
 	mask    int // of the number of a step whose latency is taken, all zero
+	pause   time.Duration
 	done    [kinds]int
 	err     error
 	latency [kinds]*histogram
@@ -136,6 +145,9 @@ func (w *worker) run(stop *atomic.Bool) {
 			w.latency[k] = new(histogram)
 		}
 		w.latency[k].add(took)
+		if w.pause > 0 {
+			time.Sleep(w.pause)
+		}
 	}
 }
 
@@ -168,6 +180,20 @@ func (m measured) sample(name string, s spec) sample {
 	}
 	out.Latency = latencyOf(m.latency[kindMain])
 	return out
+}
+
+// sidesSample is the operations of kindSide alone, mainsSample the others.
+func (m measured) sidesSample(name string) sample { return m.kindSample(name, kindSide, m.sides) }
+
+func (m measured) mainsSample(name string) sample {
+	return m.kindSample(name, kindMain, m.keys()-m.sides*m.units)
+}
+
+func (m measured) kindSample(name string, k kind, ops int) sample {
+	return sample{
+		Case: name, Unit: unitOps, Value: float64(ops) / m.elapsed.Seconds(), Ops: ops, Seconds: m.elapsed.Seconds(),
+		Latency: latencyOf(m.latency[k]),
+	}
 }
 
 func latencyOf(h *histogram) *latency {

@@ -136,7 +136,6 @@ const (
 	caseMixedSet = "the Sets in it"
 )
 
-// runMixed lets the goroutines begin at different points of the cycle, lest they all write at once.
 func runMixed(b *bench, s spec) (samples []sample, err error) {
 	n := b.keys(manyKeys)
 	keys := b.uniform(n)
@@ -144,33 +143,35 @@ func runMixed(b *bench, s spec) (samples []sample, err error) {
 		if err := b.readBack(e, n, warmStride); err != nil {
 			return err
 		}
-		m, err := measure(e, load{goroutines: mixedGoroutines, every: mixedEvery, worker: func(g int) step {
-			start := keys.start(g, mixedGoroutines)
-			return func(i int) (kind, error) {
-				p := keys.at(start, i)
-				if (i+g)%mixedSetEvery == 0 {
-					return kindSide, e.set(keys.keys[p], b.data.value(keys.index[p], valueBytes))
-				}
-				value, err := e.get(keys.keys[p])
-				if err != nil {
-					return kindMain, err
-				}
-				return kindMain, checkLength(len(value), valueBytes)
-			}
-		}}, b.duration)
+		m, err := measure(e, b.mixedLoad(e, keys), b.duration)
 		if err != nil {
 			return err
 		}
 		samples = append(samples, m.sample(caseMixed, s))
-		if sets := m.latency[kindSide]; sets != nil {
-			samples = append(samples, sample{
-				Case: caseMixedSet, Unit: unitOps, Value: float64(m.sides) / m.elapsed.Seconds(),
-				Ops: m.sides, Seconds: m.elapsed.Seconds(), Latency: latencyOf(sets),
-			})
+		if m.sides > 0 {
+			samples = append(samples, m.sidesSample(caseMixedSet))
 		}
 		return b.readBack(e, n, checkStride) // what was overwritten has the same value as before, and what was not, too
 	})
 	return samples, err
+}
+
+// mixedLoad lets the goroutines begin at different points of the cycle, lest they all write at once.
+func (b *bench) mixedLoad(e engine, keys *stream) load {
+	return load{goroutines: mixedGoroutines, every: mixedEvery, worker: func(g int) step {
+		start := keys.start(g, mixedGoroutines)
+		return func(i int) (kind, error) {
+			p := keys.at(start, i)
+			if (i+g)%mixedSetEvery == 0 {
+				return kindSide, e.set(keys.keys[p], b.data.value(keys.index[p], valueBytes))
+			}
+			value, err := e.get(keys.keys[p])
+			if err != nil {
+				return kindMain, err
+			}
+			return kindMain, checkLength(len(value), valueBytes)
+		}
+	}}
 }
 
 const (

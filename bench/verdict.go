@@ -72,6 +72,21 @@ func overBest(workload, name string, counts func(spec) bool) func(*results) (flo
 	}
 }
 
+// latencyOver is the median over the rounds of kvstore's latency in one case beside that in another.
+func latencyOver(name, usual string, of func(*latency) float64) func(*results) (float64, string, bool) {
+	return func(r *results) (float64, string, bool) {
+		var ratios []float64
+		for _, x := range r.at(ours("snapshots", name)) {
+			for _, y := range r.at(ours("snapshots", usual)) {
+				if x.Round == y.Round && x.Latency != nil && y.Latency != nil {
+					ratios = append(ratios, of(x.Latency)/of(y.Latency))
+				}
+			}
+		}
+		return median(ratios), usual, len(ratios) > 0
+	}
+}
+
 // plain is the value of a sample's field.
 func plain(p point, of func(sample) (float64, bool)) func(*results) (float64, string, bool) {
 	return func(r *results) (float64, string, bool) {
@@ -156,5 +171,10 @@ func allChecks() []check {
 	list = append(list, check{target: "scans", what: caseFullScan, want: 5e6, unit: " pairs/s", measure: plain(ours("scans", caseFullScan), ofValue)})
 	most("scans", "median of "+casePrefixScan, 50, " µs", plain(ours("scans", casePrefixScan), ofLatency(p50)))
 	most("scans", "p99 of "+casePrefixScan, 50, " µs", plain(ours("scans", casePrefixScan), ofLatency(p99)))
+	for _, l := range snapshotLoads {
+		during := fmt.Sprintf(" during Snapshot, %s load, beside the usual one", l.name)
+		most("snapshots", "p99.9 of Get"+during, 2, "x", latencyOver(l.get(phaseSnapshot), l.get(phaseUsual), p999))
+		most("snapshots", "p99 of Set"+during, 2, "x", latencyOver(l.set(phaseSnapshot), l.set(phaseUsual), p99))
+	}
 	return list
 }

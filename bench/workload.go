@@ -21,7 +21,7 @@ func allWorkloads() []workload {
 	return slices.Concat(writeWorkloads(), readWorkloads(),
 		[]workload{
 			memoryWorkload(), openWorkload(), syncWorkload(), growthWorkload(), sizeWorkload(), zipfWorkload(), ycsbWorkload(),
-			scanWorkload(), transactionWorkload(),
+			scanWorkload(), transactionWorkload(), snapshotWorkload(),
 		})
 }
 
