@@ -222,7 +222,7 @@ func TestEverything(t *testing.T) {
 	if strings.Contains(text.String(), string(notMeasured)) && len(missing) == 0 {
 		t.Errorf("a target was not measured:\n%s", text.Bytes())
 	}
-	for _, name := range []string{"BENCHMARKS.md", "benchmarks/set.svg", "benchmarks/get.svg", "benchmarks/growth.svg", "benchmarks/sizes.svg"} {
+	for _, name := range []string{"BENCHMARKS.md", "benchmarks/set.svg", "benchmarks/get.svg", "benchmarks/growth.svg", "benchmarks/sizes.svg", "benchmarks/scans.svg", "benchmarks/transactions.svg"} {
 		if info, err := os.Stat(filepath.Join(c.out, name)); err != nil || info.Size() == 0 {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -315,5 +315,38 @@ func TestScansAgree(t *testing.T) {
 		if err != nil {
 			t.Errorf("%s: %v", s.name, err)
 		}
+	}
+}
+
+func TestMergeTakesWhatIsNotMeasuredAgain(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "raw.json")
+	earlier := &results{
+		Facts:    []fact{{"Go", "go1"}, {"date", "yesterday"}},
+		Samples:  []sample{{Workload: "F1", Case: "a", Engine: "kvstore", Value: 1}, {Workload: "scans", Case: "b", Engine: "kvstore", Value: 2}},
+		Failures: []string{"F1, a, pebble: broken", "scans, b, pebble: broken"},
+	}
+	if err := earlier.write(name); err != nil {
+		t.Fatal(err)
+	}
+	read, err := readResults(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &results{Facts: []fact{{"Go", "go1"}, {"date", "today"}}, Samples: []sample{{Workload: "scans", Case: "b", Engine: "kvstore", Value: 3}}}
+	all := r.merge(read, []workload{scanWorkload()})
+	if len(all) != 2 || all[0].id != "F1" || all[1].id != "scans" {
+		t.Errorf("%d workloads", len(all))
+	}
+	if a, _ := r.median(ours("F1", "a")); a != 1 {
+		t.Errorf("F1: %v", a)
+	}
+	if b, _ := r.median(ours("scans", "b")); b != 3 {
+		t.Errorf("scans: %v", b)
+	}
+	if !slices.Equal(r.Failures, earlier.Failures[:1]) {
+		t.Errorf("failures: %q", r.Failures)
+	}
+	if got := r.Facts[len(r.Facts)-1].Value; got != "F1; date: yesterday" {
+		t.Errorf("the header says %q", got)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/pprof"
 	"slices"
 	"strings"
 	"time"
@@ -43,6 +44,8 @@ type config struct {
 	engines   string
 	dir       string
 	out, json string
+	merge     string
+	profile   string
 }
 
 func (c *config) register(f *flag.FlagSet) {
@@ -55,6 +58,8 @@ func (c *config) register(f *flag.FlagSet) {
 	f.StringVar(&c.dir, "dir", "", "`directory` on the disk to measure (default that for temporary files)")
 	f.StringVar(&c.out, "out", "", "write BENCHMARKS.md and its plots into this `directory`")
 	f.StringVar(&c.json, "json", "", "write all samples to this `file`")
+	f.StringVar(&c.merge, "merge", "", "report also the workloads that this `file` of an earlier -json has and that are not measured now")
+	f.StringVar(&c.profile, "cpuprofile", "", "write a CPU profile to this `file`")
 }
 
 func workloadNames() (names []string) {
@@ -91,6 +96,12 @@ func (c *config) run(ctx context.Context, out, progress io.Writer) (err error) {
 	if err := refuseMemory(parent); err != nil {
 		return err
 	}
+	var earlier results
+	if c.merge != "" {
+		if earlier, err = readResults(c.merge); err != nil {
+			return err
+		}
+	}
 	dir, err := os.MkdirTemp(parent, "kvstore-bench-")
 	if err != nil {
 		return err
@@ -101,15 +112,21 @@ func (c *config) run(ctx context.Context, out, progress io.Writer) (err error) {
 		ctx: ctx, dir: dir, duration: c.time, rounds: c.rounds, scale: c.scale, data: newData(c.seed), progress: log.New(progress, "", log.Ltime),
 		filled: make(map[string]string), streams: make(map[string]*stream),
 	}
+	stopProfile, err := profile(c.profile)
+	if err != nil {
+		return err
+	}
 	r := &results{Facts: b.facts(c.seed, specs, missing), specs: specs}
 	for _, w := range workloads {
 		if err = b.run(w, specs, r); err != nil {
 			break
 		}
 	}
-	err = errors.Join(err, c.report(r, workloads, out))
-	if len(r.Failures) > 0 {
-		err = errors.Join(err, fmt.Errorf("%d runs have failed, the first: %s", len(r.Failures), r.Failures[0]))
+	err = errors.Join(err, stopProfile())
+	failures := r.Failures
+	err = errors.Join(err, c.report(r, r.merge(earlier, workloads), out))
+	if len(failures) > 0 {
+		err = errors.Join(err, fmt.Errorf("%d runs have failed, the first: %s", len(failures), failures[0]))
 	}
 	return err
 }
@@ -150,4 +167,22 @@ func (c *config) report(r *results, workloads []workload, out io.Writer) error {
 	}
 	_, err := io.WriteString(out, text)
 	return err
+}
+
+// profile begins a CPU profile, if there is a name for it.
+func profile(name string) (stop func() error, err error) {
+	if name == "" {
+		return func() error { return nil }, nil
+	}
+	f, err := os.Create(name)
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return func() error {
+		pprof.StopCPUProfile()
+		return f.Close()
+	}, nil
 }

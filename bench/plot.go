@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
@@ -19,6 +20,8 @@ import (
 const (
 	plotWidth  = 18 * vg.Centimeter
 	plotHeight = 11 * vg.Centimeter
+
+	fontMargin = 1.3
 )
 
 // column is a place on the horizontal axis: a case, and the number that it stands for.
@@ -41,6 +44,8 @@ func (r *results) plots(dir string) (map[string]string, error) {
 		{"F5", "get.svg", r.plotGet},
 		{"F10", "growth.svg", r.plotGrowth},
 		{"sizes", "sizes.svg", r.plotSizes},
+		{"scans", "scans.svg", r.plotScans},
+		{"transactions", "transactions.svg", r.plotTransactions},
 	} {
 		if len(r.cases(f.workload)) == 0 {
 			continue
@@ -100,7 +105,7 @@ func (r *results) lines(title, x, y, workload string, all []series, scale func(f
 	p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, plot.ConstantTicks(ticks(all[0].columns))
 	p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.TickerFunc(logTicks)
 	style := 0
-	for _, s := range all {
+	for number, s := range all {
 		for _, engine := range r.engines(workload, s.columns[0].name) {
 			var points plotter.XYs
 			for _, c := range s.columns {
@@ -115,8 +120,9 @@ func (r *results) lines(title, x, y, workload string, all []series, scale func(f
 			if err != nil {
 				return nil, err
 			}
-			line.Color, line.Width = plotutil.Color(style), vg.Points(1.5)
-			dots.Color, dots.Shape = plotutil.Color(style), plotutil.Shape(style)
+			line.Color, line.Width = colorOf(engine), vg.Points(1.5)
+			line.Dashes = plotutil.Dashes(number)
+			dots.Color, dots.Shape = colorOf(engine), plotutil.Shape(style)
 			p.Add(line, dots)
 			p.Legend.Add(engine+s.suffix, line, dots)
 			style++
@@ -128,7 +134,8 @@ func (r *results) lines(title, x, y, workload string, all []series, scale func(f
 func newPlot(title, x, y string) *plot.Plot {
 	p := plot.New()
 	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = title, x, y
-	p.Legend.Top = true
+	// Names begin beside their mark: whoever shows the plot may have a wider font than the one that is reckoned with here.
+	p.Legend.Top, p.Legend.Left, p.Legend.Padding = true, true, vg.Points(2)
 	p.Add(plotter.NewGrid())
 	return p
 }
@@ -142,11 +149,11 @@ func save(p *plot.Plot, name string) error {
 	canvas := draw.New(format)
 	legend := p.Legend
 	p.Legend = plot.NewLegend()
-	width := legend.Rectangle(canvas).Size().X + vg.Centimeter
+	width := fontMargin*legend.Rectangle(canvas).Size().X + vg.Centimeter
 	canvas.SetColor(color.White)
 	canvas.Fill(canvas.Path())
 	p.Draw(draw.Crop(canvas, 0, -width, 0, 0))
-	legend.Draw(canvas)
+	legend.Draw(draw.Crop(canvas, plotWidth-width+vg.Centimeter/2, 0, 0, -vg.Centimeter))
 	f, err := os.Create(name)
 	if err != nil {
 		return err
@@ -159,7 +166,7 @@ func save(p *plot.Plot, name string) error {
 func logTicks(least, most float64) (list []plot.Tick) {
 	for power := math.Pow(10, math.Floor(math.Log10(least))); power <= most; power *= 10 {
 		for _, digit := range []float64{1, 2, 5} {
-			list = append(list, plot.Tick{Value: digit * power, Label: figure(digit * power)})
+			list = append(list, plot.Tick{Value: digit * power, Label: figure(digit*power) + "\u00a0\u00a0"})
 		}
 	}
 	return list
@@ -172,35 +179,82 @@ func ticks(columns []column) (list []plot.Tick) {
 	return list
 }
 
-// plotGet has a group of bars for each way to read, and in it one bar for each engine.
-func (r *results) plotGet() (*plot.Plot, error) {
-	p := newPlot("Get of 1 M keys", "", "million keys/s")
-	cases := r.cases("F5")
+// bars has a group of bars for each case, and in it one for each engine.
+func (r *results) bars(title, y, workload string, cases []string, scale func(name string, value float64) float64) (*plot.Plot, error) {
+	p := newPlot(title, "", y)
 	var engines []string
 	for _, name := range cases {
-		for _, engine := range r.engines("F5", name) {
-			if !slices.Contains(engines, engine) {
+		for _, engine := range r.engines(workload, name) {
+			if _, ok := r.median(point{workload, name, engine}); ok && !slices.Contains(engines, engine) {
 				engines = append(engines, engine)
 			}
 		}
 	}
-	width := vg.Points(48 / float64(max(1, len(engines))))
+	group := 0.7 * plotWidth * 0.7 / vg.Length(max(1, len(cases)))
+	width := group / vg.Length(max(1, len(engines)))
 	for i, engine := range engines {
 		values := make(plotter.Values, len(cases))
 		for k, name := range cases {
-			if value, ok := r.median(point{"F5", name, engine}); ok {
-				values[k] = value / 1e6
+			if value, ok := r.median(point{workload, name, engine}); ok {
+				values[k] = scale(name, value)
 			}
 		}
-		bars, err := plotter.NewBarChart(values, width)
+		chart, err := plotter.NewBarChart(values, width)
 		if err != nil {
 			return nil, err
 		}
-		bars.Color, bars.LineStyle.Width = plotutil.Color(i), 0
-		bars.Offset = width * vg.Length(float64(i)-float64(len(engines)-1)/2)
-		p.Add(bars)
-		p.Legend.Add(engine, bars)
+		chart.Color, chart.LineStyle.Width = colorOf(engine), 0
+		chart.Offset = width * vg.Length(float64(i)-float64(len(engines)-1)/2)
+		p.Add(chart)
+		p.Legend.Add(engine, chart)
 	}
-	p.NominalX(cases...)
+	p.NominalX(labels(cases)...)
 	return p, nil
+}
+
+// labels are cases in short lines, which do not run into each other.
+func labels(cases []string) (list []string) {
+	lines := strings.NewReplacer(" of ", "\nof ", " by ", "\nby ", " on ", "\non ")
+	for _, name := range cases {
+		list = append(list, lines.Replace(name))
+	}
+	return list
+}
+
+func (r *results) plotGet() (*plot.Plot, error) {
+	return r.bars("Get of 1 M keys", "million keys/s", "F5", r.cases("F5"), asMillions)
+}
+
+func (r *results) plotScans() (*plot.Plot, error) {
+	return r.bars("Ordered scans", "million pairs/s", "scans", []string{caseFullScan, casePrefixScan}, func(name string, value float64) float64 {
+		if name == casePrefixScan {
+			value *= groupKeys
+		}
+		return asMillions(name, value)
+	})
+}
+
+func (r *results) plotTransactions() (*plot.Plot, error) {
+	return r.bars("Transactions", "thousand commits/s", "transactions", r.cases("transactions"), func(_ string, value float64) float64 { return value / 1e3 })
+}
+
+func asMillions(_ string, value float64) float64 { return value / 1e6 }
+
+// colors are enough for all engines.
+var colors = []color.RGBA{
+	{0xd6, 0x27, 0x28, 0xff},
+	{0x2c, 0xa0, 0x2c, 0xff},
+	{0x1f, 0x77, 0xb4, 0xff},
+	{0xff, 0x7f, 0x0e, 0xff},
+	{0x94, 0x67, 0xbd, 0xff},
+	{0x8c, 0x56, 0x4b, 0xff},
+	{0xe3, 0x77, 0xc2, 0xff},
+	{0x17, 0xbe, 0xcf, 0xff},
+	{0xbc, 0xbd, 0x22, 0xff},
+	{0x7f, 0x7f, 0x7f, 0xff},
+}
+
+// colorOf is an engine's in all plots.
+func colorOf(engine string) color.Color {
+	return colors[max(0, slices.Index(engineNames(), engine))%len(colors)]
 }

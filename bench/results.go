@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"slices"
+	"strings"
 )
 
 // Units of values. Of the rates more is better, of the others less.
@@ -63,6 +64,54 @@ func (r *results) write(name string) error {
 		return fmt.Errorf("results: %w", err)
 	}
 	return os.WriteFile(name, append(text, '\n'), 0o644)
+}
+
+func readResults(name string) (r results, err error) {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return r, err
+	}
+	if err := json.Unmarshal(text, &r); err != nil {
+		return r, fmt.Errorf("%s: %w", name, err)
+	}
+	return r, nil
+}
+
+// merge takes in what an earlier session has of workloads that are not among those of this one, and returns all that there are. Its
+// header goes along in one line, where it differs.
+func (r *results) merge(earlier results, measured []workload) (all []workload) {
+	var taken []string
+	for _, w := range allWorkloads() {
+		isNew := slices.ContainsFunc(measured, func(m workload) bool { return m.id == w.id })
+		if len(earlier.cases(w.id)) > 0 && !isNew {
+			taken = append(taken, w.id)
+			isNew = true
+		}
+		if isNew {
+			all = append(all, w)
+		}
+	}
+	if len(taken) == 0 {
+		return all
+	}
+	for _, s := range earlier.Samples {
+		if slices.Contains(taken, s.Workload) {
+			r.Samples = append(r.Samples, s)
+		}
+	}
+	for _, text := range earlier.Failures {
+		if workload, _, _ := strings.Cut(text, ","); slices.Contains(taken, workload) {
+			r.Failures = append(r.Failures, text)
+		}
+	}
+	var differs []string
+	for _, f := range earlier.Facts {
+		if !slices.Contains(r.Facts, f) {
+			differs = append(differs, f.Name+": "+f.Value)
+		}
+	}
+	r.Facts = append(r.Facts, fact{"measured earlier", strings.Join(append([]string{strings.Join(taken, ", ")}, differs...), "; ")})
+	return all
 }
 
 // point names what is compared: one engine in one case.
