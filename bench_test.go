@@ -197,3 +197,75 @@ func (m *lockedMap) get(key string) ([]byte, bool) {
 	}
 	return append([]byte(nil), value...), true
 }
+
+// BenchmarkScan reads a million keys in order, and a hundred in a row somewhere among them. The index is there before.
+func BenchmarkScan(b *testing.B) {
+	const keys, row = 1_000_000, 100
+	s := benchStore(b, kvstore.Config{})
+	batch := new(kvstore.Batch)
+	for _, i := range rand.New(rand.NewPCG(1, 1)).Perm(keys) {
+		batch.Set(fmt.Sprintf("%016d", i), make([]byte, benchValueBytes))
+	}
+	if err := s.Apply(b.Context(), batch); err != nil {
+		b.Fatal(err)
+	}
+	for range s.Scan(kvstore.Range{Limit: 1}) {
+		continue
+	}
+	scan := func(name string, want int, next func() kvstore.Range) {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			pairs, scans := 0, 0
+			for b.Loop() {
+				for range s.Scan(next()) {
+					pairs++
+				}
+				scans++
+			}
+			if pairs != scans*want {
+				b.Errorf("%d pairs in %d scans", pairs, scans)
+			}
+			b.ReportMetric(float64(pairs)/b.Elapsed().Seconds(), "pairs/s")
+		})
+	}
+	scan("Full", keys, func() kvstore.Range { return kvstore.Range{} })
+	scan("Prefix", row, func() kvstore.Range { return kvstore.Prefix(fmt.Sprintf("%014d", rand.IntN(keys/row))) })
+}
+
+// BenchmarkUpdate raises two counters in a transaction, out of many and out of few.
+func BenchmarkUpdate(b *testing.B) {
+	for _, counters := range []int{100_000, 10} {
+		for _, writers := range []int{1, 64} {
+			b.Run(fmt.Sprintf("counters=%d/writers=%d", counters, writers), func(b *testing.B) {
+				s := benchStore(b, kvstore.Config{SyncWrites: true})
+				batch := new(kvstore.Batch)
+				for i := range counters {
+					batch.Set(fmt.Sprintf("%016d", i), make([]byte, benchValueBytes))
+				}
+				if err := s.Apply(b.Context(), batch); err != nil {
+					b.Fatal(err)
+				}
+				before := s.Stats()
+				var runs atomic.Int64
+				inParallel(b, writers, func(int) error {
+					first := rand.IntN(counters)
+					second := (first + 1 + rand.IntN(counters-1)) % counters
+					return s.Update(b.Context(), func(tx *kvstore.Tx) error {
+						runs.Add(1)
+						for _, i := range []int{first, second} {
+							key := fmt.Sprintf("%016d", i)
+							value, _ := tx.Get(key)
+							value[0]++
+							tx.Set(key, value)
+						}
+						return nil
+					})
+				})
+				commits := float64(b.N)
+				b.ReportMetric(commits/b.Elapsed().Seconds(), "commits/s")
+				b.ReportMetric((float64(runs.Load())-commits)/commits, "retries/commit")
+				b.ReportMetric(float64(s.Stats().Syncs-before.Syncs)/commits, "fsyncs/commit")
+			})
+		}
+	}
+}
