@@ -2,9 +2,11 @@ package kvstore
 
 import (
 	"context"
+	"io"
 
 	"kvstore/internal/format"
 	"kvstore/internal/table"
+	"kvstore/internal/vfs"
 )
 
 // This file is snapshots while serving: the writer goes on to a new segment and opens a view of what all earlier ones hold; a
@@ -15,6 +17,7 @@ type checkpoint struct {
 	view     *table.View      // the goroutine's, which closes it
 	info     *format.Snapshot // the goroutine's until done is closed
 	walBytes int64            // immutable: bytes of the log that it covers
+	hurry    chan struct{}    // closed by the writer when it waits: the disk need not be left to others any more
 	err      error            // written by the goroutine; valid after done is closed
 	done     chan struct{}    // closed by the goroutine
 }
@@ -83,7 +86,7 @@ func (w *walWriter) beginCheckpoint() (*checkpoint, error) {
 	}
 	view := w.table.View()
 	c := &checkpoint{
-		view: view, walBytes: w.status.walBytes.Load(), done: make(chan struct{}),
+		view: view, walBytes: w.status.walBytes.Load(), hurry: make(chan struct{}), done: make(chan struct{}),
 		info: &format.Snapshot{
 			Timestamp: w.version, Count: uint32(view.Len()), ID: w.segment.header.ID, Number: w.segment.header.Number, LastGroup: w.written,
 		},
@@ -100,7 +103,13 @@ func (w *walWriter) beginCheckpoint() (*checkpoint, error) {
 // writeCheckpoint writes the snapshot, and removes what it covers. It is not run by the writer's goroutine, and uses nothing of the
 // writer's but the directory and the figures.
 func (w *walWriter) writeCheckpoint(c *checkpoint) error {
-	err := writeSnapshot(w.dir, c.info, c.view.All())
+	groups := w.status.groups.Load()
+	busy := func() bool {
+		before := groups
+		groups = w.status.groups.Load()
+		return groups != before
+	}
+	err := writeSnapshot(w.dir, c.info, c.view.All(), func(f vfs.File) io.Writer { return vfs.Gentle(f, busy, c.hurry) })
 	c.view.Close()
 	if err != nil {
 		return err
@@ -133,6 +142,7 @@ func (w *walWriter) waitCheckpoint() {
 	if c == nil {
 		return
 	}
+	close(c.hurry)
 	<-c.done
 	w.checkpoint = nil
 	if c.err != nil {

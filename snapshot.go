@@ -16,12 +16,12 @@ import (
 	"kvstore/internal/vfs"
 )
 
-// writeSnapshot makes a durable snapshot file of pairs, of which there must be info.Count. On error there is no
+// writeSnapshot makes a durable snapshot file of pairs, of which there must be info.Count, by a writer to the new file. On error there is no
 // such file, or, if only the last fsync failed, a whole one.
-func writeSnapshot(dir vfs.Dir, info *format.Snapshot, pairs iter.Seq2[string, []byte]) error {
+func writeSnapshot(dir vfs.Dir, info *format.Snapshot, pairs iter.Seq2[string, []byte], writer func(vfs.File) io.Writer) error {
 	name := format.SnapshotName(info.Number)
 	err := writeFile(dir, name, func(file vfs.File) error {
-		return format.EncodeSnapshot(io.NewOffsetWriter(file, 0), info, pairs)
+		return format.EncodeSnapshot(writer(file), info, pairs)
 	})
 	if err != nil {
 		return fmt.Errorf("kvstore: write %s: %w", name, err)

@@ -441,5 +441,5 @@ func (w *walWriter) snapshot(number uint64) error {
 		Number:    number,
 		LastGroup: w.written,
 	}
-	return writeSnapshot(w.dir, info, w.table.All())
+	return writeSnapshot(w.dir, info, w.table.All(), func(f vfs.File) io.Writer { return io.NewOffsetWriter(f, 0) })
 }
