@@ -522,7 +522,7 @@ func judgements() []mutation {
 		},
 		{
 			name: "recovery stops at the first bad group, whatever lies behind it", file: "internal/format/scan.go", promise: "P6",
-			old:   "durable, at := s.segment.durableBehind(s.offset)",
+			old:   "durable, at := s.segment.DurableBehind(s.offset)",
 			new:   "durable, at := uint64(0), 0",
 			layer: bytesOf("TestP6DamageIsRefused"),
 		},
@@ -604,6 +604,24 @@ func judgements() []mutation {
 			new:   "\tcase false:",
 			layer: bytesOf("TestSealedBytesAreJudged"),
 		},
+		{
+			name: "behind damage a COMMIT is enough to make a group whole", file: "internal/format/segment.go", promise: "P6",
+			old:   "\treturn start, ok && len(g.Bytes) == ",
+			new:   "\treturn start, true || ok && len(g.Bytes) == ",
+			layer: formatTest("TestNextIntact"),
+		},
+		{
+			name: "behind damage no END is found", file: "internal/format/segment.go", promise: "P6",
+			old:   "\t\tif _, ok := s.EndAt(at); ok {\n\t\t\treturn at, true\n\t\t}\n",
+			new:   "",
+			layer: formatTest("TestNextIntact"),
+		},
+		{
+			name: "a block of a damaged snapshot is where its trailer says", file: "internal/format/snapshotreader.go", promise: "P11",
+			old:   "\tif at < SnapshotHeaderBytes || end <= at || end > r.TrailerAt || end-at > maxBlockBytes {",
+			new:   "\tif false {",
+			layer: formatTest("TestGuessSnapshot"),
+		},
 	}
 }
 
@@ -648,7 +666,7 @@ func lengths() []mutation {
 		},
 		{
 			name: "the snapshot trailer's length is believed", file: "internal/format/snapshotreader.go", promise: "P11",
-			old:   "\tif footer.trailerBytes > uint64(min(footerAt-headerBytes, maxTrailerBytes)) {",
+			old:   "\tif footer.trailerBytes > uint64(min(footerAt-SnapshotHeaderBytes, maxTrailerBytes)) {",
 			new:   "\tif false {",
 			layer: formatTest("TestSnapshotDefectsAreRefused"),
 		},

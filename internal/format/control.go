@@ -61,6 +61,13 @@ func DecodeHeader(b []byte) (h Header, ok bool) {
 	return h, true
 }
 
+// GuessID returns what stands where a SEGMENT entry has the store's id, though the entry is damaged: only checksums of groups can tell
+// whether it is right.
+func GuessID(segment []byte) (id StoreID) {
+	copy(id[:], segment[min(len(segment), EntryOverhead+4):])
+	return id
+}
+
 // Commit is what a COMMIT entry says of its group.
 type Commit struct {
 	Number   uint64 // the group's

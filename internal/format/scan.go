@@ -58,7 +58,7 @@ func (s *Scanner) Next() (g Group, ok bool, err error) {
 	case g.Number != s.chain.LastGroup+1:
 		return Group{}, false, s.damage(fmt.Sprintf("group %d is here where group %d belongs", g.Number, s.chain.LastGroup+1))
 	case g.strange:
-		detail := fmt.Sprintf("at offset %d: unknown op 0x%02x", s.offset, byte(g.unknown))
+		detail := fmt.Sprintf("at offset %d: %s", s.offset, g.Flaw())
 		return Group{}, false, &Later{File: SegmentName(s.segment.Number), Offset: int64(s.offset), Detail: detail}
 	case g.flaw != "":
 		return Group{}, false, s.damage(g.flaw)
@@ -104,7 +104,7 @@ func (s *Scanner) Tail(isLast bool) (Tail, error) {
 
 // hearWitnesses looks behind a bad spot for what tells damage from a torn tail.
 func (s *Scanner) hearWitnesses() error {
-	durable, at := s.segment.durableBehind(s.offset)
+	durable, at := s.segment.DurableBehind(s.offset)
 	if durable > s.chain.LastGroup {
 		return s.damage(fmt.Sprintf("group %d is damaged: the entry at offset %d knows that group %d was durable",
 			s.chain.LastGroup+1, at, durable))

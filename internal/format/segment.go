@@ -3,6 +3,7 @@ package format
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"hash/crc32"
 )
 
@@ -30,6 +31,17 @@ type Group struct {
 
 // Body returns the group's entries without its COMMIT.
 func (g *Group) Body() []byte { return g.Bytes[:g.Length] }
+
+// Flaw returns what is wrong with a group whose checksums are right, "" for nothing.
+func (g *Group) Flaw() string {
+	if g.strange {
+		return fmt.Sprintf("unknown op 0x%02x", byte(g.unknown))
+	}
+	return g.flaw
+}
+
+// Strange reports whether the group has an op that is not known: a later version has written it.
+func (g *Group) Strange() bool { return g.strange }
 
 // GroupAt returns the group that starts at offset; ok is false if no whole and undamaged group does. It reads each byte at
 // most twice, whatever it finds.
@@ -94,10 +106,10 @@ func (s *Segment) EndAt(offset int) (end End, ok bool) {
 	}, true
 }
 
-// durableBehind looks at every byte from offset on for COMMIT and END entries with right checksums, and returns the
+// DurableBehind looks at every byte from offset on for COMMIT and END entries with right checksums, and returns the
 // highest group that one of them knew durable, with that entry's offset. It takes linear time: a candidate is of
 // fixed size.
-func (s *Segment) durableBehind(offset int) (durable uint64, at int) {
+func (s *Segment) DurableBehind(offset int) (durable uint64, at int) {
 	magic := binary.BigEndian.AppendUint32(nil, entryMagic)
 	for {
 		i := bytes.Index(s.Data[offset:], magic)
@@ -110,6 +122,43 @@ func (s *Segment) durableBehind(offset int) (durable uint64, at int) {
 		}
 		offset++
 	}
+}
+
+// NextIntact returns the offset of the first whole group, or END, at or behind offset, whatever its number; ok is false if there is none. It
+// is for what Open refuses: such a group counts for nothing there.
+//
+// It looks for COMMITs and not for where a group may begin: each byte belongs to one group at most, so no bytes but forged ones are
+// read more than twice.
+func (s *Segment) NextIntact(offset int) (at int, ok bool) {
+	magic := binary.BigEndian.AppendUint32(nil, entryMagic)
+	for at := offset; ; at++ {
+		i := bytes.Index(s.Data[at:], magic)
+		if i < 0 {
+			return 0, false
+		}
+		at += i
+		if _, ok := s.EndAt(at); ok {
+			return at, true
+		}
+		if start, ok := s.groupUpTo(at); ok && start >= offset {
+			return start, true
+		}
+	}
+}
+
+// groupUpTo returns where the group begins whose COMMIT is at this offset; ok is false if there is no whole one.
+func (s *Segment) groupUpTo(commitAt int) (start int, ok bool) {
+	e, ok := DecodeEntry(s.Data[commitAt:min(len(s.Data), commitAt+CommitEntryBytes)])
+	if !ok {
+		return 0, false
+	}
+	c, ok := s.commitAt(commitAt, &e)
+	if !ok {
+		return 0, false
+	}
+	start = commitAt - int(c.Length)
+	g, ok := s.GroupAt(start)
+	return start, ok && len(g.Bytes) == commitAt-start+CommitEntryBytes
 }
 
 // durableAt returns the group that a COMMIT or END entry at offset knows durable, 0 if there is no such entry.

@@ -287,21 +287,21 @@ func TestDurableBehind(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			s := base()
 			row.write(s)
-			got, at := s.durableBehind(0)
+			got, at := s.DurableBehind(0)
 			if got != row.want {
 				t.Fatalf("%d, want %d", got, row.want)
 			}
 			if got > 0 && s.durableAt(at) != got {
 				t.Fatalf("offset %d is not that of the entry", at)
 			}
-			if got, _ := s.durableBehind(len(s.Data)); got != 0 {
+			if got, _ := s.DurableBehind(len(s.Data)); got != 0 {
 				t.Fatalf("%d behind the end", got)
 			}
 		})
 	}
 }
 
-// durableBehind takes linear time because each place that looks like an entry costs a bounded number of bytes: this
+// DurableBehind takes linear time because each place that looks like an entry costs a bounded number of bytes: this
 // counts them. A candidate depends on the COMMIT's 53 bytes from its offset on and on nothing behind, whatever lengths it
 // names; and there is at most one candidate in four bytes. (P11)
 func TestP11DurableBehindIsLinear(t *testing.T) {
@@ -333,12 +333,46 @@ func TestP11DurableBehindIsLinear(t *testing.T) {
 	} {
 		s := &Segment{ID: goldenID, Number: 1, Data: bytes.Repeat(unit, (4<<20)/len(unit))}
 		took := allocated(func() {
-			if got, _ := s.durableBehind(0); got != 0 {
+			if got, _ := s.DurableBehind(0); got != 0 {
 				t.Errorf("%s: %d durable", name, got)
 			}
 		})
 		if took > uint64(len(s.Data)) {
 			t.Errorf("%s: %d bytes allocated", name, took)
+		}
+	}
+}
+
+func TestNextIntact(t *testing.T) {
+	set := AppendEntry(nil, OpSet, 1, "k", "v")
+	groupBytes := len(set) + CommitEntryBytes
+	first, third := SegmentEntryBytes, SegmentEntryBytes+2*groupBytes
+	for _, damage := range []int{5, len(set) + 30} { // in an entry of the second group, in its COMMIT
+		s := newSegment(1)
+		for number := range uint64(4) {
+			addGroup(s, number+1, number, set)
+		}
+		endAt := len(s.Data)
+		addEnd(s, 4, 4)
+		s.Data[first+groupBytes+damage]++
+		for _, row := range []struct{ from, want int }{
+			{0, first},
+			{first, first},
+			{first + 1, third},
+			{third, third},
+			{third + 1, third + groupBytes},
+			{endAt - 10, endAt},
+			{endAt + 1, -1},
+			{len(s.Data), -1},
+		} {
+			at, ok := s.NextIntact(row.from)
+			if ok != (row.want >= 0) || (ok && at != row.want) {
+				t.Errorf("from %d: %d, %v; want %d", row.from, at, ok, row.want)
+			}
+		}
+		s.Number++ // groups of another segment are nothing here
+		if at, ok := s.NextIntact(0); ok {
+			t.Errorf("a group of another segment at %d", at)
 		}
 	}
 }

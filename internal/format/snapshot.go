@@ -18,12 +18,12 @@ import (
 //	         (offset u64, pairs u32, crc u32)
 //	footer   version u32 | trailer's length u64 | crc u32 of trailer and footer before it
 const (
-	snapshotMagic uint32 = 0x4B565350 // "KVSP"
-	headerBytes          = 4 + 8 + 4
-	pairOverhead         = 4 + 4
-	trailerBytes         = 4 + 16 + 8 + 8 + 4 // without its blocks
-	blockBytes           = 8 + 4 + 4
-	footerBytes          = 4 + 8 + 4
+	snapshotMagic       uint32 = 0x4B565350 // "KVSP"
+	SnapshotHeaderBytes        = 4 + 8 + 4
+	pairOverhead               = 4 + 4
+	trailerBytes               = 4 + 16 + 8 + 8 + 4 // without its blocks
+	blockBytes                 = 8 + 4 + 4
+	footerBytes                = 4 + 8 + 4
 
 	// A block is closed by the pair that brings it to this size: small enough to load in parallel and to name the place of
 	// damage, large enough to be read at full speed.
@@ -109,7 +109,7 @@ func EncodeSnapshot(w io.Writer, info *Snapshot, pairs iter.Seq2[string, []byte]
 	if _, err := w.Write(buf); err != nil {
 		return err
 	}
-	e := snapshotEncoder{w: w, info: info, offset: headerBytes, block: buf[:0]}
+	e := snapshotEncoder{w: w, info: info, offset: SnapshotHeaderBytes, block: buf[:0]}
 	written := uint64(0)
 	for key, value := range pairs {
 		if err := e.add(key, value); err != nil {

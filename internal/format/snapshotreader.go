@@ -20,7 +20,7 @@ type SnapshotReader struct {
 // where the next one is and how to read it. The error is a [*Damage], a [*Later], or that of a read.
 func ReadSnapshot(file io.ReaderAt, size int64, name string) (*SnapshotReader, error) {
 	r := &SnapshotReader{file: file, name: name}
-	if size < headerBytes+footerBytes {
+	if size < SnapshotHeaderBytes+footerBytes {
 		return nil, r.damage(0, "too short for a snapshot")
 	}
 	footerAt := size - footerBytes
@@ -29,7 +29,7 @@ func ReadSnapshot(file io.ReaderAt, size int64, name string) (*SnapshotReader, e
 		return nil, err
 	}
 	footer := decodeFooter(b)
-	if footer.trailerBytes > uint64(min(footerAt-headerBytes, maxTrailerBytes)) {
+	if footer.trailerBytes > uint64(min(footerAt-SnapshotHeaderBytes, maxTrailerBytes)) {
 		return nil, r.damage(footerAt, "no footer")
 	}
 	r.TrailerAt = footerAt - int64(footer.trailerBytes)
@@ -46,7 +46,7 @@ func ReadSnapshot(file io.ReaderAt, size int64, name string) (*SnapshotReader, e
 	case footer.version > Version:
 		return nil, laterVersion(name, footerAt, footer.version)
 	}
-	header, err := r.read(0, headerBytes)
+	header, err := r.read(0, SnapshotHeaderBytes)
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +70,7 @@ func (r *SnapshotReader) CheckNumber(number uint64) error {
 func (r *SnapshotReader) ReadBlock(i int, add func(key, value []byte)) error {
 	block := r.Info.Blocks[i]
 	at := int64(block.Offset)
-	b, err := r.read(at, r.BlockEnd(i)-at)
+	b, err := r.readBlock(i)
 	if err != nil {
 		return err
 	}
@@ -92,13 +92,37 @@ func (r *SnapshotReader) ReadBlock(i int, add func(key, value []byte)) error {
 	return nil
 }
 
+// GuessBlock hands to add the pairs that can be made out in block i from its start, though its checksum is wrong: nothing vouches for
+// them. The error is that of a read, or a [*Damage] if there is no such block.
+func (r *SnapshotReader) GuessBlock(i int, add func(key, value []byte)) error {
+	b, err := r.readBlock(i)
+	for err == nil {
+		key, value, size, ok := decodePair(b)
+		if !ok || len(key) > MaxKeyBytes {
+			break
+		}
+		add(key, value)
+		b = b[size:]
+	}
+	return err
+}
+
+// readBlock reads the bytes of a block, of which it is not known to be in the file when the trailer was guessed.
+func (r *SnapshotReader) readBlock(i int) ([]byte, error) {
+	at, end := int64(r.Info.Blocks[i].Offset), r.BlockEnd(i)
+	if at < SnapshotHeaderBytes || end <= at || end > r.TrailerAt || end-at > maxBlockBytes {
+		return nil, r.damage(r.TrailerAt, "impossible block")
+	}
+	return r.read(at, end-at)
+}
+
 // BlockEnd returns the offset behind block i.
 func (r *SnapshotReader) BlockEnd(i int) int64 { return int64(r.Info.blockEnd(i, uint64(r.TrailerAt))) }
 
 // CheckKeys wants as many different keys as there are pairs. The error is a [*Damage].
 func (r *SnapshotReader) CheckKeys(keys int) error {
 	if uint64(keys) != uint64(r.Info.Count) {
-		return r.damage(headerBytes, "a key is there twice")
+		return r.damage(SnapshotHeaderBytes, "a key is there twice")
 	}
 	return nil
 }
@@ -139,7 +163,16 @@ func decodeTrailer(header, trailer []byte, trailerAt uint64) (info *Snapshot, re
 	if binary.BigEndian.Uint32(trailer) != crc32.Checksum(header, castagnoli) {
 		return nil, "header checksum mismatch"
 	}
-	info = &Snapshot{
+	info = decodeInfo(header, trailer)
+	if uint64(binary.BigEndian.Uint32(trailer[36:])) != uint64(len(info.Blocks)) {
+		return nil, "wrong number of blocks"
+	}
+	return info, info.checkBlocks(trailerAt)
+}
+
+// decodeInfo reads header and trailer, unverified.
+func decodeInfo(header, trailer []byte) *Snapshot {
+	info := &Snapshot{
 		Timestamp: int64(binary.BigEndian.Uint64(header[4:])),
 		Count:     binary.BigEndian.Uint32(header[12:]),
 		ID:        StoreID(trailer[4:20]),
@@ -153,16 +186,13 @@ func decodeTrailer(header, trailer []byte, trailerAt uint64) (info *Snapshot, re
 			Checksum: binary.BigEndian.Uint32(b[12:]),
 		})
 	}
-	if uint64(binary.BigEndian.Uint32(trailer[36:])) != uint64(len(info.Blocks)) {
-		return nil, "wrong number of blocks"
-	}
-	return info, info.checkBlocks(trailerAt)
+	return info
 }
 
 // checkBlocks verifies that the blocks cover all bytes between header and trailer, and count as many pairs as the
 // header; it returns what is wrong, "" for nothing.
 func (info *Snapshot) checkBlocks(trailerAt uint64) string {
-	next, pairs := uint64(headerBytes), uint64(0)
+	next, pairs := uint64(SnapshotHeaderBytes), uint64(0)
 	for i, b := range info.Blocks {
 		end := info.blockEnd(i, trailerAt)
 		if b.Offset != next || end <= b.Offset || end-b.Offset > maxBlockBytes ||
