@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -52,6 +53,7 @@ func TestScripts(t *testing.T) {
 			"damage":  damage,
 			"listing": listing,
 			"crash":   crash,
+			"flip":    flip,
 		},
 	})
 }
@@ -134,4 +136,15 @@ func crash(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	copy(log[len(bytes.TrimRight(log, "\x00")):], "torn!")
 	ts.Check(os.WriteFile(segments[len(segments)-1], log, 0o600))
+}
+
+// flip inverts the byte of a file at an offset.
+func flip(ts *testscript.TestScript, _ bool, args []string) {
+	offset, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	name := ts.MkAbs(args[0])
+	b, err := os.ReadFile(name)
+	ts.Check(err)
+	b[offset] ^= 0xff
+	ts.Check(os.WriteFile(name, b, 0o600))
 }

@@ -26,6 +26,9 @@ func commands() []func(*app) *cobra.Command {
 		newSnapshot,
 		newBackup,
 		newRestore,
+		newLog,
+		newVerify,
+		newSalvage,
 		newBench,
 		newVersion,
 	}

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -194,5 +195,36 @@ func TestBenchWithoutReader(t *testing.T) {
 	}
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
 		t.Errorf("%v is left, %v", entries, err)
+	}
+}
+
+// TestLogFollowInterrupted: a log that is followed is printed as it comes, and ends when it is told to.
+func TestLogFollowInterrupted(t *testing.T) {
+	dir := t.TempDir()
+	store, err := kvstore.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, "log", "--dir", dir, "--follow", "-o", "ndjson")
+	lines := bufio.NewScanner(p.stdout)
+	for _, key := range []string{"a", "b"} {
+		if err := store.Set(key, nil); err != nil {
+			t.Fatal(err)
+		}
+		for seen := false; !seen; {
+			if !lines.Scan() {
+				t.Fatalf("no %q in the log: %v, %s", key, lines.Err(), &p.stderr)
+			}
+			seen = strings.Contains(lines.Text(), `"key":"`+key+`"`)
+		}
+	}
+	if err := p.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if status := p.wait(t); status.ExitStatus() != exitInterrupted || p.stderr.String() != "kvstore: interrupted\n" {
+		t.Errorf("exit code %d: %q", status.ExitStatus(), &p.stderr)
+	}
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
 	}
 }

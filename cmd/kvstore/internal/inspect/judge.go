@@ -1,0 +1,113 @@
+package inspect
+
+import (
+	"errors"
+
+	"kvstore/internal/format"
+)
+
+// Verdict is what Open would make of a directory.
+type Verdict string
+
+// The verdicts.
+const (
+	Sound      Verdict = "sound"
+	Repairable Verdict = "repairable"    // Open drops an incomplete write at the end of the log
+	Corrupt    Verdict = "corrupt"       // Open refuses it
+	Later      Verdict = "later version" // Open refuses it: a later version of the package wrote it
+)
+
+// judgement is what Open would say, and why. It is strict: it ends at the first thing that Open would stumble over.
+type judgement struct {
+	verdict Verdict
+	reason  error // for Corrupt and Later
+	dropped *Dropped
+}
+
+// refuses reports whether Open does.
+func (j judgement) refuses() bool { return j.verdict == Corrupt || j.verdict == Later }
+
+// verdictOn turns an error into a verdict; ok is false if it is none, but one of reading.
+func verdictOn(err error) (v Verdict, ok bool) {
+	if _, isDamage := errors.AsType[*format.Damage](err); isDamage {
+		return Corrupt, true
+	}
+	if _, isLater := errors.AsType[*format.Later](err); isLater {
+		return Later, true
+	}
+	return "", false
+}
+
+// judge goes through the files as Open does; newest is what was found of the newest snapshot. An error is one of reading.
+func (d *directory) judge(newest snapshotFound) (judgement, error) {
+	dropped, err := d.replay(newest)
+	switch v, ok := verdictOn(err); {
+	case ok:
+		return judgement{verdict: v, reason: err}, nil
+	case err != nil:
+		return judgement{}, err
+	case dropped != nil:
+		return judgement{verdict: Repairable, dropped: dropped}, nil
+	}
+	return judgement{verdict: Sound}, nil
+}
+
+// replay is judge with the verdict as an error.
+func (d *directory) replay(newest snapshotFound) (*Dropped, error) {
+	if d.bad != nil {
+		return nil, d.bad
+	}
+	var chain format.Chain
+	if newest.err != nil {
+		return nil, newest.err
+	}
+	if newest.info != nil {
+		chain.Begin(newest.info)
+	}
+	segments, err := d.files.Following(d.files.Newest())
+	if err != nil {
+		return nil, err
+	}
+	var buf []byte
+	for i, number := range segments {
+		f := d.find(number, false)
+		if buf, err = f.read(buf); err != nil {
+			return nil, err
+		}
+		tail, err := judgeSegment(f, buf, &chain, i == len(segments)-1)
+		if err != nil {
+			return nil, err
+		}
+		if tail.Torn > 0 {
+			return &Dropped{File: f.name, Offset: int64(tail.Offset), Bytes: tail.Torn}, nil
+		}
+	}
+	return nil, nil
+}
+
+// judgeSegment judges a segment. If it is the last one, a store may be writing to it meanwhile, so that what was read of a group may be older
+// than what was read behind it. But what proves a group durable was written when all of that group was there: so the spot in question is
+// read once more, after the proof was seen, and only what is bad then is damage.
+func judgeSegment(f *dataFile, data []byte, chain *format.Chain, isLast bool) (format.Tail, error) {
+	scanner, err := chain.Scan(f.number, data)
+	if err != nil {
+		return format.Tail{}, err
+	}
+	seen, proven := -1, false // the spot that was bad before, and whether it was damage
+	for {
+		for ok := true; ok; {
+			if _, ok, err = scanner.Next(); err != nil {
+				return format.Tail{}, err
+			}
+		}
+		tail, err := scanner.Tail(isLast)
+		again := scanner.Offset() == seen && (proven || err == nil)
+		if !isLast || again || (err == nil && tail.Torn == 0) {
+			return tail, err
+		}
+		seen, proven = scanner.Offset(), err != nil
+		if err := f.readAgain(data, seen); err != nil {
+			return format.Tail{}, err
+		}
+	}
+}

@@ -1,0 +1,375 @@
+package inspect
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"kvstore"
+	"kvstore/internal/format"
+)
+
+// Account is what Salvage has brought over, and what it has not.
+type Account struct {
+	Source   string   `json:"source"`
+	Target   string   `json:"target"`
+	Snapshot string   `json:"snapshot,omitempty"` // the newest whole one, with which the new store begins
+	Pairs    uint64   `json:"pairs"`              // taken from snapshots
+	Groups   uint64   `json:"groups"`             // taken from the log
+	Entries  uint64   `json:"entries"`            // SET and DELETE entries in them
+	Last     uint64   `json:"last_group"`         // the newest group that is in the new store
+	Stopped  bool     `json:"stopped"`            // at the first loss, with something behind it
+	Keys     int      `json:"keys"`               // in the new store
+	Files    []File   `json:"files"`
+	Damage   []Damage `json:"damage"`
+	Lossy    bool     `json:"lossy"` // something is certainly lost
+}
+
+// Salvage makes a store in target, which must be empty or not there, of all that can be proven in source; it writes nothing there. The new store
+// begins with the newest snapshot that is whole and goes on with all whole groups, in their order. Of a newer snapshot that is damaged it
+// takes the whole blocks, unless the log has all that was to be in it.
+//
+// untilLoss ends it where something is certainly missing: what comes out is a state that the store once had.
+//
+// An error is one of reading or writing, ErrVersion for files of a later version, or fs.ErrExist. Then there is nothing in target.
+func Salvage(ctx context.Context, source, target string, untilLoss bool, progress func(done, total int64)) (*Account, error) {
+	d, err := openDirectory(source)
+	if err != nil {
+		return nil, err
+	}
+	defer d.close()
+	s := &salvage{directory: d, ctx: ctx, untilLoss: untilLoss, progress: progress, account: &Account{Source: source, Target: target}}
+	if err := s.look(); err != nil {
+		return nil, err
+	}
+	isNew, err := emptyDir(target)
+	if err != nil {
+		return nil, err
+	}
+	err = s.fill(target)
+	if err == nil {
+		err = s.verify(target)
+	}
+	if err != nil {
+		return nil, errors.Join(err, clearDir(target, isNew))
+	}
+	return s.account, nil
+}
+
+// emptyDir wants an empty directory at path, or none: isNew.
+func emptyDir(path string) (isNew bool, err error) {
+	entries, err := os.ReadDir(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return true, nil
+	case err == nil && len(entries) > 0:
+		return false, fmt.Errorf("%s is not empty: %w", path, fs.ErrExist)
+	}
+	return false, err
+}
+
+// clearDir removes what a store has left in path, where nothing was before, and path too if it was not there.
+func clearDir(path string, isNew bool) error {
+	entries, err := os.ReadDir(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, entry := range entries {
+		err = errors.Join(err, os.Remove(filepath.Join(path, entry.Name())))
+	}
+	if isNew {
+		err = errors.Join(err, os.Remove(path))
+	}
+	return err
+}
+
+// salvage is one under way.
+type salvage struct {
+	*directory
+	ctx         context.Context
+	untilLoss   bool
+	progress    func(done, total int64)
+	done, total int64
+
+	sources []source // in the order of what is in them
+	base    int      // of sources: the newest whole snapshot; -1 for none
+	survey  *survey
+	store   *kvstore.Store
+	batch   kvstore.Batch
+	bytes   int    // in batch
+	buf     []byte // for a segment
+	account *Account
+}
+
+// source is a file and what it is, whatever its name says.
+type source struct {
+	dataFile
+	number uint64
+	found  snapshotFound // of a snapshot
+}
+
+// look finds out what there is, and with which snapshot to begin.
+func (s *salvage) look() error {
+	var infos []*format.Snapshot
+	for _, f := range s.data {
+		src := source{dataFile: f, number: f.number}
+		if err := src.identify(s.ctx); err != nil {
+			return err
+		}
+		if src.found.info != nil && !src.found.guessed {
+			infos = append(infos, src.found.info)
+		}
+		s.sources = append(s.sources, src)
+	}
+	if len(s.sources) == 0 {
+		return fmt.Errorf("%s: no files of a store: %w", s.path, fs.ErrNotExist)
+	}
+	slices.SortStableFunc(s.sources, compareSources)
+	slices.Reverse(infos)
+	id := s.identity(infos...)
+	s.base = -1
+	for i, src := range s.sources {
+		if src.isSnapshot && src.found.whole() && (src.found.guessed || src.found.info.ID == id) {
+			s.base = i
+		}
+	}
+	s.survey = newSurvey(id, nil, s.group)
+	if s.base >= 0 {
+		s.begin(&s.sources[s.base])
+	}
+	return nil
+}
+
+// begin has the new store begin with a snapshot.
+func (s *salvage) begin(src *source) {
+	s.account.Snapshot = src.name
+	if found := src.found; found.guessed {
+		s.survey.unknown = true
+	} else {
+		s.survey.last, s.survey.version = found.info.LastGroup, found.info.Timestamp
+	}
+	s.report(src, None)
+}
+
+// report notes what is wrong with a snapshot, and what that has cost.
+func (s *salvage) report(src *source, loss Loss) {
+	for _, d := range src.found.damage(&src.dataFile, true) {
+		d.Loss = loss
+		s.survey.damage = append(s.survey.damage, d)
+	}
+}
+
+// identify looks at what the file is: by its name, or better by what it says itself.
+func (src *source) identify(ctx context.Context) error {
+	if !src.isSnapshot {
+		head := make([]byte, format.SegmentEntryBytes)
+		n, _ := src.ReadAt(head, 0) // what cannot be read is reported later
+		if h, ok := format.DecodeHeader(head[:n]); ok && h.Version == format.Version {
+			src.number = h.Number
+		}
+		return nil
+	}
+	found, err := surveySnapshot(&src.dataFile, true, func(_, _ []byte) error { return ctx.Err() }, func(int64) {})
+	switch v, _ := verdictOn(found.err); {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil:
+		found = snapshotFound{err: &format.Damage{File: src.name, Reason: err.Error()}}
+	case v == Later:
+		return laterError(found.err)
+	case found.info != nil && !found.guessed:
+		src.number = found.info.Number
+	}
+	src.found = found
+	return nil
+}
+
+// laterError says that the files are not for this version.
+func laterError(reason error) error { return fmt.Errorf("%w: %w", kvstore.ErrVersion, reason) }
+
+// compareSources orders files by what is in them: a snapshot comes before the segment that goes on from it.
+func compareSources(a, b source) int {
+	return cmp.Or(cmp.Compare(a.number, b.number), cmp.Compare(b.kind(), a.kind()))
+}
+
+func (src *source) kind() int {
+	if src.isSnapshot {
+		return 1
+	}
+	return 0
+}
+
+// errLoss ends a salvage that is to go no further than the first loss.
+var errLoss = errors.New("something is lost")
+
+// fill makes the store.
+func (s *salvage) fill(target string) (err error) {
+	config := kvstore.DefaultConfig(target)
+	config.SyncWrites = false // nothing counts before Close has made all of it durable
+	if s.store, err = kvstore.OpenWithConfig(config); err != nil {
+		return err
+	}
+	err = s.take()
+	if errors.Is(err, errLoss) {
+		s.account.Stopped, err = true, nil
+	}
+	s.survey.end()
+	if err == nil {
+		err = s.flush()
+	}
+	a := s.account
+	a.Keys, a.Lossy = s.store.Len(), s.survey.lossy
+	a.Files, a.Damage = append(a.Files, s.survey.files...), append(a.Damage, s.survey.damage...)
+	return errors.Join(err, s.store.Close())
+}
+
+// take brings over the snapshot to begin with, and what follows it.
+func (s *salvage) take() error {
+	for _, src := range s.sources[max(s.base, 0):] { // those before it are covered
+		s.total += src.size
+	}
+	if s.base >= 0 {
+		if err := s.pairs(&s.sources[s.base]); err != nil {
+			return err
+		}
+	}
+	for i := s.base + 1; i < len(s.sources); i++ {
+		src := &s.sources[i]
+		take := s.segment
+		if src.isSnapshot {
+			take = s.damagedSnapshot
+		}
+		if err := take(src); err != nil {
+			return err
+		}
+		for _, d := range slices.Concat(s.survey.damage, s.survey.pending) {
+			if d.later {
+				return laterError(&format.Later{File: d.File, Detail: d.Reason})
+			}
+		}
+	}
+	return nil
+}
+
+// segment takes the whole groups of a segment. One that cannot be read is lost.
+func (s *salvage) segment(src *source) error {
+	data, err := src.read(s.buf)
+	if err != nil {
+		s.survey.pending = append(s.survey.pending, Damage{File: src.name, Reason: err.Error(), Needed: true, Loss: Possible})
+		return nil
+	}
+	s.buf = data
+	isLast := src.name == s.sources[len(s.sources)-1].name
+	if err := s.survey.segment(&src.dataFile, data, true, isLast); err != nil {
+		return err
+	}
+	s.add(src.size)
+	return nil
+}
+
+// damagedSnapshot takes the whole blocks of a snapshot: they are as of its moment, so they are right whatever was lost before. If the log
+// before it has all that it covers, nothing is lost with the others.
+func (s *salvage) damagedSnapshot(src *source) error {
+	v, found := s.survey, &src.found
+	switch {
+	case found.info != nil && !found.guessed && found.info.ID != v.id:
+		s.report(src, None)
+		v.damage = append(v.damage, Damage{File: src.name, Reason: "belongs to another store", Loss: None})
+		return nil
+	case found.info == nil || found.guessed: // up to where it goes is seen from the group that comes next
+		v.pending = append(v.pending, found.damage(&src.dataFile, true)...)
+	case !v.lossy && v.last >= found.info.LastGroup:
+		s.report(src, None)
+	default:
+		if s.untilLoss {
+			v.lossy = true
+			s.report(src, Certain)
+			return errLoss
+		}
+		v.damage = append(v.damage, v.pending...)
+		s.report(src, Certain)
+		v.pending, v.lossy = nil, true
+		v.last, v.version = found.info.LastGroup, found.info.Timestamp
+	}
+	if found.info == nil || s.untilLoss {
+		return nil
+	}
+	return s.pairs(src)
+}
+
+// pairs brings over the pairs in a snapshot's whole blocks.
+func (s *salvage) pairs(src *source) error {
+	if !src.found.guessed {
+		s.account.Last = max(s.account.Last, src.found.info.LastGroup)
+	}
+	s.account.Files = append(s.account.Files, src.found.file(&src.dataFile, true))
+	_, err := surveySnapshot(&src.dataFile, true, func(key, value []byte) error {
+		s.account.Pairs++
+		s.batch.Set(string(key), value)
+		return s.grow(len(key) + len(value))
+	}, s.add)
+	return err
+}
+
+// group brings over a group.
+func (s *salvage) group(g *format.Group) error {
+	if s.untilLoss && s.survey.lossy {
+		return errLoss
+	}
+	s.account.Last = g.Number
+	s.account.Groups++
+	s.account.Entries += uint64(g.Entries)
+	for _, e := range format.Entries(g.Body()) {
+		if e.Op == format.OpDelete {
+			s.batch.Delete(string(e.Key))
+		} else {
+			s.batch.Set(string(e.Key), e.Value)
+		}
+		if err := s.grow(len(e.Key) + len(e.Value)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// batchBytes is how much is written at once.
+const batchBytes = 1 << 20
+
+// grow writes the batch if it is large enough.
+func (s *salvage) grow(n int) error {
+	if s.bytes += n + format.EntryOverhead; s.bytes < batchBytes {
+		return nil
+	}
+	return s.flush()
+}
+
+func (s *salvage) flush() error {
+	err := s.store.Apply(s.ctx, &s.batch)
+	s.batch.Reset()
+	s.bytes = 0
+	return err
+}
+
+func (s *salvage) add(n int64) {
+	s.done += n
+	s.progress(s.done, s.total)
+}
+
+// verify opens the new store once more.
+func (s *salvage) verify(target string) error {
+	config := kvstore.DefaultConfig(target)
+	config.ReadOnly = true
+	store, err := kvstore.OpenWithConfig(config)
+	if err != nil {
+		return err
+	}
+	if store.Len() != s.account.Keys {
+		err = fmt.Errorf("%s has %d keys, not %d as it should", target, store.Len(), s.account.Keys)
+	}
+	return errors.Join(err, store.Close())
+}

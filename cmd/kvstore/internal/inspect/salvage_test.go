@@ -1,0 +1,298 @@
+package inspect
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io/fs"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"kvstore"
+	"kvstore/internal/format"
+)
+
+// proven is what can be proven of a broken directory, found out by comparing it with the whole one.
+type proven struct {
+	whole  *imageBuilder
+	broken *image
+}
+
+// has reports whether the bytes of a file are still there, under any name if it is all of them.
+func (p proven) has(file string, from, to int) bool {
+	b, want := p.broken.files[file], p.whole.files[file]
+	if len(b) >= to && bytes.Equal(b[from:to], want[from:to]) {
+		return true
+	}
+	for _, b := range p.broken.files {
+		if bytes.Equal(b, want) {
+			return true
+		}
+	}
+	return false
+}
+
+// state returns the state that all proven groups and pairs make: the newest whole snapshot, then what follows.
+func (p proven) state() map[string]string {
+	state, last, complete := map[string]string{}, uint64(0), true
+	next := 0
+	advance := func(upTo uint64) {
+		for ; next < len(p.whole.groups) && p.whole.groups[next].number <= upTo; next++ {
+			g := &p.whole.groups[next]
+			if _, ok := p.whole.files[g.file]; !ok || g.number <= last {
+				continue
+			}
+			if p.has(g.file, g.offset, g.end) {
+				complete = complete && g.number == last+1
+				last = g.number
+				g.apply(state)
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.whole.files)) {
+		whole := p.whole.files[name]
+		r, err := format.ReadSnapshot(bytes.NewReader(whole), int64(len(whole)), name)
+		if err != nil {
+			continue // a segment
+		}
+		if p.has(name, 0, len(whole)) {
+			state, last, complete = map[string]string{}, r.Info.LastGroup, true
+			pairs(r, state)
+			continue
+		}
+		advance(r.Info.LastGroup)
+		if complete && last == r.Info.LastGroup {
+			continue
+		}
+		if n := p.pairs(name, r, state); n == len(r.Info.Blocks) {
+			clear(state)
+			p.pairs(name, r, state)
+			complete = true
+		} else {
+			complete = false
+		}
+		if len(p.broken.files[name]) > 0 {
+			last = r.Info.LastGroup
+		}
+	}
+	advance(^uint64(0))
+	return state
+}
+
+// pairs puts the pairs of proven blocks into state and returns how many blocks that are: those whose bytes, checksum and place are as they
+// were, in a snapshot where the trailer is found.
+func (p proven) pairs(name string, r *format.SnapshotReader, into map[string]string) (proven int) {
+	b := p.broken.files[name]
+	if broken, err := format.ReadSnapshot(bytes.NewReader(b), int64(len(b)), name); err == nil {
+		if broken.Info.ID != ours && len(p.broken.files) > 1 {
+			return 0
+		}
+		for i, block := range r.Info.Blocks {
+			if i < len(broken.Info.Blocks) && block == broken.Info.Blocks[i] && p.has(name, int(block.Offset), int(r.BlockEnd(i))) &&
+				broken.BlockEnd(i) == r.BlockEnd(i) {
+				_ = r.ReadBlock(i, func(key, value []byte) { into[string(key)] = string(value) })
+				proven++
+			}
+		}
+		return proven
+	}
+	size, entries := len(p.whole.files[name]), int(r.TrailerAt)+40
+	found := len(b) == size && p.has(name, size-12, size-4) || p.has(name, 12, int(r.TrailerAt))
+	if !found || !p.has(name, int(r.TrailerAt)+36, entries) {
+		return 0
+	}
+	for i := range r.Info.Blocks {
+		next := min(entries+16*(i+2), size-16) // behind the next one, which tells where this one ends
+		if p.has(name, int(r.Info.Blocks[i].Offset), int(r.BlockEnd(i))) && p.has(name, entries+16*i, next) {
+			_ = r.ReadBlock(i, func(key, value []byte) { into[string(key)] = string(value) })
+			proven++
+		}
+	}
+	return proven
+}
+
+// sure reports whether state is all that can be proven: in a snapshot of another length, or with a damaged trailer, there may be more.
+func (p proven) sure() bool {
+	for name, want := range p.whole.files {
+		if r, err := format.ReadSnapshot(bytes.NewReader(want), int64(len(want)), name); err == nil {
+			if b := p.broken.files[name]; b != nil && (len(b) != len(want) || !bytes.Equal(b[r.TrailerAt:], want[r.TrailerAt:])) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// checkAccount wants the groups that are missing to be the ones that the account names, as far as something vouches for them.
+func (p proven) checkAccount(t *testing.T, account *Account) {
+	t.Helper()
+	covered := uint64(0)
+	for name, b := range p.whole.files {
+		if r, err := format.ReadSnapshot(bytes.NewReader(b), int64(len(b)), name); err == nil {
+			if !bytes.Equal(b, p.broken.files[name]) {
+				return // what it covers and has not is told in keys, not in groups
+			}
+			covered = max(covered, r.Info.LastGroup)
+		}
+	}
+	for _, g := range p.whole.groups {
+		if p.whole.files[g.file] == nil || g.number <= covered {
+			continue
+		}
+		named := slices.ContainsFunc(account.Damage, func(d Damage) bool {
+			return d.Loss == Certain && d.FirstGroup <= g.number && g.number <= d.LastGroup
+		})
+		there := p.has(g.file, g.offset, g.end)
+		if there && named || !there && !named && g.number < account.Last {
+			t.Errorf("group %d is there: %v, named as missing: %v, in %+v", g.number, there, named, account)
+		}
+	}
+}
+
+// holds reports whether got has all keys of want, and no value that its key never had.
+func (p proven) holds(got, want map[string]string) bool {
+	had := map[string]bool{}
+	for _, g := range p.whole.groups {
+		for _, o := range g.ops {
+			had[o.key+"="+o.value] = true
+		}
+	}
+	for key, value := range got {
+		if !had[key+"="+value] {
+			return false
+		}
+	}
+	for key := range want {
+		if _, ok := got[key]; !ok {
+			return false
+		}
+	}
+	return true
+}
+
+func pairs(r *format.SnapshotReader, into map[string]string) {
+	for i := range r.Info.Blocks {
+		_ = r.ReadBlock(i, func(key, value []byte) { into[string(key)] = string(value) })
+	}
+}
+
+// All that is proven comes back, and nothing else; and the account does not say that all is well when it is not.
+func TestSalvage(t *testing.T) {
+	broken(t, func(t *testing.T, whole *imageBuilder, i *image) {
+		source, target := t.TempDir(), filepath.Join(t.TempDir(), "new")
+		i.write(t, source)
+		account, err := Salvage(context.Background(), source, target, false, noProgress)
+		wantUntouched(t, source, i)
+		if errors.Is(err, kvstore.ErrVersion) || errors.Is(err, fs.ErrNotExist) {
+			if _, err := os.Stat(target); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("something was made: %v", err)
+			}
+			return
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := proven{whole, i}
+		got, want := contents(t, target), p.state()
+		if !maps.Equal(got, want) && (p.sure() || !p.holds(got, want)) {
+			t.Errorf("salvaged %v, want %v, of %v\n%+v", got, want, whole.state, account)
+		}
+		p.checkAccount(t, account)
+		if account.Keys != len(got) {
+			t.Errorf("%d keys, the account says %d", len(got), account.Keys)
+		}
+		if !maps.Equal(got, whole.state) && len(account.Damage) == 0 && !undetectable(whole, i) {
+			t.Errorf("%v of %v, and no damage in the account", got, whole.state)
+		}
+	})
+}
+
+// undetectable reports whether what is left could have been all: the newest files were removed whole, or the last one ends with a group.
+func undetectable(whole *imageBuilder, i *image) bool {
+	for _, prefix := range []string{"wal-", "snapshot-"} {
+		if newest := whole.newest(prefix); newest != "" && i.files[newest] == nil {
+			return true
+		}
+	}
+	last := whole.newest("wal-")
+	left := bytes.TrimRight(i.files[last], "\x00")
+	ends := []int{format.SegmentEntryBytes}
+	for _, g := range whole.groups {
+		if g.file == last {
+			ends = append(ends, g.end)
+		}
+	}
+	return slices.ContainsFunc(ends, func(end int) bool {
+		return last != "" && bytes.Equal(left, bytes.TrimRight(whole.files[last][:end], "\x00"))
+	})
+}
+
+// Up to the first loss, what comes back is a state that the store once had.
+func TestSalvageUntilLoss(t *testing.T) {
+	broken(t, func(t *testing.T, whole *imageBuilder, i *image) {
+		source, target := t.TempDir(), t.TempDir()
+		i.write(t, source)
+		account, err := Salvage(context.Background(), source, target, true, noProgress)
+		if err != nil {
+			if !errors.Is(err, kvstore.ErrVersion) && !errors.Is(err, fs.ErrNotExist) {
+				t.Fatal(err)
+			}
+			return
+		}
+		got, state := contents(t, target), map[string]string{}
+		once := len(got) == 0
+		for _, g := range whole.groups {
+			g.apply(state)
+			// Of a snapshot whose trailer is damaged it is not known up to which group it goes.
+			once = once || maps.Equal(got, state) && (g.number == account.Last || account.Last == 0)
+		}
+		if !once {
+			t.Errorf("%v, which the store was not after group %d\n%+v", got, account.Last, account)
+		}
+	})
+}
+
+// contents returns what is in a store, and wants it to be sound.
+func contents(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	if r, err := Verify(dir, noProgress); err != nil || r.Verdict != Sound {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	config := kvstore.DefaultConfig(dir)
+	config.ReadOnly = true
+	s, err := kvstore.OpenWithConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	state := map[string]string{}
+	for _, key := range s.Keys() {
+		value, _ := s.Get(key)
+		state[key] = string(value)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return state
+}
+
+// The target must be empty; who interrupts finds it empty.
+func TestSalvageTarget(t *testing.T) {
+	source := t.TempDir()
+	images(rand.New(rand.NewPCG(1, 1)))["log"].write(t, source)
+	if _, err := Salvage(context.Background(), source, source, false, noProgress); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("into the source: %v", err)
+	}
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	target := t.TempDir()
+	if _, err := Salvage(ended, source, target, false, noProgress); !errors.Is(err, context.Canceled) {
+		t.Errorf("interrupted: %v", err)
+	}
+	if entries, err := os.ReadDir(target); err != nil || len(entries) > 0 {
+		t.Errorf("%v is left, %v", entries, err)
+	}
+}
