@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"math/rand/v2"
 	"runtime"
 	"slices"
@@ -34,6 +35,17 @@ type target interface {
 	Close() error
 	apply(ctx context.Context, writes []write) error
 	async(ctx context.Context, writes []write) (wait func(context.Context) error)
+	Scan(r kvstore.Range) iter.Seq2[string, []byte]
+	CompareAndSwap(key string, old, next []byte) (bool, error)
+	update(ctx context.Context, fn func(tx txn) error) error
+}
+
+// txn is a transaction, or one with a planted fault.
+type txn interface {
+	Get(key string) ([]byte, bool)
+	Scan(r kvstore.Range) iter.Seq2[string, []byte]
+	Set(key string, value []byte)
+	Delete(key string)
 }
 
 // real is the target without a fault.
@@ -53,6 +65,10 @@ func (r real) async(ctx context.Context, writes []write) func(context.Context) e
 	commit := r.ApplyAsync(ctx, &b)
 	reuse(&b)
 	return commit.Wait
+}
+
+func (r real) update(ctx context.Context, fn func(tx txn) error) error {
+	return r.Update(ctx, func(tx *kvstore.Tx) error { return fn(tx) })
 }
 
 func fill(b *kvstore.Batch, writes []write) {
@@ -123,10 +139,12 @@ func decode(key int, b []byte, ok bool) value {
 // planned is an operation with all that is left to choice, so that a seed repeats the choices. It cannot repeat the scheduler's.
 type planned struct {
 	op
-	Context   string `json:",omitempty"` // of apply and async: "ended" before the call, or a "race" with it
+	Context   string `json:",omitempty"` // of apply, async and update: "ended" before the call, or a "race" with it
 	Spin      int    `json:",omitempty"` // how long that race waits
 	Impatient bool   `json:",omitempty"` // async: Wait with an ended context first
 	Pending   int    `json:",omitempty"` // how many of the client's commits may be under way after it
+	Abort     bool   `json:",omitempty"` // update: it ends with an error
+	Blind     bool   `json:",omitempty"` // swap: it expects Old, and not what the client has read just before
 }
 
 // shape is the kind of a history.
@@ -135,6 +153,7 @@ type shape struct {
 	singles      bool // only operations on one key
 	closes       bool // a client closes the store while the others go on
 	big          bool // no values of a few bytes
+	transactions bool // little but transactions, swaps and scans
 }
 
 // planner makes choices.
@@ -170,8 +189,12 @@ func (p *planner) operation(s shape) planned {
 		opSet, opSet, opDelete, opGet, opGet, opHas, opAppendGet,
 		opApply, opApply, opAsync, opAsync, opLen, opLen, opKeys,
 	}
-	if s.singles {
+	kinds = append(kinds, opScan, opSwap, opUpdate, opUpdate)
+	switch {
+	case s.singles:
 		kinds = kinds[:7]
+	case s.transactions:
+		kinds = []kind{opSet, opDelete, opGet, opApply, opAsync, opAsync, opScan, opScan, opScan, opSwap, opSwap, opSwap, opUpdate, opUpdate, opUpdate, opUpdate}
 	}
 	switch o.Kind = kinds[p.IntN(len(kinds))]; o.Kind {
 	case opSet:
@@ -194,9 +217,66 @@ func (p *planner) operation(s shape) planned {
 			o.Context = "ended"
 		}
 		o.Impatient = o.Kind == opAsync && p.IntN(4) == 0
+	case opSwap:
+		o.Key, o.Writes = 0, []write{{key, p.maybe(s)}}
+		if o.Blind = p.IntN(4) == 0; o.Blind {
+			o.Old = value(p.IntN(2)) // absent or empty
+		}
+	case opScan:
+		o.Key, o.Scan = 0, p.span()
+	case opUpdate:
+		o.Key, o.Abort = 0, p.IntN(6) == 0
+		for range 1 + p.IntN(5) {
+			step := txStep{Key: p.IntN(keyCount)}
+			switch p.IntN(5) {
+			case 0:
+				r := p.span()
+				step = txStep{Scan: &r}
+			case 1, 2:
+				step = txStep{Write: &write{step.Key, p.maybe(s)}}
+				if !o.Abort {
+					o.Writes = append(o.Writes, *step.Write)
+				}
+			}
+			o.Steps = append(o.Steps, step)
+		}
+		switch o.Spin = p.IntN(60); p.IntN(8) {
+		case 0:
+			o.Context = "race"
+		case 1:
+			o.Context = "ended"
+		}
 	case opGet, opHas, opAppendGet, opLen, opKeys, opClose, opOpen:
 	}
 	return o
+}
+
+// maybe returns a value, or absent for a deletion.
+func (p *planner) maybe(s shape) value {
+	if p.IntN(3) == 0 {
+		return absent
+	}
+	return p.value(s)
+}
+
+func (p *planner) span() (r span) {
+	r.Reverse = p.IntN(2) == 0
+	if p.IntN(2) == 0 {
+		r.From = p.IntN(len(boundNames))
+	}
+	if p.IntN(2) == 0 {
+		r.To = p.IntN(len(boundNames))
+	}
+	if p.IntN(6) == 0 {
+		r.Prefix = p.IntN(len(boundNames))
+	}
+	if p.IntN(3) == 0 {
+		r.Limit = 1 + p.IntN(3)
+	}
+	if p.IntN(3) == 0 {
+		r.Break = 1 + p.IntN(3)
+	}
+	return r
 }
 
 func (p *planner) value(s shape) value {
@@ -307,6 +387,13 @@ var endedContext = func() context.Context {
 }()
 
 func (c *client) do(p planned) {
+	if p.Kind == opSwap && !p.Blind {
+		look := op{Kind: opGet, Client: p.Client, Epoch: p.Epoch, Key: p.Writes[0].Key}
+		index := c.journal.call(look)
+		r := c.read(look)
+		c.journal.answer(index, r)
+		p.Old = r.Value
+	}
 	ctx, join := p.context()
 	defer join()
 	index := c.journal.call(p.op)
@@ -328,11 +415,86 @@ func (c *client) do(p planned) {
 		if err = c.store.Close(); errors.Is(err, kvstore.ErrFailed) {
 			err = nil
 		}
-	case opGet, opHas, opAppendGet, opLen, opKeys, opOpen:
+	case opSwap:
+		w := p.Writes[0]
+		old, next := p.Old.bytes(w.Key), w.Value.bytes(w.Key)
+		var swapped bool
+		swapped, err = c.store.CompareAndSwap(keyNames[w.Key], old, next)
+		scribble(old)
+		scribble(next)
+		r := judge(err, p)
+		r.Swapped = swapped
+		c.journal.answer(index, r)
+		return
+	case opUpdate:
+		var reads [][]pair
+		runs := 0
+		err = c.store.update(ctx, func(tx txn) error {
+			runs++
+			reads = p.transact(tx)
+			if p.Abort {
+				return errAborted
+			}
+			return nil
+		})
+		r := judge(err, p)
+		r.Runs = runs
+		if r.Outcome == done {
+			r.Reads = reads
+		}
+		c.journal.answer(index, r)
+		return
+	case opGet, opHas, opAppendGet, opLen, opKeys, opScan, opOpen:
 		c.journal.answer(index, c.read(p.op))
 		return
 	}
 	c.journal.answer(index, judge(err, p))
+}
+
+var errAborted = errors.New("aborted")
+
+// bytes returns the value as CompareAndSwap wants it.
+func (v value) bytes(key int) []byte {
+	if v == absent {
+		return nil
+	}
+	return append([]byte{}, encode(key, v)...)
+}
+
+// transact is a transaction's function: it carries out the steps once and returns what they have read.
+func (p planned) transact(tx txn) (reads [][]pair) {
+	for _, step := range p.Steps {
+		for range p.Spin {
+			runtime.Gosched() // others may come between
+		}
+		switch w := step.Write; {
+		case w != nil && w.Value == absent:
+			tx.Delete(keyNames[w.Key])
+		case w != nil:
+			buf := encode(w.Key, w.Value)
+			tx.Set(keyNames[w.Key], buf)
+			scribble(buf)
+		case step.Scan != nil:
+			reads = append(reads, step.Scan.take(tx.Scan))
+		default:
+			b, ok := tx.Get(keyNames[step.Key])
+			reads = append(reads, []pair{{step.Key, decode(step.Key, b, ok)}})
+		}
+	}
+	return reads
+}
+
+// take scans the span and returns what it was shown.
+func (r span) take(scan func(kvstore.Range) iter.Seq2[string, []byte]) (pairs []pair) {
+	all := scan(kvstore.Range{From: boundNames[r.From], To: boundNames[r.To], Prefix: boundNames[r.Prefix], Reverse: r.Reverse, Limit: r.Limit})
+	for name, b := range all {
+		key := slices.Index(keyNames[:], name)
+		pairs = append(pairs, pair{key, decode(key, b, true)}) // one that does not exist is -1, and equals nothing
+		if len(pairs) == r.Break {
+			break
+		}
+	}
+	return pairs
 }
 
 // context returns what an apply or async is called with, and a function that waits for what may end it.
@@ -373,10 +535,17 @@ func judge(err error, p planned) result {
 		r.Error = err.Error()
 	}
 	switch {
-	case p.Context == "ended" && len(p.Writes) > 0 && err == nil:
+	case p.Context == "ended" && (len(p.Writes) > 0 || p.Kind == opUpdate) && err == nil:
 		r.Error = "nil, though the context had ended before the call"
+	case p.Abort && err == nil:
+		r.Error = "nil, though the function has returned an error"
+	case p.Abort && err == errAborted: //nolint:errorlint // unwrapped is promised
+		r = result{Outcome: done}
 	case err == nil:
 		r.Outcome = done
+	case errors.Is(err, kvstore.ErrConflict) && p.Kind == opUpdate && p.Context == "race" && errors.Is(err, context.Canceled):
+		r.Outcome = none
+	case errors.Is(err, kvstore.ErrConflict): // nobody has given up
 	case errors.Is(err, kvstore.ErrClosed):
 		r.Outcome = closed
 	case errors.Is(err, kvstore.ErrFailed):
@@ -420,7 +589,9 @@ func (c *client) read(o op) result {
 			}
 			r.Keys |= bit
 		}
-	case opSet, opDelete, opApply, opAsync, opClose, opOpen: // no reads
+	case opScan:
+		r.Reads = [][]pair{o.Scan.take(c.store.Scan)}
+	case opSet, opDelete, opApply, opAsync, opSwap, opUpdate, opClose, opOpen: // no reads
 	}
 	return r
 }

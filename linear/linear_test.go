@@ -3,9 +3,11 @@
 package linear
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"os"
 	"runtime"
@@ -143,6 +145,44 @@ func TestHistoriesOfBatches(t *testing.T) {
 	})
 }
 
+// Little but transactions, swaps and scans: each transaction is one operation, with what the run that counts has read, and each scan is.
+func TestHistoriesOfTransactions(t *testing.T) {
+	bothModes(t, func(t *testing.T, syncWrites bool) {
+		var repeated, swapped int
+		counts := map[kind]int{}
+		rounds(t, 1, func(t *testing.T, p *planner) []porcupine.Operation {
+			dir := t.TempDir()
+			history := recordTransactions(t, p, func() target { return openReal(t, dir, syncWrites) })
+			check(t, wholeMap, history)
+			for _, o := range history {
+				r := o.Output.(result)
+				counts[o.Input.(op).Kind]++
+				if r.Runs > 1 {
+					repeated++
+				}
+				if r.Swapped {
+					swapped++
+				}
+			}
+			return history
+		})
+		t.Logf("%d transactions, %d of them run again; %d swaps, of which %d happened; %d scans", counts[opUpdate], repeated, counts[opSwap], swapped, counts[opScan])
+		if repeated == 0 || swapped == 0 || swapped == counts[opSwap] {
+			t.Error("no transaction or swap has met another")
+		}
+	})
+}
+
+func recordTransactions(t *testing.T, p *planner, open func() target) []porcupine.Operation {
+	t.Helper()
+	var h history
+	for range 1 + p.IntN(2) {
+		h.opened()
+		h.record(t, open(), p, shape{clients: 2 + p.IntN(5), ops: 4 + p.IntN(8), closes: p.IntN(4) == 0, transactions: true})
+	}
+	return h.finish()
+}
+
 func recordBatches(t *testing.T, p *planner, open func() target) []porcupine.Operation {
 	t.Helper()
 	history := recordOnly(t, p, open)
@@ -195,7 +235,7 @@ func neverGoBack(t *testing.T, syncWrites, inBatches bool) {
 		keys    = 5
 		readers = 3
 	)
-	batches := 1500
+	batches := 1200
 	if os.Getenv(roundsEnv) != "" {
 		batches = 8000
 	}
@@ -345,6 +385,28 @@ func TestBadHistoriesAreRejected(t *testing.T) {
 		return row{Input: op{Kind: k, Epoch: 1}, Output: result{Outcome: done}, Call: from, Return: to}
 	}
 	w := func(key int, v value) write { return write{key, v} }
+	scan := func(r span, from, to int64, pairs ...pair) row {
+		return row{Input: op{Kind: opScan, Epoch: 1, Scan: r}, Output: result{Outcome: done, Reads: [][]pair{pairs}}, Call: from, Return: to}
+	}
+	swap := func(client, order int, old value, next write, swapped bool, from, to int64) row {
+		return row{
+			Input:  op{Kind: opSwap, Client: client, Epoch: 1, Order: order, Old: old, Writes: []write{next}},
+			Output: result{Outcome: done, Swapped: swapped}, Call: from, Return: to,
+		}
+	}
+	look := func(key int) txStep { return txStep{Key: key} }
+	put := func(key int, v value) txStep { return txStep{Write: &write{key, v}} }
+	over := func(r span) txStep { return txStep{Scan: &r} }
+	update := func(client, order int, from, to int64, reads [][]pair, steps ...txStep) row {
+		o := op{Kind: opUpdate, Client: client, Epoch: 1, Order: order, Steps: steps}
+		for _, step := range steps {
+			if step.Write != nil {
+				o.Writes = append(o.Writes, *step.Write)
+			}
+		}
+		return row{Input: o, Output: result{Outcome: done, Reads: reads}, Call: from, Return: to}
+	}
+	is := func(pairs ...pair) []pair { return pairs }
 	for _, c := range []struct {
 		name      string
 		bad, good []row
@@ -489,6 +551,132 @@ func TestBadHistoriesAreRejected(t *testing.T) {
 			false,
 		},
 		{
+			"half a batch in a scan",
+			[]row{set(0, 1, 1, 9, w(1, 2), w(2, 3)), scan(span{}, 2, 3, pair{2, 3})},
+			[]row{set(0, 1, 1, 9, w(1, 2), w(2, 3)), scan(span{}, 2, 3, pair{1, 2}, pair{2, 3})},
+			false,
+		},
+		{
+			"a scan of two moments",
+			[]row{set(0, 1, 1, 2, w(1, 2), w(2, 3)), set(0, 2, 3, 9, w(1, 4)), set(1, 1, 10, 11, w(2, 5)), scan(span{}, 3, 12, pair{1, 2}, pair{2, 5})},
+			[]row{set(0, 1, 1, 2, w(1, 2), w(2, 3)), set(0, 2, 3, 9, w(1, 4)), set(1, 1, 10, 11, w(2, 5)), scan(span{}, 3, 12, pair{1, 4}, pair{2, 5})},
+			false,
+		},
+		{
+			"a scan in the wrong order",
+			[]row{set(0, 1, 1, 2, w(1, 2), w(2, 3)), scan(span{Reverse: true}, 3, 4, pair{1, 2}, pair{2, 3})},
+			[]row{set(0, 1, 1, 2, w(1, 2), w(2, 3)), scan(span{Reverse: true}, 3, 4, pair{2, 3}, pair{1, 2})},
+			false,
+		},
+		{
+			"a scan that shows more than its range", // from a to b, which is not in it
+			[]row{set(0, 1, 1, 2, w(1, 2), w(2, 3)), scan(span{From: 1, To: 2}, 3, 4, pair{1, 2}, pair{2, 3})},
+			[]row{set(0, 1, 1, 2, w(1, 2), w(2, 3)), scan(span{From: 1, To: 2}, 3, 4, pair{1, 2})},
+			false,
+		},
+		{
+			"a scan beyond its limit",
+			[]row{set(0, 1, 1, 2, w(1, 2), w(2, 3)), scan(span{Limit: 1}, 3, 4, pair{1, 2}, pair{2, 3})},
+			[]row{set(0, 1, 1, 2, w(1, 2), w(2, 3)), scan(span{Limit: 1}, 3, 4, pair{1, 2})},
+			false,
+		},
+		{
+			"two swaps of one value",
+			[]row{set(0, 1, 1, 2, w(0, 2)), swap(0, 2, 2, w(0, 3), true, 3, 9), swap(1, 1, 2, w(0, 4), true, 3, 9)},
+			[]row{set(0, 1, 1, 2, w(0, 2)), swap(0, 2, 2, w(0, 3), true, 3, 9), swap(1, 1, 2, w(0, 4), false, 3, 9)},
+			true,
+		},
+		{
+			"a swap that refuses what is there",
+			[]row{set(0, 1, 1, 2, w(0, 2)), swap(0, 2, 2, w(0, 3), false, 3, 4)},
+			[]row{set(0, 1, 1, 2, w(0, 2)), swap(0, 2, 4, w(0, 3), false, 3, 4)},
+			true,
+		},
+		{
+			"a swap of unknown outcome that had nothing to swap",
+			[]row{set(0, 1, 1, 2, w(0, 2)), as(swap(0, 2, 4, w(0, 3), false, 3, 20), unknown), get(0, 3, 5, 6)},
+			[]row{set(0, 1, 1, 2, w(0, 2)), as(swap(0, 2, 2, w(0, 3), false, 3, 20), unknown), get(0, 3, 5, 6)},
+			true,
+		},
+		{
+			"a lost update of two transactions",
+			[]row{
+				update(0, 1, 1, 9, [][]pair{is(pair{0, absent})}, look(0), put(0, 2)),
+				update(1, 1, 1, 9, [][]pair{is(pair{0, absent})}, look(0), put(0, 3)),
+			},
+			[]row{
+				update(0, 1, 1, 9, [][]pair{is(pair{0, absent})}, look(0), put(0, 2)),
+				update(1, 1, 1, 9, [][]pair{is(pair{0, 2})}, look(0), put(0, 3)),
+			},
+			false,
+		},
+		{
+			"write skew",
+			[]row{
+				update(0, 1, 1, 9, [][]pair{is(pair{0, absent}), is(pair{1, absent})}, look(0), look(1), put(0, 2)),
+				update(1, 1, 1, 9, [][]pair{is(pair{0, absent}), is(pair{1, absent})}, look(0), look(1), put(1, 3)),
+			},
+			[]row{
+				update(0, 1, 1, 9, [][]pair{is(pair{0, absent}), is(pair{1, absent})}, look(0), look(1), put(0, 2)),
+				update(1, 1, 1, 9, [][]pair{is(pair{0, 2}), is(pair{1, absent})}, look(0), look(1), put(1, 3)),
+			},
+			false,
+		},
+		{
+			"a phantom",
+			[]row{
+				update(0, 1, 1, 9, [][]pair{nil}, over(span{}), put(1, 2)),
+				update(1, 1, 1, 9, [][]pair{nil}, over(span{}), put(2, 3)),
+			},
+			[]row{
+				update(0, 1, 1, 9, [][]pair{nil}, over(span{}), put(1, 2)),
+				update(1, 1, 1, 9, [][]pair{is(pair{1, 2})}, over(span{}), put(2, 3)),
+			},
+			false,
+		},
+		{
+			"a transaction that does not see its own write",
+			[]row{update(0, 1, 1, 2, [][]pair{is(pair{0, absent})}, put(0, 2), look(0))},
+			[]row{update(0, 1, 1, 2, [][]pair{is(pair{0, 2})}, put(0, 2), look(0))},
+			false,
+		},
+		{
+			"a transaction that scans a key that it has deleted",
+			[]row{set(0, 1, 1, 2, w(1, 2)), update(0, 2, 3, 4, [][]pair{is(pair{1, 2})}, put(1, absent), over(span{}))},
+			[]row{set(0, 1, 1, 2, w(1, 2)), update(0, 2, 3, 4, [][]pair{nil}, put(1, absent), over(span{}))},
+			false,
+		},
+		{
+			"a transaction that reads at two moments, and writes nothing",
+			[]row{set(0, 1, 1, 9, w(0, 2), w(1, 3)), update(1, 0, 1, 9, [][]pair{is(pair{0, absent}), is(pair{1, 3})}, look(0), look(1))},
+			[]row{set(0, 1, 1, 9, w(0, 2), w(1, 3)), update(1, 0, 1, 9, [][]pair{is(pair{0, 2}), is(pair{1, 3})}, look(0), look(1))},
+			false,
+		},
+		{
+			"half a transaction",
+			[]row{update(0, 1, 1, 9, nil, put(0, 2), put(1, 3)), get(0, 2, 2, 3), get(1, absent, 4, 5)},
+			[]row{update(0, 1, 1, 9, nil, put(0, 2), put(1, 3)), get(0, 2, 2, 3), get(1, 3, 4, 5)},
+			false,
+		},
+		{
+			"half a transaction after a crash",
+			[]row{as(update(0, 1, 1, 4, nil, put(0, 2), put(1, 3)), unknown), point(opOpen, 3, 4), get(0, 2, 5, 6), get(1, absent, 5, 6)},
+			[]row{as(update(0, 1, 1, 4, nil, put(0, 2), put(1, 3)), unknown), point(opOpen, 3, 4), get(0, 2, 5, 6), get(1, 3, 5, 6)},
+			false,
+		},
+		{
+			"an effect of a transaction that was given up",
+			[]row{as(update(0, 1, 1, 2, nil, put(0, 2)), none), get(0, 2, 3, 4)},
+			[]row{as(update(0, 1, 1, 2, nil, put(0, 2)), none), get(0, absent, 3, 4)},
+			false,
+		},
+		{
+			"a transaction on a closed store",
+			[]row{point(opClose, 1, 2), update(0, 0, 3, 4, [][]pair{is(pair{0, absent})}, look(0))},
+			[]row{point(opClose, 1, 2), as(update(0, 0, 3, 4, nil, look(0)), closed)},
+			false,
+		},
+		{
 			"a result that does not exist",
 			[]row{as(set(0, 1, 1, 2, w(0, 2)), wrong)},
 			[]row{set(0, 1, 1, 2, w(0, 2))},
@@ -539,6 +727,11 @@ func TestPlantedFaultsAreFound(t *testing.T) {
 		"reordered":      func(r real, f *fault) target { return reordered{r, f} },
 		"ended, applied": func(r real, f *fault) target { return endedApplied{r, f} },
 		"forgets":        func(r real, f *fault) target { return forgets{r, f} },
+		"torn scan":      func(r real, f *fault) target { return tornScan{r, f} },
+		"careless swap":  func(r real, f *fault) target { return carelessSwap{r, f} },
+		"only a view":    func(r real, f *fault) target { return onlyView{r, f} },
+		"phantoms":       func(r real, f *fault) target { return phantoms{r, f} },
+		"two commits":    func(r real, f *fault) target { return twoCommits{r, f} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			rounds := most
@@ -549,7 +742,11 @@ func TestPlantedFaultsAreFound(t *testing.T) {
 			for i := range rounds {
 				p, dir := newPlanner(seed, i), t.TempDir()
 				f := &fault{}
-				history := recordOnly(t, p, func() target {
+				record := recordOnly
+				if i%2 == 1 {
+					record = recordTransactions
+				}
+				history := record(t, p, func() target {
 					return plant(openReal(t, dir, false).(real), f)
 				})
 				f.group.Wait()
@@ -688,4 +885,159 @@ func (s forgets) Close() error {
 		}
 	}
 	return s.real.Close()
+}
+
+// tornScan shows keys of one moment with values of later ones.
+type tornScan struct {
+	real
+	*fault
+}
+
+func (s tornScan) Scan(r kvstore.Range) iter.Seq2[string, []byte] {
+	return func(yield func(string, []byte) bool) {
+		for key := range s.real.Scan(r) {
+			runtime.Gosched()
+			if value, ok := s.Get(key); ok && !yield(key, value) {
+				return
+			}
+		}
+	}
+}
+
+// carelessSwap looks and then writes.
+type carelessSwap struct {
+	real
+	*fault
+}
+
+func (s carelessSwap) CompareAndSwap(key string, old, next []byte) (bool, error) {
+	value, ok := s.Get(key)
+	if ok != (old != nil) || !bytes.Equal(value, old) {
+		return false, nil
+	}
+	runtime.Gosched()
+	if next == nil {
+		return true, s.Delete(key)
+	}
+	return true, s.Set(key, next)
+}
+
+// onlyView runs a transaction with what it has read in a first one, and does not look again: snapshot isolation without a look at
+// anything.
+type onlyView struct {
+	real
+	*fault
+}
+
+func (s onlyView) update(ctx context.Context, fn func(tx txn) error) error {
+	var writes []func(tx *kvstore.Tx)
+	err := s.Update(ctx, func(tx *kvstore.Tx) error {
+		writes = nil
+		if err := fn(noted{tx, &writes}); err != nil {
+			return err
+		}
+		return errUnwritten
+	})
+	if !errors.Is(err, errUnwritten) {
+		return err
+	}
+	return s.Update(ctx, func(tx *kvstore.Tx) error {
+		for _, write := range writes {
+			write(tx)
+		}
+		return nil
+	})
+}
+
+var errUnwritten = errors.New("not written")
+
+// noted is a transaction whose writes are written down.
+type noted struct {
+	*kvstore.Tx
+	writes *[]func(tx *kvstore.Tx)
+}
+
+func (n noted) Set(key string, value []byte) {
+	value = append([]byte{}, value...)
+	*n.writes = append(*n.writes, func(tx *kvstore.Tx) { tx.Set(key, value) })
+	n.Tx.Set(key, value)
+}
+
+func (n noted) Delete(key string) {
+	*n.writes = append(*n.writes, func(tx *kvstore.Tx) { tx.Delete(key) })
+	n.Tx.Delete(key)
+}
+
+// phantoms are transactions that forget the ranges that they have scanned, as long as they have written nothing.
+type phantoms struct {
+	real
+	*fault
+}
+
+func (s phantoms) update(ctx context.Context, fn func(tx txn) error) error {
+	return s.Update(ctx, func(tx *kvstore.Tx) error {
+		v, err := s.View()
+		if err != nil {
+			return err
+		}
+		defer func() { _ = v.Close() }()
+		return fn(&rangeless{Tx: tx, view: v})
+	})
+}
+
+type rangeless struct {
+	*kvstore.Tx
+	view    *kvstore.View
+	written bool
+}
+
+func (r *rangeless) Set(key string, value []byte) { r.written = true; r.Tx.Set(key, value) }
+func (r *rangeless) Delete(key string)            { r.written = true; r.Tx.Delete(key) }
+
+func (r *rangeless) Scan(some kvstore.Range) iter.Seq2[string, []byte] {
+	if r.written {
+		return r.Tx.Scan(some)
+	}
+	return r.view.Scan(some)
+}
+
+// twoCommits makes two commits of a transaction.
+type twoCommits struct {
+	real
+	*fault
+}
+
+func (s twoCommits) update(ctx context.Context, fn func(tx txn) error) error {
+	var writes []func(tx *kvstore.Tx)
+	err := s.Update(ctx, func(tx *kvstore.Tx) error {
+		writes = nil
+		return fn(delayed{noted{tx, &writes}})
+	})
+	if err != nil || len(writes) < 2 {
+		return err
+	}
+	return s.Update(context.Background(), func(tx *kvstore.Tx) error {
+		for _, write := range writes {
+			write(tx)
+		}
+		return nil
+	})
+}
+
+// delayed is a transaction of which only the first write is made.
+type delayed struct{ noted }
+
+func (d delayed) Set(key string, value []byte) {
+	if len(*d.writes) == 0 {
+		d.Tx.Set(key, value)
+	}
+	value = append([]byte{}, value...)
+	*d.writes = append(*d.writes, func(tx *kvstore.Tx) { tx.Set(key, value) })
+}
+
+func (d delayed) Delete(key string) {
+	if len(*d.writes) == 0 {
+		d.Tx.Delete(key)
+	}
+	*d.writes = append(*d.writes, func(tx *kvstore.Tx) { tx.Delete(key) })
 }

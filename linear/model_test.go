@@ -5,6 +5,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,7 +13,7 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// This file is what a store is, said in sixty lines: the state, and which result of which operation leads where. The checker looks
+// This file is what a store is, said in a hundred lines: the state, and which result of which operation leads where. The checker looks
 // for an order of the operations, within the times they took, in which every one gives the result that it gave.
 
 const (
@@ -42,6 +43,9 @@ const (
 	opDelete    kind = "delete"
 	opApply     kind = "apply"
 	opAsync     kind = "async"
+	opSwap      kind = "swap"   // CompareAndSwap
+	opUpdate    kind = "update" // a transaction
+	opScan      kind = "scan"
 	opGet       kind = "get"
 	opHas       kind = "has"
 	opAppendGet kind = "appendGet"
@@ -56,15 +60,62 @@ type write struct {
 	Value value // absent deletes
 }
 
+// span is a range of a scan. Its bounds are numbers of boundNames, so that keys that are no text survive a journal.
+type span struct {
+	From, To, Prefix int
+	Reverse          bool
+	Limit            int
+	Break            int // how many pairs the loop takes before it is left; 0 for all
+}
+
+// boundNames are bounds of ranges: the keys of a history, and some between and around them.
+var boundNames = append(keyNames[:len(keyNames):len(keyNames)], "\x00", "az", "longer", "g", "\xff")
+
+// of returns what a scan of the span has to show.
+func (r span) of(values [keyCount]value) (pairs []pair) {
+	for key, v := range values {
+		name, to := keyNames[key], boundNames[r.To]
+		if v != absent && name >= boundNames[r.From] && (to == "" || name < to) && strings.HasPrefix(name, boundNames[r.Prefix]) {
+			pairs = append(pairs, pair{key, v})
+		}
+	}
+	slices.SortFunc(pairs, func(a, b pair) int { return strings.Compare(keyNames[a.Key], keyNames[b.Key]) })
+	if r.Reverse {
+		slices.Reverse(pairs)
+	}
+	for _, most := range []int{r.Limit, r.Break} {
+		if most > 0 {
+			pairs = pairs[:min(len(pairs), most)]
+		}
+	}
+	return pairs
+}
+
+// pair is what a read shows of a key.
+type pair struct {
+	Key   int
+	Value value
+}
+
+// txStep is one call of a transaction: a write, a scan, or else a Get of Key.
+type txStep struct {
+	Key   int    `json:",omitempty"`
+	Write *write `json:",omitempty"`
+	Scan  *span  `json:",omitempty"`
+}
+
 // op is what was asked.
 type op struct {
 	Kind   kind
 	Client int
-	Epoch  int     `json:",omitempty"` // the session's number
-	Order  int     `json:",omitempty"` // of a write among those of its client in the session, from 1
-	Key    int     `json:",omitempty"` // of reads
-	Writes []write `json:",omitempty"`
-	Open   int     `json:",omitempty"` // its place among those of the session without a certain end, from 1
+	Epoch  int      `json:",omitempty"` // the session's number
+	Order  int      `json:",omitempty"` // of a write among those of its client in the session, from 1
+	Key    int      `json:",omitempty"` // of reads
+	Writes []write  `json:",omitempty"`
+	Old    value    `json:",omitempty"` // of a swap
+	Scan   span     `json:",omitzero"`
+	Steps  []txStep `json:",omitempty"` // of an update, whose Writes are those of the steps, none if it is given up in the end
+	Open   int      `json:",omitempty"` // its place among those of the session without a certain end, from 1
 }
 
 type outcome string
@@ -81,10 +132,13 @@ const (
 // result is what was answered.
 type result struct {
 	Outcome outcome
-	Value   value  `json:",omitempty"` // of a read
-	Count   int    `json:",omitempty"` // of Len
-	Keys    uint32 `json:",omitempty"` // a bit for each key; those of Keys
-	Error   string `json:",omitempty"`
+	Value   value    `json:",omitempty"` // of a read
+	Count   int      `json:",omitempty"` // of Len
+	Keys    uint32   `json:",omitempty"` // a bit for each key; those of Keys
+	Swapped bool     `json:",omitempty"`
+	Reads   [][]pair `json:",omitempty"` // of a scan, or of each step of an update that is a read, in the run that counts
+	Runs    int      `json:",omitempty"` // of an update
+	Error   string   `json:",omitempty"`
 }
 
 // state is comparable, so that the checker recognizes states that it has been in.
@@ -111,14 +165,22 @@ func (s state) step(o op, r result) (bool, state) {
 		}
 		s.closed = true
 		return r.Outcome == done || r.Outcome == unknown, s.settle(o)
-	case opGet, opAppendGet, opHas, opLen, opKeys:
+	case opGet, opAppendGet, opHas, opLen, opKeys, opScan:
 		return s.shows(o, r), s
+	case opUpdate:
+		if r.Outcome == done && !s.reads(o, r) {
+			return false, s
+		}
+	case opSwap:
+		if r.Outcome == done && r.Swapped != (s.values[o.Writes[0].Key] == o.Old) {
+			return false, s
+		}
 	case opSet, opDelete, opApply, opAsync:
 	}
 	inOrder := s.epoch == o.Epoch && o.Order > s.order[o.Client] // the order of a goroutine's calls is that of its commits
 	switch {
 	case len(o.Writes) == 0:
-		return r.Outcome != wrong, s
+		return r.Outcome != wrong && (o.Kind != opUpdate || r.Outcome != closed || s.closed), s
 	case r.Outcome == none:
 		return true, s.settle(o)
 	case r.Outcome == closed:
@@ -167,10 +229,40 @@ func (s state) shows(o op, r result) bool {
 	if o.Kind == opLen {
 		return r.Count == count
 	}
+	if o.Kind == opScan {
+		return len(r.Reads) == 1 && slices.Equal(r.Reads[0], o.Scan.of(s.values))
+	}
 	return r.Keys == keys
 }
 
+// reads reports whether a transaction at this moment reads what it has read, its own writes among it.
+func (s state) reads(o op, r result) bool {
+	if s.closed {
+		return false
+	}
+	reads := r.Reads
+	for _, step := range o.Steps {
+		if w := step.Write; w != nil {
+			s.values[w.Key] = w.Value
+			continue
+		}
+		want := []pair{{step.Key, s.values[step.Key]}}
+		if step.Scan != nil {
+			want = step.Scan.of(s.values)
+		}
+		if len(reads) == 0 || !slices.Equal(reads[0], want) {
+			return false
+		}
+		reads = reads[1:]
+	}
+	return len(reads) == 0
+}
+
+// commit is a write. A swap whose answer is not known is decided by what is there.
 func (s state) commit(o op) state {
+	if o.Kind == opSwap && s.values[o.Writes[0].Key] != o.Old {
+		o.Writes = nil
+	}
 	for _, w := range o.Writes {
 		s.values[w.Key] = w.Value
 	}
@@ -237,6 +329,25 @@ func (o op) String() string {
 	fmt.Fprintf(&b, "%s(", o.Kind)
 	switch {
 	case o.Kind == opLen, o.Kind == opKeys, o.Kind == opClose, o.Kind == opOpen:
+	case o.Kind == opScan:
+		b.WriteString(o.Scan.String())
+	case o.Kind == opSwap:
+		fmt.Fprintf(&b, "%v: ", o.Old)
+	case o.Kind == opUpdate:
+		for _, step := range o.Steps {
+			switch {
+			case step.Write != nil:
+				fmt.Fprintf(&b, "k%d=%v ", step.Write.Key, step.Write.Value)
+			case step.Scan != nil:
+				fmt.Fprintf(&b, "scan %v ", step.Scan)
+			default:
+				fmt.Fprintf(&b, "k%d ", step.Key)
+			}
+		}
+		if o.Writes == nil {
+			b.WriteString("and no commit")
+		}
+		o.Writes = nil
 	case o.Order == 0 && len(o.Writes) == 0:
 		fmt.Fprintf(&b, "k%d", o.Key)
 	}
@@ -260,8 +371,16 @@ func (r result) describe(o op) string {
 		return fmt.Sprint(r.Count)
 	case o.Kind == opKeys:
 		return fmt.Sprintf("%0*b", keyCount, r.Keys)
+	case o.Kind == opSwap:
+		return fmt.Sprint(r.Outcome, " ", r.Swapped)
+	case o.Kind == opScan || o.Kind == opUpdate:
+		return fmt.Sprint(r.Outcome, " ", r.Reads)
 	}
 	return string(r.Outcome)
+}
+
+func (r span) String() string {
+	return fmt.Sprintf("[%q, %q) of %q, reverse %v, limit %d, left after %d", boundNames[r.From], boundNames[r.To], boundNames[r.Prefix], r.Reverse, r.Limit, r.Break)
 }
 
 func (v value) String() string {
