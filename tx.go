@@ -188,16 +188,18 @@ func (tx *Tx) Scan(r Range) iter.Seq2[string, []byte] {
 			return
 		}
 		bounds := r.bounds()
+		at := len(tx.ranges)
+		tx.ranges = append(tx.ranges, bounds) // all of it: the body may panic, and fn go on
 		loop := txScan{tx: tx, own: tx.written(bounds, r.Reverse), reverse: r.Reverse, limit: r.Limit, yield: yield}
-		if !loop.run(bounds) {
-			// It went as far as the last key that was shown.
-			if r.Reverse {
-				bounds.Low = loop.last
-			} else {
-				bounds.High, bounds.Bounded = loop.last+"\x00", true
-			}
+		if loop.run(bounds) || tx.ended {
+			return
 		}
-		tx.ranges = append(tx.ranges, bounds)
+		// It went as far as the last key that was shown.
+		if r.Reverse {
+			tx.ranges[at].Low = loop.last
+		} else {
+			tx.ranges[at].High, tx.ranges[at].Bounded = loop.last+"\x00", true
+		}
 	}
 }
 

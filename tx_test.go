@@ -245,6 +245,17 @@ func TestUpdateConflicts(t *testing.T) {
 			}
 		}
 	}
+	fell := func(r kvstore.Range, n int) func(*kvstore.Tx) {
+		return func(tx *kvstore.Tx) {
+			defer func() { _ = recover() }()
+			shown := 0
+			for range tx.Scan(r) {
+				if shown++; shown == n {
+					panic("fell")
+				}
+			}
+		}
+	}
 	set := func(key string) *kvstore.Batch { return batch(key, "changed") }
 	del := func(key string) *kvstore.Batch {
 		b := new(kvstore.Batch)
@@ -284,6 +295,9 @@ func TestUpdateConflicts(t *testing.T) {
 		{"behind where a loop was left, in reverse", first(kvstore.Range{Reverse: true}, 2), set("bb"), false},
 		{"where a loop was left, in reverse", first(kvstore.Range{Reverse: true}, 2), set("c"), true},
 		{"before where a loop was left, in reverse", first(kvstore.Range{Reverse: true}, 2), set("cc"), true},
+		{"where a loop has panicked", fell(kvstore.Range{}, 2), set("b"), true},
+		{"before where a loop has panicked", fell(kvstore.Range{}, 2), set("aa"), true},
+		{"below what a loop that has panicked was over", fell(kvstore.Range{From: "c"}, 1), set("b"), false},
 		{"behind a limit", scan(kvstore.Range{Limit: 2}), set("bb"), false},
 		{"before a limit", scan(kvstore.Range{Limit: 2}), set("aa"), true},
 		{"behind a limit that is not reached", scan(kvstore.Range{Limit: 9}), set("zzz"), true},
