@@ -201,9 +201,12 @@ func (e *explorer) recover(fs *vfs.Mem, promised, depth int) {
 		return
 	}
 	fs.SetHook(nil)
-	e.compare(store, promised)
+	found := e.compare(store, promised)
 	// What was served has to stay, whatever happens next.
-	served := e.length(store)
+	served := e.after(scan(store))
+	if served != found {
+		e.fatal("Scan shows the state after %d commits, Keys and Get that after %d", served, found)
+	}
 	fs.PowerCut()
 	_ = store.Close() // fails: its file system is gone
 	again, err := kvstore.OpenFS(fs, kvstore.Config{DataDir: exploreDir, ReadOnly: true})
@@ -227,16 +230,18 @@ func (e *explorer) exploreRecovery(fs *vfs.Mem, promised, depth int) {
 	e.recover(after, min(promised, e.synced), depth)
 }
 
-// compare checks that the store holds a prefix of the commits with at least the promised ones.
-func (e *explorer) compare(store *kvstore.Store, promised int) {
-	if n := e.length(store); n < promised {
-		e.fatal("recovered %d commits of %d, %d were promised: %s", n, len(e.history)-1, promised, summary(contents(store)))
+// compare checks that the store holds a prefix of the commits with at least the promised ones, and returns how many it holds.
+func (e *explorer) compare(store *kvstore.Store, promised int) (found int) {
+	if found = e.length(store); found < promised {
+		e.fatal("recovered %d commits of %d, %d were promised: %s", found, len(e.history)-1, promised, summary(contents(store)))
 	}
+	return found
 }
 
 // length returns after which number of commits the store has its state, -1 for none: every commit writes a new value.
-func (e *explorer) length(store *kvstore.Store) int {
-	got := contents(store)
+func (e *explorer) length(store *kvstore.Store) int { return e.after(contents(store)) }
+
+func (e *explorer) after(got map[string]string) int {
 	for n := len(e.history) - 1; n >= 0; n-- {
 		if maps.Equal(got, e.history[n]) {
 			return n
@@ -251,6 +256,15 @@ func contents(store *kvstore.Store) map[string]string {
 		if value, ok := store.Get(key); ok {
 			state[key] = string(value)
 		}
+	}
+	return state
+}
+
+// scan is contents as a scan shows them.
+func scan(store *kvstore.Store) map[string]string {
+	state := map[string]string{}
+	for key, value := range store.Scan(kvstore.Range{}) {
+		state[key] = string(value)
 	}
 	return state
 }
@@ -282,7 +296,7 @@ func (e *explorer) open() {
 
 // step makes one random call.
 func (e *explorer) step() {
-	switch e.random.IntN(13) {
+	switch e.random.IntN(15) {
 	case 0, 1, 2, 3:
 		c := e.commit(1)
 		e.result(e.write(c[0]))
@@ -316,6 +330,47 @@ func (e *explorer) step() {
 		e.failing = 1 + e.random.IntN(4)
 	case 11:
 		e.reopen()
+	case 13, 14:
+		e.update()
+	}
+}
+
+// update makes a transaction of several reads and writes. Sometimes another commit comes between, and it has to be run again: what it
+// has written first never comes.
+func (e *explorer) update() {
+	store, runs, last := e.store, 0, 1+e.random.IntN(2)
+	err := store.Update(context.Background(), func(tx *kvstore.Tx) error {
+		runs++
+		state := e.history[len(e.history)-1]
+		key := string(rune('a' + e.random.IntN(5)))
+		if value, ok := tx.Get(key); string(value) != state[key] || ok != (value != nil) {
+			e.fatal("a transaction reads %.20q, %v under %q, want %.20q", value, ok, key, state[key])
+		}
+		all := kvstore.Range{Reverse: e.random.IntN(2) == 0}
+		wantScan(e.t, state, all, tx.Scan(all))
+		if runs < last {
+			tx.Set(key, []byte("never"))
+			e.result(e.write(e.commit(1)[0]))
+			if e.store != store {
+				return errInjected // it has failed, and is open again
+			}
+			return nil
+		}
+		for _, w := range e.commit(2 + e.random.IntN(3)) {
+			if w.value == nil {
+				tx.Delete(w.key)
+			} else {
+				tx.Set(w.key, w.value)
+			}
+		}
+		return nil
+	})
+	switch {
+	case e.store != store:
+	case runs != last:
+		e.fatal("a transaction was run %d times, want %d: %v", runs, last, err)
+	default:
+		e.result(err)
 	}
 }
 

@@ -69,6 +69,7 @@ func (s *session) script() {
 	s.open()
 	s.set(3)
 	s.apply()
+	s.update()
 	s.set(4) // rotates
 	s.sync()
 	s.kill()
@@ -138,6 +139,22 @@ func (s *session) apply() {
 	s.commit(c, func() error { return s.store.Apply(context.Background(), c.batch()) })
 }
 
+func (s *session) update() {
+	c := commit{{"moved", fmt.Appendf(nil, "%d", s.next())}, {"other", nil}}
+	s.commit(c, func() error {
+		return s.store.Update(context.Background(), func(tx *kvstore.Tx) error {
+			state := contents(s.store)
+			wantScan(s.t, state, kvstore.Range{}, tx.Scan(kvstore.Range{}))
+			if value, _ := tx.Get("other"); string(value) != state["other"] {
+				s.t.Fatalf("a transaction reads %q, want %q", value, state["other"])
+			}
+			tx.Set("moved", c[0].value)
+			tx.Delete("other")
+			return nil
+		})
+	})
+}
+
 func (s *session) next() int {
 	s.serial++
 	return s.serial
@@ -180,6 +197,7 @@ func (s *session) wantVisible(want map[string]string) {
 	if got := contents(s.store); !maps.Equal(got, want) {
 		s.t.Fatalf("readers see %s, want %s", summary(got), summary(want))
 	}
+	wantScan(s.t, want, kvstore.Range{}, s.store.Scan(kvstore.Range{}))
 }
 
 func (s *session) sync() {

@@ -235,7 +235,7 @@ func neverGoBack(t *testing.T, syncWrites, inBatches bool) {
 		keys    = 5
 		readers = 3
 	)
-	batches := 1200
+	batches := 1500
 	if os.Getenv(roundsEnv) != "" {
 		batches = 8000
 	}
