@@ -130,6 +130,12 @@ func (e *explorer) fatal(format string, args ...any) {
 	e.t.Errorf("KVSTORE_SEED=%d: %s", e.seed, fmt.Sprintf(format, args...))
 }
 
+// Helper and Fatalf are for what checks a store by itself. A store is not left in the middle of a call: it goes on after a failure.
+
+func (e *explorer) Helper() { e.t.Helper() }
+
+func (e *explorer) Fatalf(format string, args ...any) { e.fatal(format, args...) }
+
 // visit crashes the file system before each operation that changes something, then lets it happen, or fail.
 func (e *explorer) visit(op vfs.Op) error {
 	if e.t.Failed() {
@@ -347,7 +353,7 @@ func (e *explorer) update() {
 			e.fatal("a transaction reads %.20q, %v under %q, want %.20q", value, ok, key, state[key])
 		}
 		all := kvstore.Range{Reverse: e.random.IntN(2) == 0}
-		wantScan(e.t, state, all, tx.Scan(all))
+		wantScan(e, state, all, tx.Scan(all))
 		if runs < last {
 			tx.Set(key, []byte("never"))
 			e.result(e.write(e.commit(1)[0]))

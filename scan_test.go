@@ -144,6 +144,35 @@ func TestScanWithWritesInside(t *testing.T) {
 	wantScan(t, map[string]string{"a'": "new", "b'": "new", "c": "4", "c'": "new"}, kvstore.Range{}, s.Scan(kvstore.Range{}))
 }
 
+// P9: what a scan shows is the caller's, to change and to append to.
+func TestP9ScannedPairsAreTheCallers(t *testing.T) {
+	r := newRig(t)
+	s := r.open()
+	state := map[string]string{}
+	for i, n := range []int{0, 1, 10, 1000, 1024, 1025, 5000, 300_000, 3, 1024} {
+		key := string(rune('a' + i))
+		state[key] = strings.Repeat(key, n)
+		r.set(s, key, state[key])
+	}
+	v := r.view(s)
+	for range 2 {
+		values := map[string][]byte{}
+		for key, value := range v.Scan(kvstore.Range{}) {
+			values[key] = value
+			_ = append(value, "behind it"...)
+		}
+		for key, value := range values {
+			if string(value) != state[key] {
+				t.Fatalf("%.20q, want %.20q", value, state[key])
+			}
+			for i := range value {
+				value[i] = 'x'
+			}
+		}
+		r.set(s, "e", "another", "g", "another") // the second time, the view has old states
+	}
+}
+
 // P10: a loop that is under way when the store is closed goes on; later ones show nothing. One over a view ends with the view.
 func TestP10ScanAndClose(t *testing.T) {
 	r := newRig(t)

@@ -58,6 +58,9 @@ func TestUpdateSeesItsOwnWrites(t *testing.T) {
 					if want, there := state[key]; ok != there || string(value) != want || ok != (value != nil) {
 						t.Fatalf("Get(%q): %q, %v, want %q, %v", key, value, ok, want, there)
 					}
+					for i := range value {
+						value[i] = 'x' // it is ours
+					}
 				default:
 					some := kvstore.Range{Reverse: rng.IntN(2) == 0, Limit: rng.IntN(5)}
 					if rng.IntN(2) == 0 {
@@ -135,10 +138,15 @@ func TestUpdateThatFails(t *testing.T) {
 	})
 	wg.Wait()
 	r.ok(s.Update(ctx, func(tx *kvstore.Tx) error { tx.Get("a"); return nil }))
+	r.set(s, "b", "1")
+	before++
+	if held := s.Stats().ViewBytes; held != 0 {
+		t.Fatalf("%d bytes are held for nobody", held)
+	}
 	if stats := s.Stats(); stats.Views != 0 || stats.Commits != before {
 		t.Fatalf("%+v", stats)
 	}
-	r.want(s, "a", "1")
+	r.want(s, "a", "1", "b", "1")
 }
 
 // A transaction that was kept is of no use and does no harm.
@@ -150,8 +158,10 @@ func TestUpdateHasEnded(t *testing.T) {
 	r.ok(s.Update(ctx, func(tx *kvstore.Tx) error { kept = tx; tx.Set("b", []byte("2")); return nil }))
 	kept.Set("c", nil)
 	kept.Delete("a")
-	if value, ok := kept.Get("a"); ok || value != nil {
-		t.Fatalf("%q", value)
+	for _, key := range []string{"a", "b"} {
+		if value, ok := kept.Get(key); ok || value != nil {
+			t.Fatalf("%q", value)
+		}
 	}
 	wantScan(t, nil, kvstore.Range{}, kept.Scan(kvstore.Range{}))
 	r.want(s, "a", "1", "b", "2")
@@ -171,6 +181,13 @@ func TestUpdateIsRefused(t *testing.T) {
 		return nil
 	}
 	r.fails(s.Update(ctx, set(strings.Repeat("x", kvstore.MaxKeyBytes+1), nil)), kvstore.ErrKeyTooLarge)
+	r.fails(s.Update(ctx, func(tx *kvstore.Tx) error {
+		tx.Set("a", []byte("2"))
+		tx.Delete(strings.Repeat("x", kvstore.MaxKeyBytes+1))
+		tx.Set("a", []byte("3"))
+		return nil
+	}), kvstore.ErrKeyTooLarge)
+	r.want(s, "a", "1")
 	ended, cancel := context.WithCancel(ctx)
 	cancel()
 	r.fails(s.Update(ended, func(*kvstore.Tx) error { t.Error("it is run"); return nil }), context.Canceled)
@@ -307,7 +324,8 @@ func TestUpdateConflicts(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					r := newRig(t)
 					s := r.open()
-					r.set(s, "a", "1", "b", "2", "c", "3", "d", "4")
+					r.view(s) // for which older states are kept
+					r.set(s, "a", "0", "b", "0", "a", "1", "b", "2", "d", "4", "c", "3")
 					for range s.Scan(kvstore.Range{}) {
 						break
 					}
@@ -389,18 +407,18 @@ func TestUpdateWaitsForWhatItDependsOn(t *testing.T) {
 		short, cancel := context.WithCancel(ctx)
 		st := r.stall(vfs.OpWrite)
 		var runs atomic.Int32
-		add := func(ctx context.Context) <-chan error {
+		add := func(ctx context.Context, n int) <-chan error {
 			return async(func() error {
 				return s.Update(ctx, func(tx *kvstore.Tx) error {
 					runs.Add(1)
-					setNumber(tx, "a", txNumber(tx, "a")+1)
+					setNumber(tx, "a", txNumber(tx, "a")+n)
 					return nil
 				})
 			})
 		}
-		first := add(ctx)
+		first := add(ctx, 1)
 		<-st.began
-		second, third := add(ctx), add(short)
+		second, third := add(ctx, 1), add(short, 10)
 		r.waits(first)
 		r.waits(second)
 		r.waits(third)

@@ -39,7 +39,7 @@ func mutations() []mutation {
 	var all []mutation
 	for _, part := range [][]mutation{
 		durabilityOfWrites(), durabilityOfFiles(), rotations(), recoveries(), replays(), judgements(), lengths(), failures(), actors(),
-		memory(), slots(), records(), views(), checkpoints(), restores(), conditions(), limits(),
+		memory(), slots(), records(), views(), indexes(), trees(), scans(), transactions(), checkpoints(), restores(), conditions(), limits(),
 	} {
 		all = append(all, part...)
 	}
@@ -924,8 +924,8 @@ func memory() []mutation {
 		},
 		{
 			name: "Keys looks at one shard after the other", file: "internal/table/table.go", promise: "P4",
-			old:   "\tt.applying.RLock()\n\tdefer t.applying.RUnlock()\n\tkeys := make([]string, 0, t.Len())\n\tfor i := range t.shards {\n\t\tfor r := range t.shards[i].records {\n\t\t\tkeys = append(keys, string(r.key()))\n\t\t}\n",
-			new:   "\tkeys := make([]string, 0, t.Len())\n\tfor i := range t.shards {\n\t\tt.shards[i].mu.RLock()\n\t\tfor r := range t.shards[i].records {\n\t\t\tkeys = append(keys, string(r.key()))\n\t\t}\n\t\tt.shards[i].mu.RUnlock()\n",
+			old:   "\tfor w := range v.windows(true) {\n\t\tfor _, p := range w.pairs {\n\t\t\tkeys = append(keys, string(p.key))\n\t\t}\n\t}\n",
+			new:   "\tfor i := range t.shards {\n\t\tt.shards[i].mu.RLock()\n\t\tfor r := range t.shards[i].records {\n\t\t\tkeys = append(keys, string(r.key()))\n\t\t}\n\t\tt.shards[i].mu.RUnlock()\n\t}\n",
 			layer: tableTest("TestCommitsAreSeenWhole"),
 		},
 		{
@@ -1120,15 +1120,19 @@ func views() []mutation {
 			old: "\tif t.views.newest.Load() >= 0 {", new: "\tif t.views.newest.Load() > 1<<62 {", layer: stay,
 		},
 		{
-			name: "a state that a view needs is not kept, since an older view has one", file: "internal/table/view.go", promise: "views",
-			old: "states[n-1].until > t.views.newest.Load()", new: "states[n-1].until > 0", layer: stay,
+			name: "a state that a view needs is not kept, since an older view has one", file: "internal/table/history.go", promise: "views",
+			old: "since > t.views.newest.Load()", new: "since > 0", layer: stay,
 		},
 		{
-			name: "a view shows the oldest state that is kept", file: "internal/table/view.go", promise: "views",
+			name: "a view shows the oldest state that is kept", file: "internal/table/history.go", promise: "views",
 			old: "\t\tif p.until > version {\n\t\t\treturn p", new: "\t\tif p.until > 0 {\n\t\t\treturn p", layer: stay,
 		},
 		{
-			name: "a kept value is the record's own bytes", file: "internal/table/view.go", promise: "views",
+			name: "a view shows what its own commit has ended", file: "internal/table/history.go", promise: "views",
+			old: "\t\tif p.until > version {\n\t\t\treturn p", new: "\t\tif p.until >= version {\n\t\t\treturn p", layer: stay,
+		},
+		{
+			name: "a kept value is the record's own bytes", file: "internal/table/history.go", promise: "views",
 			old: "p.value = slices.Clone(r.value())", new: "p.value = r.value()", layer: stay,
 		},
 		{
@@ -1136,8 +1140,8 @@ func views() []mutation {
 			old: "\tif freed != nil && kept == nil {", new: "\tif _ = kept; freed != nil {", layer: stay,
 		},
 		{
-			name: "a kept key is the command's bytes", file: "internal/table/view.go", promise: "P9",
-			old: "s.history[strings.Clone(key)]", new: "s.history[strings.TrimPrefix(key, \"\\x00\\x00\")]", layer: tableTest("TestKeptKeysAreCopies"),
+			name: "a kept key is the command's bytes", file: "internal/table/history.go", promise: "P9",
+			old: "\tkey = strings.Clone(key) // its", new: "\tkey = strings.TrimPrefix(key, \"\\x00\\x00\") // its", layer: tableTest("TestKeptKeysAreCopies"),
 		},
 		{
 			name: "absence is no state", file: "internal/table/apply.go", promise: "views",
@@ -1153,27 +1157,60 @@ func views() []mutation {
 		},
 		{
 			name: "iterating stops at a window's last slot", file: "internal/table/view.go", promise: "views",
-			old: "i < last || s.slots[i%len(s.slots)] != 0 && i < first+len(s.slots)", new: "i < last", layer: tableTest("TestViewOfALargeShard"),
+			old: "i < last || s.slots[i%len(s.slots)] != 0 && i < first+len(s.slots)", new: "i < last", layer: tableTest("TestWindowsOfAShard"),
 		},
 		{
-			name: "closing a view drops what another one needs", file: "internal/table/view.go", promise: "views",
-			old: "at < len(t.views.open) && t.views.open[at] < p.until", new: "at < 0", layer: stay,
+			name: "a window shows what the next one begins with", file: "internal/table/view.go", promise: "views",
+			old: "slot != 0 && tag >= from && tag < to {", new: "slot != 0 && tag >= from {", layer: tableTest("TestWindowsOfAShard"),
 		},
 		{
-			name: "closing a view drops nothing", file: "internal/table/view.go", promise: "views",
-			old: "\tfor i := range t.shards {\n\t\tt.forget(&t.shards[i])\n\t}\n", new: "", layer: stay,
+			name: "closing a view drops what a newer one needs", file: "internal/table/history.go", promise: "views",
+			old: "\t\tf.upTo = v.open[at]\n", new: "", layer: stay,
+		},
+		{
+			name: "closing a view drops what an older one needs", file: "internal/table/history.go", promise: "views",
+			old: "\t\tf.after = v.open[at-1]\n", new: "", layer: stay,
+		},
+		{
+			name: "closing a view drops what began with the commit of an older one", file: "internal/table/history.go", promise: "views",
+			old: "s.until <= f.upTo && s.since > f.after", new: "s.until <= f.upTo && s.since >= f.after", layer: stay,
+		},
+		{
+			name: "closing a view leaves what ended with the commit of a newer one", file: "internal/table/history.go", promise: "views",
+			old: "s.until <= f.upTo && s.since > f.after", new: "s.until < f.upTo && s.since > f.after", layer: stay,
+		},
+		{
+			name: "closing a view drops nothing", file: "internal/table/history.go", promise: "views",
+			old: "\t\tt.forget(states)\n", new: "\t\t_ = states\n", layer: stay,
+		},
+		{
+			name: "closing a view passes over every second page of states", file: "internal/table/history.go", promise: "views",
+			old: "\t\t\tnext = page + 1\n", new: "\t\t\tnext = page + 2\n", layer: tableTest("TestViewsForgetPages"),
+		},
+		{
+			name: "closing a view passes over a page that begins too early", file: "internal/table/history.go", promise: "views",
+			old: "p.states[len(p.states)-1].until > f.above", new: "p.states[0].until > f.above", layer: tableTest("TestViewsForgetPages"),
+		},
+		{
+			name: "states are kept for the oldest view alone", file: "internal/table/history.go", promise: "views",
+			old: "\t\tnewest = v.open[n-1]\n", new: "\t\tnewest = v.open[n-n]\n", layer: stay,
+		},
+		{
+			name: "Keys leaves its view open", file: "internal/table/table.go", promise: "views",
+			old: "\tdefer v.Close()\n\tkeys := make", new: "\tkeys := make", layer: stay,
 		},
 		{
 			name: "a released table frees what views show", file: "internal/table/table.go", promise: "P10",
-			old: "\tlast := len(t.views.open) == 0\n", new: "\tlast := true\n", layer: tableTest("TestViewsOutliveTheirTable"),
+			old: "\tlast := t.views.idle()\n", new: "\tlast := true\n", layer: tableTest("TestViewsOutliveTheirTable"),
 		},
 		{
-			name: "a released table opens a view", file: "internal/table/view.go", promise: "P10",
-			old: "\tif t.views.released {\n\t\treturn nil\n\t}\n", new: "", layer: tableTest("TestViewsOutliveTheirTable"),
+			name: "a released table opens a view", file: "internal/table/history.go", promise: "P10",
+			old: "\tif v.released {\n\t\treturn 0, 0, false\n\t}\n", new: "", layer: tableTest("TestViewsOutliveTheirTable"),
 		},
 		{
-			name: "a view opens in the middle of a commit", file: "internal/table/view.go", promise: "P4",
-			old: "\tt.applying.RLock()\n\tdefer t.applying.RUnlock()\n\tv := ", new: "\tv := ", layer: tableTest("TestViewsWhileWriting"),
+			name: "a view opens in the middle of a commit", file: "internal/table/history.go", promise: "P4",
+			old: "(version int64, length int, ok bool) {\n\tt.applying.RLock()\n\tdefer t.applying.RUnlock()\n", new: "(version int64, length int, ok bool) {\n",
+			layer: tableTest("TestViewsWhileWriting"),
 		},
 		{
 			name: "a closed view is read", file: "internal/table/view.go", promise: "P10",
@@ -1185,7 +1222,427 @@ func views() []mutation {
 		},
 		{
 			name: "a view that is closed twice is counted out twice", file: "internal/table/view.go", promise: "views",
-			old: "\tif v.closed {\n\t\treturn false\n\t}\n", new: "", layer: behaviour("TestViewsAreCounted"),
+			old: "\tif closed {\n\t\treturn false\n\t}\n", new: "\t_ = closed\n", layer: behaviour("TestViewsAreCounted"),
+		},
+	}
+}
+
+// indexes is about which keys are in the ordered index, and when.
+func indexes() []mutation {
+	stay := tableTest("TestViewsStayWhatTheyWere")
+	catchUp, built := hanging(tableTest("TestIndexCatchesUp")), tableTest("TestIndexBeginsWithOldStates")
+	return []mutation{
+		{
+			name: "a new key is not in the index", file: "internal/table/apply.go", promise: "scans",
+			old: "\tif slot < 0 && t.work.index != nil {", new: "\tif false {", layer: stay,
+		},
+		{
+			name: "a new key is in the index after it can be seen", file: "internal/table/index.go", promise: "scans",
+			old: "\t\tx.add(chunk)\n", new: "\t\tgo func() {\n\t\t\tfor range 100 {\n\t\t\t\truntime.Gosched()\n\t\t\t}\n\t\t\tx.add(chunk)\n\t\t}()\n", layer: stay,
+		},
+		{
+			name: "what was staged before there was an index is not in it", file: "internal/table/apply.go", promise: "scans",
+			old: "\tt.catchIndex(commits)\n", new: "", layer: tableTest("TestIndexOfStagedKeys"),
+		},
+		{
+			name: "what was staged before there was an index, and is not published first, is not in it", file: "internal/table/apply.go", promise: "scans",
+			old: "\tx.stage(keys)\n", new: "\tx.stage(keys)\n\tt.work.index = x\n", layer: tableTest("TestIndexOfStagedKeys"),
+		},
+		{
+			name: "a key that only an open view has is taken out", file: "internal/table/index.go", promise: "scans",
+			old: "slot >= 0 || s.history[key] != nil", new: "slot >= 0", layer: stay,
+		},
+		{
+			name: "a key is taken out while it is about to come", file: "internal/table/index.go", promise: "scans",
+			old: "\tif x.staged || x.tree == nil {\n\t\tfor", new: "\tif x.tree == nil {\n\t\tfor", layer: stay,
+		},
+		{
+			name: "a deleted key stays in the index", file: "internal/table/index.go", promise: "scans",
+			old: "\t\tx.forget(t, gone)\n", new: "\t\t_ = gone\n", layer: stay,
+		},
+		{
+			name: "a key stays in the index when the last view that has it closes", file: "internal/table/history.go", promise: "scans",
+			old: "x != nil && len(gone) > 0 {", new: "x == nil && len(gone) > 0 {", layer: stay,
+		},
+		{
+			name: "taking out that was put off is forgotten", file: "internal/table/index.go", promise: "scans",
+			old: "\tfor _, key := range x.gone {\n\t\tx.takeOutKey(t, key)\n\t}\n", new: "", layer: stay,
+		},
+		{
+			name: "keys are put off as the command's bytes", file: "internal/table/index.go", promise: "P9",
+			old: "x.gone = append(x.gone, strings.Clone(key))", new: "x.gone = append(x.gone, strings.TrimPrefix(key, \"no\"))", layer: catchUp,
+		},
+		{
+			name: "keys wait for the tree as the command's bytes", file: "internal/table/index.go", promise: "P9",
+			old: "x.added = append(x.added, string(key))", new: "x.added = append(x.added, text(key))", layer: catchUp,
+		},
+		{
+			name: "keys that come while the index is built are lost", file: "internal/table/index.go", promise: "scans",
+			old: "x.added = append(x.added, string(key))", new: "x.added = append(x.added[:0], string(key))", layer: catchUp,
+		},
+		{
+			name: "keys that come at the end of the building are lost", file: "internal/table/index.go", promise: "scans",
+			old: "\tfor _, key := range x.added {\n\t\ttree.insert(key)\n\t}\n\tx.added, x.tree", new: "\tx.added, x.tree", layer: catchUp,
+		},
+		{
+			name: "keys of a building's catching up are lost", file: "internal/table/index.go", promise: "scans",
+			old: "\tadded := x.added\n\tx.added = nil\n", new: "\tadded := x.added[:len(x.added)/2]\n\tx.added = nil\n", layer: catchUp,
+		},
+		{
+			name: "the writer waits for any number of keys to go in", file: "internal/table/index.go", promise: "P3",
+			old: "\tif len(x.added) > maxCatchUp {", new: "\tif len(x.added) > 1<<40 {", layer: catchUp,
+		},
+		{
+			name: "a scan does not wait for the index", file: "internal/table/index.go", promise: "scans",
+			old: "\t<-x.built\n", new: "", layer: catchUp,
+		},
+		{
+			name: "keys that only views have are not in a new index", file: "internal/table/index.go", promise: "scans",
+			old: "\tfor key := range s.history {\n", new: "\tfor key := range map[string][]past(nil) {\n", layer: built,
+		},
+		{
+			name: "keys that begin alike are not sorted", file: "internal/table/index.go", promise: "scans",
+			old: "\t\treturn bytes.Compare(r.key(a), r.key(b))\n", new: "\t\treturn 0\n", layer: built,
+		},
+		{
+			name: "sorted parts of an index are put together in no order", file: "internal/table/index.go", promise: "scans",
+			old: "bytes.Compare(key, least) < 0 {", new: "bytes.Compare(key, least) > 0 {", layer: built,
+		},
+		{
+			name: "a key that the table and a view have is in a new index twice", file: "internal/table/btree.go", promise: "scans",
+			old: "t.len > 0 && bytes.Equal(last, key) {", new: "t.len < 0 && bytes.Equal(last, key) {", layer: built,
+		},
+	}
+}
+
+// trees is about the B+ tree.
+func trees() []mutation {
+	tree := hanging(tableTest("TestTreeAgreesWithASortedSlice"))
+	return []mutation{
+		{
+			name: "a bound that is not above the left child", file: "internal/table/btree.go", promise: "scans",
+			old: "\treturn right[:i+1]\n", new: "\treturn right[:i]\n", layer: tree,
+		},
+		{
+			name: "a bound that is above the right child", file: "internal/table/btree.go", promise: "scans",
+			old: "\treturn right[:i+1]\n", new: "\treturn append(slices.Clone(right), 0)\n", layer: tree,
+		},
+		{
+			name: "a split loses a child", file: "internal/table/btree.go", promise: "scans",
+			old: "children: slices.Clone(n.children[middle+1:])}", new: "children: slices.Clone(n.children[middle+2:])}", layer: tree,
+		},
+		{
+			name: "a split leaves its bound in the left node", file: "internal/table/btree.go", promise: "scans",
+			old: "\tn.keys.remove(middle)\n", new: "", layer: tree,
+		},
+		{
+			name: "a join drops the bound", file: "internal/table/btree.go", promise: "scans",
+			old: "\t\tleft.keys.append(n.keys.at(i))\n", new: "", layer: tree,
+		},
+		{
+			name: "a join leaves the joined child", file: "internal/table/btree.go", promise: "scans",
+			old: "\tn.children = slices.Delete(n.children, i+1, i+2)\n", new: "", layer: tree,
+		},
+		{
+			name: "a key that equals a bound goes to the left of it", file: "internal/table/btree.go", promise: "scans",
+			old: "\tif found {\n\t\treturn i + 1\n\t}\n", new: "\tif found {\n\t\treturn i\n\t}\n", layer: tree,
+		},
+		{
+			name: "descending skips the child that it begins in", file: "internal/table/btree.go", promise: "scans",
+			old: "\tfor i := end; i >= 0; i-- {\n\t\tif !n.children", new: "\tfor i := end - 1; i >= 0; i-- {\n\t\tif !n.children", layer: tree,
+		},
+		{
+			name: "descending shows the bound itself", file: "internal/table/btree.go", promise: "scans",
+			old: "\t\tend, _ = n.keys.search(below)\n", new: "\t\tend, _ = n.keys.search(below + \"\\x00\")\n", layer: tree,
+		},
+		{
+			name: "ascending goes on when it is told to stop", file: "internal/table/btree.go", promise: "scans",
+			old: "\t\tif !child.ascend(from, visit) {\n", new: "\t\tif !child.ascend(from, visit) && false {\n", layer: tree,
+		},
+		{
+			name: "building loses the bounds between inner nodes", file: "internal/table/btree.go", promise: "scans",
+			old: "\t\t\tbounds = append(bounds, between[i])\n", new: "\t\t\tbounds = append(bounds, \"\")\n", layer: tree,
+		},
+		{
+			name: "an empty leaf stays", file: "internal/table/btree.go", promise: "scans",
+			old: "\tcase child.isEmpty():\n\t\tn.drop(i)\n", new: "", layer: hanging(tableTest("TestTreeAgreesWithASortedSlice|TestTreeShrinks")),
+		},
+		{
+			name: "nodes that have become small stay", file: "internal/table/btree.go", promise: "P12",
+			old: "child.keys.len() < maxNodeKeys/4 && !n.join(i):", new: "child.keys.len() < 0 && !n.join(i):", layer: tableTest("TestTreeShrinks"),
+		},
+		{
+			name: "nodes are never split", file: "internal/table/btree.go", promise: "scans",
+			old: "\tif !n.keys.isFull() {", new: "\tif n.keys.isFull() || !n.keys.isFull() {", layer: tree,
+		},
+	}
+}
+
+// scans is about what a scan shows.
+func scans() []mutation {
+	stay := tableTest("TestViewsStayWhatTheyWere")
+	every, neighbours := behaviour("TestScanOfEveryRange"), hanging(tableTest("TestScanOfNeighbours"))
+	return []mutation{
+		{
+			name: "a prefix that ends with 0xff has no end", file: "scan.go", promise: "scans",
+			old: "i := len(p) - 1; i >= 0; i--", new: "i := len(p) - 1; i >= 0 && i == len(p)-1; i--", layer: every,
+		},
+		{
+			name: "a prefix ends too early", file: "scan.go", promise: "scans",
+			old: "return p[:i] + string([]byte{p[i] + 1}), true", new: "return p[:i+1] + string([]byte{p[i] + 1}), true", layer: every,
+		},
+		{
+			name: "a prefix does not bound from below", file: "scan.go", promise: "scans",
+			old: "Low: max(r.From, r.Prefix)", new: "Low: r.From", layer: every,
+		},
+		{
+			name: "a prefix does not bound what To bounds", file: "scan.go", promise: "scans",
+			old: "ok && (!b.Bounded || end < b.High) {", new: "ok && !b.Bounded {", layer: every,
+		},
+		{
+			name: "To is shown", file: "internal/table/scan.go", promise: "scans",
+			old: "!reverse && b.Bounded && text(key) >= b.High {", new: "!reverse && b.Bounded && text(key) > b.High {", layer: every,
+		},
+		{
+			name: "From is not shown in reverse", file: "internal/table/scan.go", promise: "scans",
+			old: "reverse && text(key) < b.Low ||", new: "reverse && text(key) <= b.Low ||", layer: every,
+		},
+		{
+			name: "From does not bound in reverse", file: "internal/table/scan.go", promise: "scans",
+			old: "reverse && text(key) < b.Low ||", new: "reverse && text(key) < \"\" ||", layer: every,
+		},
+		{
+			name: "Limit shows one more", file: "scan.go", promise: "scans",
+			old: "shown++; shown == r.Limit {", new: "shown++; r.Limit > 0 && shown > r.Limit {", layer: every,
+		},
+		{
+			name: "no limit is a limit", file: "scan.go", promise: "scans",
+			old: "shown++; shown == r.Limit {", new: "shown++; shown >= r.Limit {", layer: every,
+		},
+		{
+			name: "the next window begins with the last key", file: "internal/table/scan.go", promise: "scans",
+			old: "\t\tb.Low = last + \"\\x00\"", new: "\t\tb.Low = last", layer: neighbours,
+		},
+		{
+			name: "the next window begins behind the next key", file: "internal/table/scan.go", promise: "scans",
+			old: "\t\tb.Low = last + \"\\x00\"", new: "\t\tb.Low = last + \"\\x00\\x00\"", layer: neighbours,
+		},
+		{
+			name: "the next window in reverse begins with the last key", file: "internal/table/scan.go", promise: "scans",
+			old: "\t\tb.High, b.Bounded = last, true\n", new: "\t\tb.High, b.Bounded = last+\"\\x00\", true\n", layer: neighbours,
+		},
+		{
+			name: "a scan ends with its first window", file: "internal/table/scan.go", promise: "scans",
+			old: "\t\t\tif len(keys) < n {\n", new: "\t\t\tif len(keys) <= n {\n", layer: neighbours,
+		},
+		{
+			name: "a loop can be run once", file: "internal/table/scan.go", promise: "scans",
+			old: "\t\tb := b // the same loop may be run again\n", new: "", layer: neighbours,
+		},
+		{
+			name: "a scan shows the present", file: "internal/table/scan.go", promise: "views",
+			old: "unchanged := t.Version() == v.version", new: "unchanged := t.Version() >= v.version", layer: stay,
+		},
+		{
+			name: "a scan shows absent keys", file: "internal/table/scan.go", promise: "scans",
+			old: "value != nil && !yield(rest[i], value) {", new: "!yield(rest[i], value) {", layer: stay,
+		},
+		{
+			name: "a scan over a view that is closed goes on", file: "internal/table/scan.go", promise: "P10",
+			old: "\tif v.closed {\n\t\treturn 0\n\t}\n", new: "", layer: behaviour("TestP10ScanAndClose"),
+		},
+		{
+			name: "a scan returns the table's bytes", file: "internal/table/scan.go", promise: "P9",
+			old: "l.values[i] = append([]byte(nil), s.value...)", new: "l.values[i] = s.value", layer: behaviour("TestP9ScannedPairsAreTheCallers"),
+		},
+		{
+			name: "appending to a scanned value changes the next one", file: "internal/table/table.go", promise: "P9",
+			old: "\treturn shared[:n:n], shared[n:]", new: "\treturn shared[:n], shared[n:]", layer: behaviour("TestP9ScannedPairsAreTheCallers"),
+		},
+		{
+			name: "a scan leaves its view open", file: "scan.go", promise: "views",
+			old: "\t\tdefer func() { _ = v.Close() }() // it returns nil\n\t\tv.Scan(r)(yield)\n", new: "\t\tv.Scan(r)(yield)\n\t\t_ = v.Close()\n",
+			layer: behaviour("TestScanReleasesEverything"),
+		},
+		{
+			name: "a scan's values come from several moments", file: "internal/table/scan.go", promise: "P4",
+			old: "return s.at(version, key, r)\n", new: "return s.at(t.Version(), key, r)\n", layer: stay,
+		},
+	}
+}
+
+// transactions is about Update.
+func transactions() []mutation {
+	conflicts, own := actor("TestUpdateConflicts"), behaviour("TestUpdateSeesItsOwnWrites")
+	refused, fails := behaviour("TestUpdateIsRefused"), behaviour("TestUpdateThatFails")
+	return []mutation{
+		{
+			name: "what a transaction reads does not count", file: "tx.go", promise: "Update",
+			old: "\ttx.reads[key] = struct{}{}\n", new: "", layer: conflicts,
+		},
+		{
+			name: "absent keys that a transaction reads do not count", file: "tx.go", promise: "Update",
+			old: "\ttx.reads[key] = struct{}{}\n", new: "\tif _, ok := tx.view.Get(nil, key); ok {\n\t\ttx.reads[key] = struct{}{}\n\t}\n", layer: conflicts,
+		},
+		{
+			name: "ranges that a transaction scans do not count", file: "tx.go", promise: "Update",
+			old: "ranges: tx.ranges}", new: "ranges: nil}", layer: conflicts,
+		},
+		{
+			name: "a range counts only when its loop is left", file: "tx.go", promise: "Update",
+			old:   "\t\tif loop.run(bounds) || tx.ended {",
+			new:   "\t\ttx.ranges[at] = table.Bounds{Bounded: true}\n\t\tdone := loop.run(bounds)\n\t\ttx.ranges[at] = bounds\n\t\tif done || tx.ended {",
+			layer: conflicts,
+		},
+		{
+			name: "a range that was left early counts as a whole", file: "tx.go", promise: "Update",
+			old: "\t\tif loop.run(bounds) || tx.ended {", new: "\t\tif loop.run(bounds) || !tx.ended {", layer: conflicts,
+		},
+		{
+			name: "a range that was left early ends before the last key", file: "tx.go", promise: "Update",
+			old: "= loop.last+\"\\x00\", true", new: "= loop.last, true", layer: conflicts,
+		},
+		{
+			name: "a range that was left early in reverse begins behind the last key", file: "tx.go", promise: "Update",
+			old: "tx.ranges[at].Low = loop.last\n", new: "tx.ranges[at].Low = loop.last + \"\\x00\"\n", layer: conflicts,
+		},
+		{
+			name: "a range that was left early in reverse is narrowed at the wrong end", file: "tx.go", promise: "Update",
+			old: "\t\tif r.Reverse {\n\t\t\ttx", new: "\t\tif false {\n\t\t\ttx", layer: conflicts,
+		},
+		{
+			name: "nobody looks at what a transaction has read", file: "tx.go", promise: "Update",
+			old: "\tc.condition = only\n", new: "\tonly.met = true\n", layer: conflicts,
+		},
+		{
+			name: "keys that are written ahead of a transaction in its group do not count", file: "tx.go", promise: "Update",
+			old: "_, changed := ahead[key]; changed {", new: "_, changed := ahead[key]; changed && false {", layer: conflicts,
+		},
+		{
+			name: "ranges that are written to ahead of a transaction in its group do not count", file: "tx.go", promise: "Update",
+			old: "\tif len(r.ranges) > 0 {", new: "\tif len(r.ranges) < 0 {", layer: conflicts,
+		},
+		{
+			name: "only the newest commit can be a conflict", file: "internal/table/view.go", promise: "Update",
+			old: "\tif t.Version() == v.version {", new: "\tif t.Version() >= v.version {", layer: conflicts,
+		},
+		{
+			name: "only a key's first change counts", file: "internal/table/history.go", promise: "Update",
+			old: "states[len(states)-1].until > version", new: "states[0].until > version", layer: conflicts,
+		},
+		{
+			name: "a change that the view shows is a conflict", file: "internal/table/history.go", promise: "Update",
+			old: "states[len(states)-1].until > version", new: "states[len(states)-1].until >= version", layer: conflicts,
+		},
+		{
+			name: "what is at the end of a range is a conflict", file: "internal/table/index.go", promise: "Update",
+			old: "b.Bounded && text(key) >= b.High {\n\t\t\treturn false\n\t\t}\n\t\tfound", new: "b.Bounded && text(key) > b.High {\n\t\t\treturn false\n\t\t}\n\t\tfound", layer: conflicts,
+		},
+		{
+			name: "only a range's first key counts", file: "internal/table/index.go", promise: "Update",
+			old: "\t\treturn !found\n", new: "\t\treturn false\n", layer: conflicts,
+		},
+		{
+			name: "nothing has changed under a closed view", file: "internal/table/view.go", promise: "Update",
+			old: "\tif v.closed {\n\t\treturn false\n\t}\n\tif t", new: "\tif v.closed {\n\t\treturn true\n\t}\n\tif t", layer: actor("TestUpdateWaitsForWhatItDependsOn"),
+		},
+		{
+			name: "what met a conflict is written all the same", file: "condition.go", promise: "Update",
+			old: "\t\t\t\tcontinue\n", new: "\t\t\t\tc.condition.met = false\n", layer: explorer(),
+		},
+		{
+			name: "a transaction that failed on the disk is acknowledged", file: "tx.go", promise: "P5",
+			old: "\tif err := s.commit(ctx, c); err != nil {\n\t\treturn err\n", new: "\tif err := s.commit(ctx, c); err != nil {\n\t\treturn nil\n", layer: faults("TestP5EveryOperationFails"),
+		},
+		{
+			name: "a conflict is not tried again", file: "tx.go", promise: "Update",
+			old: "err != errAgain && err != errExpired {", new: "err != errExpired {", layer: conflicts,
+		},
+		{
+			name: "ErrConflict does not say that ctx has ended", file: "tx.go", promise: "Update",
+			old: "fmt.Errorf(\"%w: %w\", ErrConflict, ended)", new: "fmt.Errorf(\"%w: %v\", ErrConflict, ended)", layer: behaviour("TestUpdateGivesUp"),
+		},
+		{
+			name: "a context that ends before the commit hides the conflicts", file: "tx.go", promise: "Update",
+			old: "\t\treturn errExpired\n", new: "\t\treturn err\n", layer: behaviour("TestUpdateGivesUp"),
+		},
+		{
+			name: "ErrConflict without a conflict", file: "tx.go", promise: "Update",
+			old: "case ended != nil && conflicted:", new: "case ended != nil:", layer: refused,
+		},
+		{
+			name: "a transaction that fails is committed", file: "tx.go", promise: "Update",
+			old: "\tif err := fn(tx); err != nil {\n\t\treturn err\n\t}\n", new: "\tif err := fn(tx); err != nil {\n\t\t_ = s.commitTx(ctx, tx)\n\t\treturn err\n\t}\n", layer: fails,
+		},
+		{
+			name: "the function's error is wrapped", file: "tx.go", promise: "Update",
+			old: "\tif err := fn(tx); err != nil {\n\t\treturn err\n\t}\n", new: "\tif err := fn(tx); err != nil {\n\t\treturn fmt.Errorf(\"kvstore: %w\", err)\n\t}\n", layer: fails,
+		},
+		{
+			name: "a transaction that panics leaves its view open", file: "tx.go", promise: "views",
+			old:   "\tdefer view.Close()\n\tdefer s.views.add(time.Now())()\n",
+			new:   "\tdefer s.views.add(time.Now())()\n\treturned := false\n\tfn = func(fn func(*Tx) error) func(*Tx) error {\n\t\treturn func(tx *Tx) error { err := fn(tx); returned = true; return err }\n\t}(fn)\n\tdefer func() {\n\t\tif returned {\n\t\t\tview.Close()\n\t\t}\n\t}()\n",
+			layer: fails,
+		},
+		{
+			name: "a transaction that only reads is a commit", file: "tx.go", promise: "P13",
+			old: "\tif tx.err != nil || len(tx.writes) == 0 {", new: "\tif tx.err != nil {", layer: fails,
+		},
+		{
+			name: "a limit that a transaction breaks is not reported", file: "tx.go", promise: "P12",
+			old: "\tif tx.err != nil || len(tx.writes) == 0 {\n\t\treturn tx.err\n", new: "\tif len(tx.writes) == 0 {\n\t\treturn nil\n", layer: refused,
+		},
+		{
+			name: "what a transaction writes besides what breaks a limit is committed", file: "tx.go", promise: "P12",
+			old: "\tif tx.err != nil || len(tx.writes) == 0 {", new: "\tif len(tx.writes) == 0 {", layer: refused,
+		},
+		{
+			name: "a transaction's own writes are not seen", file: "tx.go", promise: "Update",
+			old: "written := tx.writes[key]; written {", new: "written := tx.writes[key]; written && false {", layer: own,
+		},
+		{
+			name: "a key that the transaction has deleted is there", file: "tx.go", promise: "Update",
+			old: "return w.copy(), !w.deleted", new: "return w.copy(), true", layer: own,
+		},
+		{
+			name: "a scan shows what the transaction has deleted", file: "tx.go", promise: "Update",
+			old: "!w.deleted && !l.show(key, w.copy()) {", new: "!l.show(key, append([]byte{}, w.value...)) {", layer: own,
+		},
+		{
+			name: "a scan shows what the transaction has overwritten", file: "tx.go", promise: "Update",
+			old: "len(l.own) > 0 && l.own[0] == key {", new: "len(l.own) < 0 && l.own[0] == key {", layer: own,
+		},
+		{
+			name: "a scan in reverse shows a transaction's own keys too late", file: "tx.go", promise: "Update",
+			old: "own < key != l.reverse && own != key", new: "own < key && own != key", layer: own,
+		},
+		{
+			name: "a scan leaves out a transaction's own keys behind the last one", file: "tx.go", promise: "Update",
+			old: "\treturn l.showOwn(written, func(string) bool { return true })\n", new: "\treturn true\n", layer: own,
+		},
+		{
+			name: "a transaction's scan has no limit", file: "tx.go", promise: "Update",
+			old: "return l.yield(key, value) && l.shown != l.limit", new: "return l.yield(key, value)", layer: own,
+		},
+		{
+			name: "a scan shows what its body writes", file: "tx.go", promise: "Update",
+			old: "written := maps.Clone(l.tx.writes)", new: "written := l.tx.writes", layer: behaviour("TestUpdateWritesInsideAScan"),
+		},
+		{
+			name: "a transaction keeps the caller's bytes", file: "tx.go", promise: "P9",
+			old: "txWrite{value: slices.Clone(value)}", new: "txWrite{value: value}", layer: own,
+		},
+		{
+			name: "a transaction gives its own bytes away", file: "tx.go", promise: "P9",
+			old: "\treturn append([]byte{}, w.value...)\n", new: "\treturn append(w.value[:len(w.value):len(w.value)], []byte{}...)\n", layer: own,
+		},
+		{
+			name: "a transaction that has ended reads", file: "tx.go", promise: "Update",
+			old: "\tif tx.ended {\n\t\treturn nil, false\n\t}\n\tif w", new: "\tif w", layer: behaviour("TestUpdateHasEnded"),
+		},
+		{
+			name: "a transaction that has ended scans", file: "tx.go", promise: "Update",
+			old: "\t\tif tx.ended {\n\t\t\treturn\n\t\t}\n", new: "", layer: behaviour("TestUpdateHasEnded"),
 		},
 	}
 }

@@ -132,6 +132,13 @@ func TestViewsStayWhatTheyWere(t *testing.T) {
 						version++
 					}
 					tab.Stage(group)
+					for _, c := range group {
+						for _, op := range c.Ops {
+							if x := tab.index.Load(); x != nil && !op.Delete && !x.tree.has(string(op.Key)) {
+								t.Fatalf("%q is not in the index, and may be seen at any moment", op.Key)
+							}
+						}
+					}
 					if len(open) > 0 && rng.IntN(3) == 0 { // what is staged is not seen, and what is to come is not forgotten
 						i := rng.IntN(len(open))
 						open[i].compare(t, rng)
@@ -162,6 +169,47 @@ func TestViewsStayWhatTheyWere(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// Closing a view forgets what was kept for it alone, on all pages of the list, also where older states begin a page.
+func TestViewsForgetPages(t *testing.T) {
+	const keys, some = 3 * pageStates, pageStates / 2
+	tab := New(0)
+	defer tab.Release()
+	version := int64(0)
+	set := func(keys int) {
+		for i := range keys {
+			version++
+			tab.Apply([]Commit{{Ops: []Op{{Key: fmt.Append(nil, i), Value: fmt.Append(nil, version)}}, Version: version}})
+		}
+	}
+	kept := func() (states int) {
+		for _, p := range tab.views.kept.pages {
+			states += len(p.states)
+		}
+		return states
+	}
+	set(keys)
+	old := tab.View()
+	set(some)
+	middle := tab.View()
+	set(keys)
+	if n := kept(); n != keys+some {
+		t.Fatalf("%d states are kept, want %d", n, keys+some)
+	}
+	middle.Close()
+	if n := kept(); n != keys {
+		t.Fatalf("%d states are kept for the older view, want %d", n, keys)
+	}
+	for i := range keys {
+		if value, _ := old.Get(nil, strconv.Itoa(i)); string(value) != strconv.Itoa(i+1) {
+			t.Fatalf("the older view shows %q under %d", value, i)
+		}
+	}
+	old.Close()
+	if _, held := tab.Views(); held != 0 || len(tab.views.kept.pages) > 0 {
+		t.Fatalf("%d states, %d bytes are held for nobody", kept(), held)
 	}
 }
 
@@ -256,6 +304,39 @@ func TestKeptKeysAreCopies(t *testing.T) {
 	v.Close()
 	if n, held := tab.Views(); n != 0 || held != 0 {
 		t.Fatalf("%d views are open and %d bytes are held", n, held)
+	}
+}
+
+// A window that begins at any slot has all keys whose search begins in it, also those that have found no place there.
+func TestWindowsOfAShard(t *testing.T) {
+	tab := newTable(0, 0xffffffff00000000) // one shard
+	defer tab.Release()
+	for i := range 3000 {
+		tab.Apply([]Commit{{Ops: []Op{{Key: fmt.Append(nil, i)}}, Version: int64(i + 1)}})
+	}
+	s := &tab.shards[0]
+	homes := make([]int, len(s.slots)) // how many searches begin at each slot
+	for _, slot := range s.slots {
+		if slot != 0 {
+			homes[s.home(slot)]++
+		}
+	}
+	for first := range homes {
+		seen := map[string]bool{}
+		to := s.walk(uint64(first)<<s.shift, func(r record) {
+			if key := string(r.key()); seen[key] {
+				t.Fatalf("%q twice from slot %d on", key, first)
+			} else {
+				seen[key] = true
+			}
+		})
+		want := 0
+		for _, n := range homes[first : to>>s.shift] {
+			want += n
+		}
+		if len(seen) != want {
+			t.Fatalf("%d keys from slot %d on, want %d", len(seen), first, want)
+		}
 	}
 }
 

@@ -1,0 +1,196 @@
+package table
+
+import (
+	"encoding/binary"
+	"fmt"
+	"iter"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+)
+
+// has reports whether key is in the tree.
+func (t *tree) has(key string) (found bool) {
+	t.root.ascend(key, func(k []byte) bool {
+		found = string(k) == key
+		return false
+	})
+	return found
+}
+
+// keysOf returns the keys that a loop shows.
+func keysOf(pairs iter.Seq2[string, []byte]) (keys []string) {
+	for key := range pairs {
+		keys = append(keys, key)
+	}
+	return keys
+}
+
+// Keys that come and go while the index is being built, few of them and many, are in it or not when it is done. Until then scans wait.
+func TestIndexCatchesUp(t *testing.T) {
+	for _, n := range []int{1, maxCatchUp, maxCatchUp + 1, 5 * maxCatchUp} {
+		synctest.Test(t, func(t *testing.T) {
+			tab := New(0)
+			defer tab.Release()
+			x := &index{built: make(chan struct{})}
+			tab.index.Store(x)
+			key, version := make([]byte, 4), int64(0)
+			apply := func(i int, del bool) {
+				version++
+				binary.BigEndian.PutUint32(key, uint32(i)) // its memory is used again
+				tab.Apply([]Commit{{Ops: []Op{{Key: key, Delete: del}}, Version: version}})
+			}
+			var want []string
+			for i := range n {
+				apply(i, false)
+				if i%3 == 1 {
+					apply(i, true)
+				} else {
+					want = append(want, string(key))
+				}
+			}
+			scanned := make(chan []string, 1)
+			go func() {
+				v := tab.View()
+				defer v.Close()
+				scanned <- keysOf(v.Scan(Bounds{}, false))
+			}()
+			synctest.Wait()
+			if len(scanned) > 0 {
+				t.Fatal("a scan has not waited")
+			}
+			tree := newTree(func(func([]byte) bool) {}) // nothing was there when the building began
+			done := x.finish(tab, tree)
+			if done != (n <= maxCatchUp) {
+				t.Fatalf("the writer has waited for %d keys: %v", n, done)
+			}
+			for !done {
+				x.catchUp(tree)
+				done = x.finish(tab, tree)
+			}
+			if got := <-scanned; !slices.Equal(got, want) {
+				t.Fatalf("a scan shows %d keys of %d", len(got), len(want))
+			}
+			if got := tree.root.check(t, "", "", false); !slices.Equal(got, want) {
+				t.Fatalf("the index has %d keys, want %d", len(got), len(want))
+			}
+		})
+	}
+}
+
+// A first scan comes between Stage and Publish, of a group that is published in several slices: what was staged when there was no index
+// goes in all the same.
+func TestIndexOfStagedKeys(t *testing.T) {
+	tab := New(0)
+	defer tab.Release()
+	tab.Apply([]Commit{{Ops: []Op{{Key: []byte("a")}, {Key: []byte("b")}}, Version: 1}})
+	old := tab.View()
+	group, want := []Commit{{Ops: []Op{{Key: []byte("a"), Delete: true}}, Version: 2}}, []string{"b"}
+	for i := range 3 * sliceOps {
+		key := fmt.Sprintf("key %06d", i)
+		want = append(want, key)
+		group = append(group, Commit{Ops: []Op{{Key: []byte(key)}}, Version: int64(3 + i)})
+	}
+	tab.Stage(group)
+	if got := keysOf(old.Scan(Bounds{}, false)); !slices.Equal(got, []string{"a", "b"}) {
+		t.Fatalf("%q", got)
+	}
+	tab.Publish(group)
+	old.Close()
+	v := tab.View()
+	defer v.Close()
+	if got := keysOf(v.Scan(Bounds{}, false)); !slices.Equal(got, want) {
+		t.Fatalf("%d keys of %d", len(got), len(want))
+	}
+	if got := tab.index.Load().tree.root.check(t, "", "", false); !slices.Equal(got, want) {
+		t.Fatalf("the index has %d keys, want %d", len(got), len(want))
+	}
+}
+
+// An index is built of many keys, in parallel, of which some are only in a view, and some there and in the table.
+func TestIndexBeginsWithOldStates(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
+	for _, keys := range []int{4, minRunKeys + minRunKeys/2} {
+		tab := New(0)
+		var set, change []Op
+		var before, after []string
+		for _, i := range rand.Perm(keys) {
+			key := fmt.Sprintf("of several words %06d", i) // told apart by the last bytes alone
+			set = append(set, Op{Key: []byte(key)})
+			before = append(before, key)
+			if i%4 < 2 {
+				change = append(change, Op{Key: []byte(key), Delete: i%4 == 0})
+			}
+			if i%4 != 0 {
+				after = append(after, key)
+			}
+		}
+		slices.Sort(before)
+		slices.Sort(after)
+		tab.Apply([]Commit{{Ops: set, Version: 1}})
+		v := tab.View()
+		tab.Apply([]Commit{{Ops: change, Version: 2}})
+		now := tab.View()
+		if got := keysOf(v.Scan(Bounds{}, false)); !slices.Equal(got, before) {
+			t.Fatalf("%d keys of %d", len(got), len(before))
+		}
+		if got := keysOf(now.Scan(Bounds{}, false)); !slices.Equal(got, after) {
+			t.Fatalf("%d keys of %d", len(got), len(after))
+		}
+		if got := tab.index.Load().tree.root.check(t, "", "", false); !slices.Equal(got, before) {
+			t.Fatalf("the index has %d keys, want %d", len(got), len(before))
+		}
+		v.Close()
+		if got := tab.index.Load().tree.root.check(t, "", "", false); !slices.Equal(got, after) {
+			t.Fatalf("the index has %d keys, want %d", len(got), len(after))
+		}
+		now.Close()
+		tab.Release()
+	}
+}
+
+// Each of these keys is the next one that is possible: a loop that takes up at the wrong one shows a key twice, or leaves one out. The
+// same loop can be run again.
+func TestScanOfNeighbours(t *testing.T) {
+	tab := New(0)
+	defer tab.Release()
+	var want []string
+	for i := range 3 * maxScanKeys {
+		want = append(want, strings.Repeat("\x00", i))
+		tab.Apply([]Commit{{Ops: []Op{{Key: []byte(want[i])}}, Version: int64(i + 1)}})
+	}
+	v := tab.View()
+	defer v.Close()
+	for _, reverse := range []bool{false, true} {
+		all := v.Scan(Bounds{}, reverse)
+		for range 2 {
+			if got := keysOf(all); !slices.Equal(got, want) {
+				t.Fatalf("reverse %v: %d keys of %d", reverse, len(got), len(want))
+			}
+		}
+		slices.Reverse(want)
+	}
+}
+
+// What is left of a tree when most keys have gone is as small as one that was never larger.
+func TestTreeShrinks(t *testing.T) {
+	tree := newTree(func(func([]byte) bool) {})
+	const keys, each = 20_000, 100
+	for i := range keys {
+		tree.insert(fmt.Sprintf("%08d", i))
+	}
+	for _, i := range rand.Perm(keys) {
+		if i%each != 0 {
+			tree.remove(fmt.Sprintf("%08d", i))
+		}
+	}
+	if n := len(tree.root.check(t, "", "", false)); n != keys/each || tree.len != n {
+		t.Fatalf("%d keys, counted %d", n, tree.len)
+	}
+	if n := tree.root.nodes(); n > 12 {
+		t.Fatalf("%d nodes for %d keys", n, tree.len)
+	}
+}
