@@ -110,6 +110,26 @@ func TestIndexOfStagedKeys(t *testing.T) {
 	}
 }
 
+// The last view of deleted keys is closed between Stage and Publish: one that is about to come stays in the index, and the other goes.
+func TestIndexKeepsWhatIsToCome(t *testing.T) {
+	tab := New(0)
+	defer tab.Release()
+	a, b := Op{Key: []byte("a")}, Op{Key: []byte("b")}
+	tab.Apply([]Commit{{Ops: []Op{a, b}, Version: 1}})
+	v := tab.View()
+	if got := keysOf(v.Scan(Bounds{}, false)); !slices.Equal(got, []string{"a", "b"}) {
+		t.Fatalf("%q", got)
+	}
+	tab.Apply([]Commit{{Ops: []Op{{Key: a.Key, Delete: true}, {Key: b.Key, Delete: true}}, Version: 2}})
+	group := []Commit{{Ops: []Op{a}, Version: 3}}
+	tab.Stage(group)
+	v.Close()
+	tab.Publish(group)
+	if got := tab.index.Load().tree.root.check(t, "", "", false); !slices.Equal(got, []string{"a"}) {
+		t.Fatalf("the index has %q", got)
+	}
+}
+
 // An index is built of many keys, in parallel, of which some are only in a view, and some there and in the table.
 func TestIndexBeginsWithOldStates(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))

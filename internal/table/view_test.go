@@ -270,6 +270,23 @@ func TestViewsWhileWriting(t *testing.T) {
 	}
 }
 
+// A view opens between two commits, and waits for the one that is being published.
+func TestViewWaitsForACommit(t *testing.T) {
+	tab := New(0)
+	defer tab.Release()
+	opened := make(chan *View, 1)
+	tab.applying.Lock() // as Publish does
+	go func() { opened <- tab.View() }()
+	for range 10_000 {
+		runtime.Gosched()
+	}
+	early := len(opened) > 0
+	tab.applying.Unlock()
+	if (<-opened).Close(); early {
+		t.Fatal("a view has opened in the middle of a commit")
+	}
+}
+
 // A view outlives its table, which opens no more of them, and the memory goes with the last one.
 func TestViewsOutliveTheirTable(t *testing.T) {
 	tab := New(0)
