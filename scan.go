@@ -28,7 +28,7 @@ func Prefix(p string) Range { return Range{Prefix: p} }
 // costs about a microsecond more. Who never scans never pays.
 func (s *Store) Scan(r Range) iter.Seq2[string, []byte] {
 	return func(yield func(string, []byte) bool) {
-		v, err := s.View()
+		v, err := s.openView()
 		if err != nil {
 			return
 		}

@@ -7,7 +7,6 @@ import (
 	"iter"
 	"maps"
 	"slices"
-	"time"
 
 	"kvstore/internal/table"
 )
@@ -76,17 +75,12 @@ var (
 
 // tryUpdate runs a transaction once.
 func (s *Store) tryUpdate(ctx context.Context, fn func(tx *Tx) error) error {
-	t := s.table.Load()
-	if t == nil {
-		return ErrClosed
+	view, err := s.openView()
+	if err != nil {
+		return err
 	}
-	view := t.View()
-	if view == nil {
-		return ErrClosed
-	}
-	defer view.Close()
-	defer s.views.add(time.Now())()
-	tx := &Tx{view: view, reads: map[string]struct{}{}, writes: map[string]txWrite{}}
+	defer func() { _ = view.Close() }() // it returns nil
+	tx := &Tx{view: view.view, reads: map[string]struct{}{}, writes: map[string]txWrite{}}
 	defer func() { tx.ended = true }()
 	if err := fn(tx); err != nil {
 		return err

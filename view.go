@@ -22,6 +22,8 @@ type View struct {
 	view    *table.View // immutable
 	release func()      // immutable; counts the view out of Stats
 	header  viewHeader  // immutable
+
+	forgotten runtime.Cleanup // immutable; what happens if nobody closes it
 }
 
 // viewHeader is what a snapshot file of the view says of the store.
@@ -35,6 +37,15 @@ type viewHeader struct {
 //
 // Errors: ErrClosed.
 func (s *Store) View() (*View, error) {
+	v, err := s.openView()
+	if err == nil {
+		v.forgotten = runtime.AddCleanup(v, forgottenView.close, forgottenView{view: v.view, release: v.release, log: s.config.Logger})
+	}
+	return v, err
+}
+
+// openView is View for those who cannot forget to close it.
+func (s *Store) openView() (*View, error) {
 	t := s.table.Load()
 	if t == nil {
 		return nil, ErrClosed
@@ -44,9 +55,7 @@ func (s *Store) View() (*View, error) {
 	if view == nil {
 		return nil, ErrClosed // Close came in between
 	}
-	v := &View{view: view, release: s.views.add(time.Now()), header: header}
-	runtime.AddCleanup(v, func(f forgottenView) { f.close() }, forgottenView{view: view, release: v.release, log: s.config.Logger})
-	return v, nil
+	return &View{view: view, release: s.views.add(time.Now()), header: header}, nil
 }
 
 // forgottenView closes a view that nobody refers to any more; it must not refer to the View itself.
@@ -107,6 +116,7 @@ func (v *View) Close() error {
 	defer runtime.KeepAlive(v)
 	if v.view.Close() {
 		v.release()
+		v.forgotten.Stop()
 	}
 	return nil
 }
