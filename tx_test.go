@@ -98,6 +98,8 @@ func TestUpdateWritesInsideAScan(t *testing.T) {
 	r.set(s, "a", "1", "c", "3")
 	r.ok(s.Update(ctx, func(tx *kvstore.Tx) error {
 		tx.Set("b", []byte("2"))
+		value, _ := tx.Get("b")
+		value[0] = 'x' // it is ours
 		wantScan(t, map[string]string{"a": "1", "b": "2", "c": "3"}, kvstore.Range{}, func(yield func(string, []byte) bool) {
 			for key, value := range tx.Scan(kvstore.Range{}) {
 				tx.Set("bb", []byte("new"))
