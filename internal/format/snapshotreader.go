@@ -110,7 +110,7 @@ func (r *SnapshotReader) GuessBlock(i int, add func(key, value []byte)) error {
 // readBlock reads the bytes of a block, of which it is not known to be in the file when the trailer was guessed.
 func (r *SnapshotReader) readBlock(i int) ([]byte, error) {
 	at, end := int64(r.Info.Blocks[i].Offset), r.BlockEnd(i)
-	if at < SnapshotHeaderBytes || end <= at || end > r.TrailerAt || end-at > maxBlockBytes {
+	if at < SnapshotHeaderBytes || end < at || end > r.TrailerAt || end-at > maxBlockBytes {
 		return nil, r.damage(r.TrailerAt, "impossible block")
 	}
 	return r.read(at, end-at)
