@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
 
 	"kvstore/internal/format"
 	"kvstore/internal/vfs"
@@ -66,39 +65,6 @@ func discard(dir vfs.Dir, name string, err error) error {
 func syncDir(dir vfs.Dir) error {
 	if err := dir.Sync(); err != nil {
 		return fmt.Errorf("kvstore: sync data directory: %w", err)
-	}
-	return nil
-}
-
-// makeDir creates the directory at path, and the ones above it that are missing, from the top. Each name is durable
-// before anything is created below it: so whatever an Open that crashed on the way has left, only the lowest
-// name that exists may be one that is not durable.
-func makeDir(fsys vfs.FS, path string) error {
-	dir, err := fsys.OpenDir(path)
-	if err == nil {
-		err = dir.Close()
-	}
-	parent := filepath.Dir(path)
-	if err == nil || !errors.Is(err, fs.ErrNotExist) || parent == path {
-		return err
-	}
-	if err := makeDir(fsys, parent); err != nil {
-		return err
-	}
-	if err := syncName(fsys, parent); err != nil {
-		return err
-	}
-	if err := fsys.Mkdir(path); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	return fsys.SyncParent(path)
-}
-
-// syncName makes the name of an existing directory durable. Where we may not even read the directory above, it was
-// not us who made that name, and nothing is left to do.
-func syncName(fsys vfs.FS, path string) error {
-	if err := fsys.SyncParent(path); !errors.Is(err, fs.ErrPermission) {
-		return err
 	}
 	return nil
 }

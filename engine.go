@@ -123,7 +123,7 @@ func recoverDir(dir vfs.Dir, config Config, env environment) (_ *recovery, _ *se
 		return r, nil, err
 	}
 	if r.fresh {
-		if err := syncName(env.fs, config.DataDir); err != nil {
+		if err := vfs.SyncName(env.fs, config.DataDir); err != nil {
 			return nil, nil, fmt.Errorf("kvstore: sync the directory above %s: %w", config.DataDir, err)
 		}
 	}
@@ -162,7 +162,7 @@ func (s *Store) start(r *recovery, segment *segment, env environment, lock io.Cl
 // openDir opens the data directory, creating it if the store may, and locks it.
 func openDir(config Config, fsys vfs.FS) (vfs.Dir, io.Closer, error) {
 	if !config.ReadOnly {
-		if err := makeDir(fsys, config.DataDir); err != nil {
+		if err := vfs.MakeDir(fsys, config.DataDir); err != nil {
 			return nil, nil, fmt.Errorf("kvstore: create data directory: %w", err)
 		}
 	}

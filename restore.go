@@ -33,7 +33,7 @@ func restore(fsys vfs.FS, dataDir string, r io.Reader) error {
 	}
 	err = restoreInto(dir, r)
 	if err == nil {
-		err = syncName(fsys, config.DataDir)
+		err = vfs.SyncName(fsys, config.DataDir)
 	}
 	return errors.Join(err, dir.Close(), lock.Close())
 }

@@ -221,13 +221,13 @@ func durabilityOfFiles() []mutation {
 			layer: explorer(),
 		},
 		{
-			name: "the directories above the data directory are not synced", file: "directory.go", promise: "P3",
-			old:   "\tif err := syncName(fsys, parent); err != nil {\n\t\treturn err\n\t}\n\tif err := fsys.Mkdir(path)",
+			name: "the directories above the data directory are not synced", file: "internal/vfs/makedir.go", promise: "P3",
+			old:   "\tif err := SyncName(fsys, parent); err != nil {\n\t\treturn err\n\t}\n\tif err := fsys.Mkdir(path)",
 			new:   "\tif err := fsys.Mkdir(path)",
 			layer: explorer(),
 		},
 		{
-			name: "a directory that Open has made may be one that it cannot sync", file: "directory.go", promise: "P3",
+			name: "a directory that Open has made may be one that it cannot sync", file: "internal/vfs/makedir.go", promise: "P3",
 			old:   "\treturn fsys.SyncParent(path)\n",
 			new:   "\treturn nil\n",
 			layer: promise("TestP3NameOfNewDirectoryCannotBeSynced"),
