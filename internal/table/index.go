@@ -200,7 +200,8 @@ type keyRun struct {
 	keys  []runKey
 }
 
-// runKey is a key's first bytes, by which most keys are told apart without a look at the rest, and where it lies.
+// runKey is where a key lies, and the first of its bytes in which keys of the run differ: most are told apart by these, without a look at the rest,
+// which is somewhere else in memory.
 type runKey struct {
 	prefix uint64
 	at     int
@@ -222,21 +223,42 @@ func (r *keyRun) collect(s *shard) {
 }
 
 func (r *keyRun) add(key []byte) {
-	var first [8]byte
-	copy(first[:], key)
-	r.keys = append(r.keys, runKey{prefix: binary.BigEndian.Uint64(first[:]), at: len(r.bytes), len: len(key)})
+	r.keys = append(r.keys, runKey{at: len(r.bytes), len: len(key)})
 	r.bytes = append(r.bytes, key...)
 }
 
 func (r *keyRun) key(k runKey) []byte { return r.bytes[k.at:][:k.len] }
 
 func (r *keyRun) sort() {
+	skip := r.shared()
+	for i := range r.keys {
+		var first [8]byte
+		copy(first[:], r.key(r.keys[i])[skip:])
+		r.keys[i].prefix = binary.BigEndian.Uint64(first[:])
+	}
 	slices.SortFunc(r.keys, func(a, b runKey) int {
 		if c := cmp.Compare(a.prefix, b.prefix); c != 0 {
 			return c
 		}
-		return bytes.Compare(r.key(a), r.key(b))
+		return bytes.Compare(r.key(a)[skip:], r.key(b)[skip:])
 	})
+}
+
+// shared returns how many bytes all keys of the run begin with.
+func (r *keyRun) shared() int {
+	if len(r.keys) == 0 {
+		return 0
+	}
+	first := r.key(r.keys[0])
+	for _, k := range r.keys {
+		key := r.key(k)
+		n := 0
+		for n < min(len(first), len(key)) && first[n] == key[n] {
+			n++
+		}
+		first = first[:n]
+	}
+	return len(first)
 }
 
 // merged iterates over the keys of sorted runs, of which there are few, in order.
