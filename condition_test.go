@@ -99,10 +99,10 @@ func TestCompareAndSwapInAGroup(t *testing.T) {
 		<-st.began
 		type result struct{ swapped bool }
 		var results []chan result
-		swap := func(old, next string) {
+		swap := func(old []byte, next string) {
 			c := make(chan result, 1)
 			go func() {
-				swapped, err := s.CompareAndSwap("a", []byte(old), []byte(next))
+				swapped, err := s.CompareAndSwap("a", old, []byte(next))
 				if err != nil {
 					t.Error(err)
 				}
@@ -111,20 +111,25 @@ func TestCompareAndSwapInAGroup(t *testing.T) {
 			synctest.Wait() // so that they are queued in this order
 			results = append(results, c)
 		}
-		swap("1", "2")
-		swap("1", "3")
-		swap("2", "4")
+		swap([]byte("1"), "2")
+		swap([]byte("1"), "3")
+		swap([]byte("2"), "4")
 		s.ApplyAsync(ctx, batch("a", "5"))
-		swap("4", "6")
-		swap("5", "7")
+		swap([]byte("4"), "6")
+		swap([]byte("5"), "7")
+		deletion := &kvstore.Batch{}
+		deletion.Delete("a")
+		s.ApplyAsync(ctx, deletion)
+		swap([]byte("7"), "8")
+		swap(nil, "9")
 		st.release()
-		for i, want := range []bool{true, false, true, false, true} {
+		for i, want := range []bool{true, false, true, false, true, false, true} {
 			if got := <-results[i]; got.swapped != want {
 				t.Errorf("number %d: swapped %v", i, got.swapped)
 			}
 		}
-		r.want(s, "a", "7", "first", "")
-		if commits := s.Stats().Commits - before.Commits; commits != 5 {
+		r.want(s, "a", "9", "first", "")
+		if commits := s.Stats().Commits - before.Commits; commits != 7 {
 			t.Errorf("%d commits", commits)
 		}
 	})

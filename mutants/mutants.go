@@ -1756,7 +1756,7 @@ func conditions() []mutation {
 		},
 		{
 			name: "a value that was deleted in the same group counts", file: "condition.go", promise: "CompareAndSwap",
-			old: "ok && !op.Delete", new: "ok", layer: behaviour("TestStoreAgreesWithAMap"),
+			old: "ok && !op.Delete", new: "ok", layer: actor("TestCompareAndSwapInAGroup"),
 		},
 		{
 			name: "false is answered at once", file: "condition.go", promise: "P3",

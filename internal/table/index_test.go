@@ -138,7 +138,7 @@ func TestIndexBeginsWithOldStates(t *testing.T) {
 		var set, change []Op
 		var before, after []string
 		for _, i := range rand.Perm(keys) {
-			key := fmt.Sprintf("of several words %06d", i) // told apart by the last bytes alone
+			key := fmt.Sprintf("%c of several words %06d", 'a'+i/4%2, i) // many that begin alike, but not all of them
 			set = append(set, Op{Key: []byte(key)})
 			before = append(before, key)
 			if i%4 < 2 {
