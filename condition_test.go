@@ -87,6 +87,22 @@ func TestCompareAndSwapIsRefused(t *testing.T) {
 	try("b", nil, kvstore.ErrReadOnly)
 }
 
+// A condition ends with its call: whoever is given the same command next writes unconditionally.
+func TestSetAfterCompareAndSwap(t *testing.T) {
+	r := newRig(t)
+	s := r.open()
+	for i := range 100 {
+		swapped, err := s.CompareAndSwap("a", []byte("absent"), nil)
+		if r.ok(err); swapped {
+			t.Fatal("swapped")
+		}
+		if r.set(s, "b", strconv.Itoa(i)); s.Len() != 1 {
+			t.Fatalf("Set number %d left %d keys", i, s.Len())
+		}
+		r.want(s, "b", strconv.Itoa(i))
+	}
+}
+
 // Several in one group: each is compared with what those before it leave, and what is not swapped is no commit.
 func TestCompareAndSwapInAGroup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -213,6 +213,30 @@ func TestViewsForgetPages(t *testing.T) {
 	}
 }
 
+// A state that began with the very commit that a view shows is that view's too, and stays when a newer one closes.
+func TestViewsKeepWhatBeganWithThem(t *testing.T) {
+	tab := New(0)
+	defer tab.Release()
+	set := func(key string, version int64) {
+		tab.Apply([]Commit{{Ops: []Op{{Key: []byte(key), Value: fmt.Append(nil, version)}}, Version: version}})
+	}
+	set("a", 1)
+	first := tab.View() // so that it is known when the next state began
+	defer first.Close()
+	set("a", 2)
+	began := tab.View()
+	defer began.Close()
+	set("b", 3)
+	newer := tab.View()
+	set("a", 4)
+	newer.Close()
+	for want, v := range map[string]*View{"1": first, "2": began} {
+		if value, _ := v.Get(nil, "a"); string(value) != want {
+			t.Errorf("the view of version %s shows %q", want, value)
+		}
+	}
+}
+
 // Many read their views while the writer goes on: every key holds the number of the last commit.
 func TestViewsWhileWriting(t *testing.T) {
 	const keys = 500
