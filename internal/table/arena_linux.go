@@ -23,7 +23,8 @@ const (
 
 	// hugeChunks is how many chunks a table has before it asks for huge pages: 512 MiB. The page table of a smaller one
 	// stays in a processor's cache, and huge pages are worth a tenth of a Get to it; but where the system is a guest, their
-	// first touch may cost six times that of small ones, which is a quarter of a batch.
+	// first touch may cost six times that of small ones, which is a quarter of a batch. A table that is being loaded asks for
+	// them at once: the first touch is for once, and what is opened is there to be read.
 	hugeChunks = 128
 
 	// Freed spans up to this share of all chunks keep their pages, since they will soon be used again. The pages of others go
@@ -42,11 +43,19 @@ type arena struct {
 	warm   [maxSpanBytes/pageBytes + 1][][]byte // guarded by mu: freed spans with their pages, by size in pages
 	cold   [maxSpanBytes/pageBytes + 1][][]byte // guarded by mu: those whose pages went back to the system
 	kept   int                                  // guarded by mu: bytes in warm
+	loads  int                                  // guarded by mu: calls of Table.Load under way
 
 	populating sync.WaitGroup // the goroutine that gets the pages of ahead
 }
 
 func newArena() *arena { return &arena{own: map[*byte][]byte{}} }
+
+// load counts a call of Table.Load: 1 when it begins, -1 when it ends.
+func (a *arena) load(call int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.loads += call
+}
 
 // alloc returns at least n bytes, whole pages, not zeroed.
 func (a *arena) alloc(n int) []byte {
@@ -87,7 +96,7 @@ func (a *arena) grow() {
 	a.chunks = append(a.chunks, a.rest)
 	if len(a.chunks) >= populateChunks {
 		a.ahead = mapMemory(chunkBytes)
-		chunk, huge := a.ahead, len(a.chunks) >= hugeChunks
+		chunk, huge := a.ahead, a.loads > 0 || len(a.chunks) >= hugeChunks
 		a.populating.Go(func() { populate(chunk, huge) })
 	}
 }

@@ -12,6 +12,8 @@ const parallelOps = 8 << 10
 // Load applies ops in order to a table that nobody reads yet, with the help of all processors if there are many. Several goroutines may
 // share the work, if they do not share keys. Version is that of the last commit in them.
 func (t *Table) Load(ops []Op, version int64) {
+	t.arena.load(1)
+	defer t.arena.load(-1)
 	hashes := make([]uint64, len(ops))
 	for i := range ops {
 		hashes[i] = t.hash(text(ops[i].Key))
