@@ -12,12 +12,12 @@ import (
 )
 
 // smallDisk returns a directory that holds so many bytes, and a function that changes how many.
-func smallDisk(t *testing.T, bytes int) (dir string, resize func(bytes int)) {
+func smallDisk(t *testing.T, size int) (dir string, resize func(size int)) {
 	t.Helper()
 	dir = t.TempDir()
-	switch err := syscall.Mount("none", dir, "tmpfs", 0, fmt.Sprint("size=", bytes)); {
+	switch err := syscall.Mount("none", dir, "tmpfs", 0, fmt.Sprint("size=", size)); {
 	case errors.Is(err, syscall.EPERM) && os.Getenv("KVSTORE_REQUIRE_LAYERS") == "":
-		t.Skip("mounting needs root")
+		t.Skip("SKIPPED: mounting needs root")
 	case err != nil:
 		t.Fatal(err)
 	}
@@ -26,9 +26,9 @@ func smallDisk(t *testing.T, bytes int) (dir string, resize func(bytes int)) {
 			t.Error(err)
 		}
 	})
-	return dir, func(bytes int) {
+	return dir, func(size int) {
 		t.Helper()
-		if err := syscall.Mount("none", dir, "tmpfs", syscall.MS_REMOUNT, fmt.Sprint("size=", bytes)); err != nil {
+		if err := syscall.Mount("none", dir, "tmpfs", syscall.MS_REMOUNT, fmt.Sprint("size=", size)); err != nil {
 			t.Fatal(err)
 		}
 	}
