@@ -224,7 +224,16 @@ func (h *memFileHandle) Allocate(size int64) error {
 }
 
 func (h *memFileHandle) Sync() error {
-	err := h.op(OpSync, 0, 0)
+	return h.flush(OpSync, 0, 0, h.file.sync)
+}
+
+func (h *memFileHandle) WriteBack(off, n int64) error {
+	return h.flush(OpWriteBack, off, int(n), func() {})
+}
+
+// flush is an operation that writes what is dirty, or, if it fails, some of it.
+func (h *memFileHandle) flush(kind OpKind, off int64, n int, write func()) error {
+	err := h.op(kind, off, n)
 	if errors.Is(err, ErrCrashed) || errors.Is(err, fs.ErrClosed) {
 		return err
 	}
@@ -235,7 +244,7 @@ func (h *memFileHandle) Sync() error {
 		return err
 	}
 	defer h.m.mu.Unlock()
-	h.file.sync()
+	write()
 	return nil
 }
 

@@ -68,6 +68,10 @@ type File interface {
 	// It fails with an error that [IsExhausted] when the space is not there.
 	Allocate(size int64) error
 
+	// WriteBack hands the n bytes from off on to the disk and waits until it has taken them, at no cost to those who write and
+	// sync other files. It makes nothing durable; a later Sync has less to do.
+	WriteBack(off, n int64) error
+
 	// Sync makes the file's bytes and its length durable.
 	Sync() error
 }

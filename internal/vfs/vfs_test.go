@@ -522,32 +522,57 @@ func TestMemPowerCutKeepsAnySizesAndNames(t *testing.T) {
 }
 
 // The reason why a failed fsync is sticky: the kernel keeps the new bytes in its cache and calls them clean, so that a second fsync
-// succeeds and writes nothing.
+// succeeds and writes nothing. So it does after a failed write-back.
 func TestMemFailedSyncLeavesPagesClean(t *testing.T) {
+	for kind, call := range map[vfs.OpKind]func(vfs.File) error{
+		vfs.OpSync:      vfs.File.Sync,
+		vfs.OpWriteBack: func(f vfs.File) error { return f.WriteBack(0, 3) },
+	} {
+		m, dir := newMem(t, nil)
+		f := durable(t, dir, "a", "old")
+		write(t, f, 0, "new")
+		m.SetHook(failOn(kind, syscall.EIO))
+		wantErr(t, call(f), syscall.EIO)
+		m.SetHook(nil)
+		wantContent(t, dir, "a", "new")
+		must(t, f.Sync())
+		wantContent(t, dir, "a", "new")
+		m.PowerCut()
+		dir = openDir(t, m, "/d")
+		wantContent(t, dir, "a", "old")
+
+		// Written again, the pages are dirty again, even with the same bytes.
+		f, err := dir.Open("a")
+		must(t, err)
+		write(t, f, 0, "new")
+		m.SetHook(failOn(kind, syscall.EIO))
+		wantErr(t, call(f), syscall.EIO)
+		m.SetHook(nil)
+		write(t, f, 0, "new")
+		must(t, f.Sync())
+		m.PowerCut()
+		wantContent(t, openDir(t, m, "/d"), "a", "new")
+	}
+}
+
+// A write-back makes nothing durable, and changes nothing for those who read.
+func TestMemWriteBackIsNoSync(t *testing.T) {
 	m, dir := newMem(t, nil)
 	f := durable(t, dir, "a", "old")
 	write(t, f, 0, "new")
-	m.SetHook(failOn(vfs.OpSync, syscall.EIO))
-	wantErr(t, f.Sync(), syscall.EIO)
-	m.SetHook(nil)
-	wantContent(t, dir, "a", "new")
-	must(t, f.Sync())
+	must(t, f.WriteBack(0, 3))
 	wantContent(t, dir, "a", "new")
 	m.PowerCut()
-	dir = openDir(t, m, "/d")
-	wantContent(t, dir, "a", "old")
+	wantContent(t, openDir(t, m, "/d"), "a", "old")
+}
 
-	// Written again, the pages are dirty again, even with the same bytes.
-	f, err := dir.Open("a")
-	must(t, err)
-	write(t, f, 0, "new")
-	m.SetHook(failOn(vfs.OpSync, syscall.EIO))
-	wantErr(t, f.Sync(), syscall.EIO)
-	m.SetHook(nil)
-	write(t, f, 0, "new")
-	must(t, f.Sync())
-	m.PowerCut()
-	wantContent(t, openDir(t, m, "/d"), "a", "new")
+func TestBothWriteBack(t *testing.T) {
+	inDir(t, func(t *testing.T, dir vfs.Dir) {
+		f := create(t, dir, "a", "0123456789")
+		must(t, f.WriteBack(4, 3))
+		must(t, f.WriteBack(8, 100))
+		wantContent(t, dir, "a", "0123456789")
+	})
 }
 
 func failOn(kind vfs.OpKind, err error) func(vfs.Op) error {
@@ -624,6 +649,8 @@ func TestMemHookSeesAndFailsEachOperation(t *testing.T) {
 		{vfs.Op{Kind: vfs.OpWrite, Name: "a", Offset: 3, Bytes: 1}, func() error { _, err := f.WriteAt([]byte("y"), 3); return err }},
 		{vfs.Op{Kind: vfs.OpSize, Name: "a"}, func() error { _, err := f.Size(); return err }},
 		{vfs.Op{Kind: vfs.OpAllocate, Name: "a", Bytes: 99}, func() error { return f.Allocate(99) }},
+		{vfs.Op{Kind: vfs.OpWriteBack, Name: "a", Offset: 5, Bytes: 4}, func() error { return f.WriteBack(5, 4) }},
+		{vfs.Op{Kind: vfs.OpSync, Name: "a"}, func() error { return f.Sync() }},
 	} {
 		if err := c.do(); !errors.Is(err, boom) || op != c.want {
 			t.Errorf("%v: hook saw %+v, error %v", c.want, op, err)
