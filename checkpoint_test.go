@@ -123,12 +123,13 @@ func TestP3SnapshotMakesNobodyWait(t *testing.T) {
 
 // A snapshot that fails leaves the snapshot before it and the whole log, and the store goes on.
 func TestSnapshotFails(t *testing.T) {
-	for _, kind := range []vfs.OpKind{vfs.OpCreate, vfs.OpWrite, vfs.OpSync, vfs.OpRename} {
+	large := strings.Repeat("x", 200<<10) // more than what the disk is given at once
+	for _, kind := range []vfs.OpKind{vfs.OpCreate, vfs.OpWrite, vfs.OpWriteBack, vfs.OpSync, vfs.OpRename} {
 		for _, cause := range []error{syscall.EIO, syscall.ENOSPC} {
 			t.Run(fmt.Sprint(kind, ", ", cause), func(t *testing.T) {
 				r := newRig(t)
 				s := r.open()
-				r.set(s, "a", "1")
+				r.set(s, "a", "1", "large", large)
 				r.ok(s.Snapshot(ctx))
 				r.set(s, "a", "2", "b", "2")
 				r.fail(snapshotOp(kind), cause, forever)
@@ -142,18 +143,33 @@ func TestSnapshotFails(t *testing.T) {
 					t.Fatalf("a failed snapshot leaves %q", r.names())
 				}
 				r.set(s, "c", "3", "a", "2")
-				r.want(s, "a", "2", "b", "2", "c", "3")
+				r.want(s, "a", "2", "b", "2", "c", "3", "large", large)
 				if bytes := s.Stats().ViewBytes; bytes != 0 {
 					t.Fatalf("%d bytes are kept for snapshots that failed", bytes)
 				}
 				r.fs.SetHook(nil)
 				s = r.reopenAfter(s, r.kill)
-				r.want(s, "a", "2", "b", "2", "c", "3")
+				r.want(s, "a", "2", "b", "2", "c", "3", "large", large)
 				r.ok(s.Snapshot(ctx))
-				r.want(r.reopenAfter(s, r.kill), "a", "2", "b", "2", "c", "3")
+				r.want(r.reopenAfter(s, r.kill), "a", "2", "b", "2", "c", "3", "large", large)
 			})
 		}
 	}
+}
+
+// The segment that begins with a snapshot is a small one if none was made ahead of time, since everybody waits for it.
+func TestSnapshotOfASmallLog(t *testing.T) {
+	r := newRig(t, kvstore.WithFirstSegmentBytes(8<<20))
+	s := r.open()
+	r.set(s, "a", "1")
+	r.ok(s.Snapshot(ctx))
+	for name, b := range r.files() {
+		if isSegment(name) && len(b) != 1<<20 {
+			t.Errorf("%s has %d bytes", name, len(b))
+		}
+	}
+	r.set(s, "b", "2")
+	r.want(r.reopenAfter(s, r.kill), "a", "1", "b", "2")
 }
 
 // Without space for the next segment there is no snapshot, and nothing else is wrong.

@@ -132,7 +132,11 @@ func (w *walWriter) reserve(size int64) error {
 			return err
 		}
 	}
-	s, err := reserveSegment(w.dir, w.planSegment(), need)
+	plan := w.planSegment()
+	if size == 0 { // nothing needs it yet, and the writer waits
+		plan.size = min(plan.size, firstSegmentBytes)
+	}
+	s, err := reserveSegment(w.dir, plan, need)
 	if err != nil {
 		return err
 	}

@@ -80,9 +80,9 @@ const (
 	minZeroPiece = 4 << 10
 	maxZeroPiece = 64 << 10
 
-	// syncedZeros is how much is zeroed between two syncs: about a millisecond of the disk's time, since a group's
+	// handedZeros is how much is zeroed before the disk is given it: a fraction of a millisecond of its time, since a group's
 	// sync may have to wait for it.
-	syncedZeros = 1 << 20
+	handedZeros = 256 << 10
 )
 
 // zero fills the segment's space with zeros.
@@ -93,13 +93,13 @@ func (s *segment) zero(group int64) error {
 	}
 	zeros := make([]byte, piece)
 	for at := int64(0); at < s.size; at += piece {
-		if at > 0 && at%syncedZeros == 0 {
-			if err := s.file.Sync(); err != nil {
-				return err
-			}
-		}
 		if _, err := s.file.WriteAt(zeros[:min(s.size-at, piece)], at); err != nil {
 			return err
+		}
+		if end := at + piece; end%handedZeros == 0 {
+			if err := s.file.WriteBack(end-handedZeros, handedZeros); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

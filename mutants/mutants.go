@@ -1686,7 +1686,28 @@ func checkpoints() []mutation {
 		},
 		{
 			name: "the log that a snapshot covers stays", file: "checkpoint.go", promise: "SnapshotBytes",
-			old: "\t\terr = removeAll(w.dir, files.Below(c.info.Number))\n", new: "\t\t_ = files\n", layer: behaviour("TestSnapshotWhileServing"),
+			old: "\t\terr = removeAll(vfs.GentleDir(w.dir, busy, c.hurry), files.Below(c.info.Number))\n", new: "\t\t_ = files\n", layer: behaviour("TestSnapshotWhileServing"),
+		},
+		{
+			name: "the writer waits for a large segment before a snapshot", file: "rotation.go", promise: "P3",
+			old: "\t\tplan.size = min(plan.size, firstSegmentBytes)\n", new: "", layer: actor("TestSnapshotOfASmallLog"),
+		},
+		{
+			name: "a snapshot whose bytes the disk did not take is given its name", file: "internal/vfs/gentle.go", promise: "P3",
+			old:   "\t\tif err := g.file.WriteBack(g.given, g.offset-g.given); err != nil {\n\t\t\treturn err\n\t\t}\n",
+			new:   "\t\t_ = g.file.WriteBack(g.given, g.offset-g.given)\n",
+			layer: behaviour("TestSnapshotFails"),
+		},
+		{
+			name: "a segment whose zeros the disk did not take is used", file: "segment.go", promise: "P3",
+			old:   "\t\t\tif err := s.file.WriteBack(end-handedZeros, handedZeros); err != nil {\n\t\t\t\treturn err\n\t\t\t}\n",
+			new:   "\t\t\t_ = s.file.WriteBack(end-handedZeros, handedZeros)\n",
+			layer: faults("TestP5NextSegmentFailsAheadOfTime"),
+		},
+		{
+			name: "a snapshot's block has the checksum of its last write", file: "internal/format/snapshot.go", promise: "P6",
+			old: "crc32.Update(e.block.Checksum, castagnoli, e.buf)", new: "crc32.Checksum(e.buf, castagnoli)",
+			layer: behaviour("TestSnapshotFails"),
 		},
 		{
 			name: "two snapshots at once", file: "checkpoint.go", promise: "P3",

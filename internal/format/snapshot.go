@@ -29,6 +29,9 @@ const (
 	// damage, large enough to be read at full speed.
 	blockTarget = 1 << 20
 
+	// writeTarget is what is gathered before it is written: little, so that the writer of a file can do it in pieces.
+	writeTarget = 32 << 10
+
 	// What a reader has to expect at most, so that no length it finds makes it ask for absurd amounts of memory.
 	maxBlockBytes   = blockTarget + pairOverhead + MaxKeyBytes + MaxValueBytes
 	maxTrailerBytes = 1 << 30
@@ -103,13 +106,13 @@ func AppendSnapshotTail(dst []byte, info *Snapshot) []byte {
 	return Seal(append(dst, 0, 0, 0, 0), start, 0)
 }
 
-// EncodeSnapshot writes a snapshot file to w, a block at a time, and fills in info.Blocks. There must be info.Count pairs.
+// EncodeSnapshot writes a snapshot file to w, in writes of about writeTarget bytes, and fills in info.Blocks. There must be info.Count pairs.
 func EncodeSnapshot(w io.Writer, info *Snapshot, pairs iter.Seq2[string, []byte]) error {
-	buf := AppendSnapshotHeader(nil, info) // grows to a block's size if there is as much to write
+	buf := AppendSnapshotHeader(nil, info) // grows to a write's size if there is as much to write
 	if _, err := w.Write(buf); err != nil {
 		return err
 	}
-	e := snapshotEncoder{w: w, info: info, offset: SnapshotHeaderBytes, block: buf[:0]}
+	e := snapshotEncoder{w: w, info: info, buf: buf[:0], block: Block{Offset: SnapshotHeaderBytes}}
 	written := uint64(0)
 	for key, value := range pairs {
 		if err := e.add(key, value); err != nil {
@@ -120,40 +123,54 @@ func EncodeSnapshot(w io.Writer, info *Snapshot, pairs iter.Seq2[string, []byte]
 	if written != uint64(info.Count) {
 		return fmt.Errorf("%d pairs where %d were announced", written, info.Count)
 	}
-	if err := e.flush(); err != nil {
+	if err := e.endBlock(); err != nil {
 		return err
 	}
-	_, err := w.Write(AppendSnapshotTail(e.block, info))
+	_, err := w.Write(AppendSnapshotTail(e.buf, info))
 	return err
 }
 
-// snapshotEncoder gathers pairs into blocks.
+// snapshotEncoder gathers pairs into writes, and writes into blocks.
 type snapshotEncoder struct {
 	w      io.Writer
 	info   *Snapshot
-	offset uint64 // of the block
-	block  []byte
-	pairs  uint32 // in the block
+	buf    []byte // of the block, what is not written yet
+	block  Block  // with the checksum of what is written
+	length int    // of the block, what is written
 }
 
 func (e *snapshotEncoder) add(key string, value []byte) error {
-	e.block = AppendPair(e.block, key, value)
-	e.pairs++
-	if len(e.block) < blockTarget {
+	e.buf = AppendPair(e.buf, key, value)
+	e.block.Pairs++
+	switch {
+	case e.length+len(e.buf) >= blockTarget:
+		return e.endBlock()
+	case len(e.buf) >= writeTarget:
+		return e.flush()
+	default:
 		return nil
 	}
-	return e.flush()
 }
 
+// flush writes what there is of the block.
 func (e *snapshotEncoder) flush() error {
-	if e.pairs == 0 {
+	if len(e.buf) == 0 {
 		return nil
 	}
-	e.info.Blocks = append(e.info.Blocks, Block{
-		Offset: e.offset, Pairs: e.pairs, Checksum: crc32.Checksum(e.block, castagnoli),
-	})
-	_, err := e.w.Write(e.block)
-	e.offset += uint64(len(e.block))
-	e.block, e.pairs = e.block[:0], 0
+	e.block.Checksum = crc32.Update(e.block.Checksum, castagnoli, e.buf)
+	e.length += len(e.buf)
+	_, err := e.w.Write(e.buf)
+	e.buf = e.buf[:0]
+	return err
+}
+
+// endBlock ends the block, if it has any pair, and begins the next one.
+func (e *snapshotEncoder) endBlock() error {
+	if e.block.Pairs == 0 {
+		return nil
+	}
+	err := e.flush()
+	e.info.Blocks = append(e.info.Blocks, e.block)
+	e.block, e.length = Block{Offset: e.block.Offset + uint64(e.length)}, 0
 	return err
 }

@@ -1,8 +1,9 @@
 package vfs_test
 
 import (
-	"bytes"
 	"errors"
+	"io/fs"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,67 +20,90 @@ func memFile(t *testing.T) (*vfs.Mem, vfs.File) {
 
 func always() bool { return true }
 
-// Many bytes go out in pieces, each synced, with pauses in the proportion of the syncs if others are busy; in a hurry, all at once.
+// writeBacks has every WriteBack take so long, and counts them. They are of pieces that lie one behind the other.
+func writeBacks(t *testing.T, fsys *vfs.Mem, slow time.Duration) *int {
+	n, end := 0, int64(0)
+	fsys.SetHook(func(op vfs.Op) error {
+		if op.Kind == vfs.OpWriteBack {
+			if op.Offset != end {
+				t.Errorf("a piece from %d on, behind one that ends at %d", op.Offset, end)
+			}
+			n, end = n+1, op.Offset+int64(op.Bytes)
+			<-time.After(slow)
+		}
+		return nil
+	})
+	return &n
+}
+
+// Many bytes go out in pieces that the disk is given each, with pauses as long as those take if others are busy; in larger ones if they
+// are not; in a hurry, all at once.
 func TestGentle(t *testing.T) {
-	const pieces, slow = 5, 10 * time.Millisecond
+	const size, slow = 128<<10 + 2<<20, 10 * time.Millisecond
 	for _, c := range []struct {
 		name    string
 		busy    bool
 		hurried bool
-		syncs   int
+		pieces  int
 		pauses  int
 	}{
-		{"busy", true, false, pieces, pieces},
-		{"idle", false, false, pieces, 0},
+		{"busy", true, false, 17, 17},
+		{"idle", false, false, 3, 0},
 		{"in a hurry", true, true, 0, 0},
 	} {
-		synctest.Test(t, func(t *testing.T) {
-			fsys, file := memFile(t)
-			syncs := 0
-			fsys.SetHook(func(op vfs.Op) error {
-				if op.Kind == vfs.OpSync {
-					syncs++
-					<-time.After(slow)
+		for _, write := range []int{32 << 10, size} {
+			synctest.Test(t, func(t *testing.T) {
+				fsys, file := memFile(t)
+				pieces := writeBacks(t, fsys, slow)
+				hurry := make(chan struct{})
+				if c.hurried {
+					close(hurry)
 				}
-				return nil
+				w, started := vfs.Gentle(file, func() bool { return c.busy }, hurry), time.Now()
+				for range size / write {
+					if n, err := w.Write(make([]byte, write)); err != nil || n != write {
+						t.Fatalf("%d bytes, %v", n, err)
+					}
+				}
+				took, want := time.Since(started), time.Duration(c.pieces+c.pauses)*slow
+				if took != want || *pieces != c.pieces {
+					t.Errorf("%s, writes of %d: %d pieces, %v, want %d and %v", c.name, write, *pieces, took, c.pieces, want)
+				}
+				fsys.SetHook(nil)
+				if got, err := file.Size(); err != nil || got != size {
+					t.Errorf("%d bytes, %v", got, err)
+				}
 			})
-			hurry := make(chan struct{})
-			if c.hurried {
-				close(hurry)
-			}
-			w, started := vfs.Gentle(file, func() bool { return c.busy }, hurry), time.Now()
-			piece := bytes.Repeat([]byte("x"), 1<<20/4)
-			for range 4 * pieces {
-				if n, err := w.Write(piece); err != nil || n != len(piece) {
-					t.Fatalf("%d bytes, %v", n, err)
-				}
-			}
-			took, want := time.Since(started), time.Duration(c.syncs+3*c.pauses)*slow
-			if took != want || syncs != c.syncs {
-				t.Errorf("%s: %d syncs, %v, want %d and %v", c.name, syncs, took, c.syncs, want)
-			}
-			fsys.SetHook(nil)
-			if size, err := file.Size(); err != nil || size != pieces<<20 {
-				t.Errorf("%d bytes, %v", size, err)
-			}
-		})
+		}
 	}
+}
+
+// What the caller does between two writes counts too: it pauses for as long as that took.
+func TestGentleSlowsItsCaller(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, file := memFile(t)
+		w, started := vfs.Gentle(file, always, make(chan struct{})), time.Now()
+		for range 5 {
+			<-time.After(time.Millisecond)
+			if _, err := w.Write([]byte("x")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if took := time.Since(started); took != 10*time.Millisecond {
+			t.Errorf("it took %v", took)
+		}
+	})
 }
 
 // Who is pausing hears of the hurry.
 func TestGentleIsHurried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fsys, file := memFile(t)
-		fsys.SetHook(func(op vfs.Op) error {
-			if op.Kind == vfs.OpSync {
-				<-time.After(time.Hour)
-			}
-			return nil
-		})
+		writeBacks(t, fsys, time.Hour)
 		hurry, started := make(chan struct{}), time.Now()
 		done := make(chan error, 1)
 		go func() {
-			_, err := vfs.Gentle(file, always, hurry).Write(make([]byte, 1<<20))
+			_, err := vfs.Gentle(file, always, hurry).Write(make([]byte, 128<<10))
 			done <- err
 		}()
 		<-time.After(time.Hour + time.Second)
@@ -90,9 +114,9 @@ func TestGentleIsHurried(t *testing.T) {
 	})
 }
 
-// What fails is reported: a write, and a sync of what was written before.
+// What fails is reported: a write, and the disk's taking what was written before.
 func TestGentleFails(t *testing.T) {
-	for _, kind := range []vfs.OpKind{vfs.OpWrite, vfs.OpSync} {
+	for _, kind := range []vfs.OpKind{vfs.OpWrite, vfs.OpWriteBack} {
 		fsys, file := memFile(t)
 		cause := errors.New("injected")
 		fsys.SetHook(func(op vfs.Op) error {
@@ -104,5 +128,50 @@ func TestGentleFails(t *testing.T) {
 		if _, err := vfs.Gentle(file, always, make(chan struct{})).Write(make([]byte, 1<<20)); !errors.Is(err, cause) {
 			t.Errorf("%s: %v", kind, err)
 		}
+	}
+}
+
+// A large file's name goes at once, and on Linux its bytes little by little, as long as others are busy and there is no hurry.
+func TestGentleDir(t *testing.T) {
+	const pieces = 5
+	for _, c := range []struct {
+		name  string
+		busy  int // as often as it is asked
+		hurry int // after so often
+		want  int
+	}{
+		{"busy", pieces, pieces, pieces},
+		{"until idle", 2, pieces, 3},
+		{"until hurried", pieces, 2, 2},
+	} {
+		onBoth(t, func(t *testing.T, fsys vfs.FS, base string) {
+			dir := openDir(t, fsys, base)
+			f := create(t, dir, "large", "")
+			must(t, f.Allocate(pieces<<20+1))
+			asked, hurry := 0, make(chan struct{})
+			busy := func() bool {
+				asked++
+				size, err := f.Size()
+				must(t, err)
+				if want := int64(pieces-asked)<<20 + 1; size != want {
+					t.Errorf("%s: %d bytes are left after %d pieces, want %d", c.name, size, asked, want)
+				}
+				wantNames(t, dir)
+				if asked == c.hurry {
+					close(hurry)
+				}
+				return asked <= c.busy
+			}
+			err := vfs.GentleDir(dir, busy, hurry).Remove("large")
+			if runtime.GOOS == "windows" {
+				return // which does not remove what is open
+			}
+			must(t, err)
+			wantNames(t, dir)
+			if _, onDisk := fsys.(vfs.OS); onDisk && runtime.GOOS == "linux" && asked != c.want {
+				t.Errorf("%s: %d pieces, want %d", c.name, asked, c.want)
+			}
+			wantErr(t, vfs.GentleDir(dir, busy, hurry).Remove("large"), fs.ErrNotExist)
+		})
 	}
 }
