@@ -173,6 +173,23 @@ func TestP9ScannedPairsAreTheCallers(t *testing.T) {
 	}
 }
 
+// A value of no bytes is one, also where no other one needs memory.
+func TestScanShowsAnEmptyValue(t *testing.T) {
+	r := newRig(t)
+	s := r.open()
+	r.set(s, "a", "")
+	shown := 0
+	for key, value := range s.Scan(kvstore.Range{}) {
+		shown++
+		if key != "a" || value == nil || len(value) != 0 {
+			t.Errorf("%q has the value %#v", key, value)
+		}
+	}
+	if shown != 1 {
+		t.Errorf("%d pairs", shown)
+	}
+}
+
 // P10: a loop that is under way when the store is closed goes on; later ones show nothing. One over a view ends with the view.
 func TestP10ScanAndClose(t *testing.T) {
 	r := newRig(t)

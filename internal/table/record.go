@@ -14,6 +14,8 @@ import (
 const (
 	recordHeader = 2 + 4
 	recordAlign  = 8
+
+	lineBytes = 64 // of a processor's cache, usually
 )
 
 // record is the bytes from a record's beginning on; what lies behind its end belongs to others.
@@ -58,11 +60,10 @@ func (r record) touch() (sum byte) { return touchLines(r[:recordHeader+r.keyLen(
 
 // touchLines loads the cache lines behind the first one of b, if they are few.
 func touchLines(b []byte) (sum byte) {
-	const line = 64
 	if len(b) == 0 {
 		return 0
 	}
-	for at := line; at < min(len(b), 4*line); at += line {
+	for at := lineBytes; at < min(len(b), 4*lineBytes); at += lineBytes {
 		sum += b[at]
 	}
 	return sum + b[len(b)-1]

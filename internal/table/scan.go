@@ -3,6 +3,7 @@ package table
 import (
 	"iter"
 	"runtime"
+	"slices"
 )
 
 // Bounds is a range of keys: from Low on and, if Bounded, below High.
@@ -35,111 +36,150 @@ func (v *View) Scan(b Bounds, reverse bool) iter.Seq2[string, []byte] {
 			return
 		}
 		x := v.table.ordered()
+		var keys keyList
 		var l lookup
 		b := b // the same loop may be run again
 		for n := firstScanKeys; ; n = min(2*n, maxScanKeys) {
-			keys := x.next(&b, reverse, n, l.keys[:0])
-			for rest := keys; len(rest) > 0; {
-				done := l.fill(v, rest)
-				if done == 0 {
+			x.next(&b, reverse, n, &keys)
+			for first := 0; first < keys.len(); first += l.len {
+				if l.fill(v, &keys, first); l.len == 0 {
 					return // closed
 				}
-				for i, value := range l.values[:done] {
-					if value != nil && !yield(rest[i], value) {
+				for i := range l.len {
+					if value, present := l.next(i); present && !yield(text(keys.at(first+i)), value) {
 						return
 					}
 				}
-				rest = rest[done:]
 			}
-			if len(keys) < n {
+			if keys.len() < n {
 				return
 			}
-			l.keys = keys
 		}
 	}
 }
 
-// next appends up to n keys within bounds, in their order or against it, to dst, and narrows the bounds to what is left.
-func (x *index) next(b *Bounds, reverse bool, n int, dst []string) []string {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	window := keyList{bytes: make([]byte, 0, n*usualKeyBytes), ends: make([]uint32, 0, n)}
+// next sets dst to up to n keys within bounds, in their order or against it, and narrows the bounds to what is left. Their bytes are
+// never written to again.
+func (x *index) next(b *Bounds, reverse bool, n int, dst *keyList) {
+	size := usualKeyBytes
+	if dst.len() > 0 {
+		size = len(dst.bytes)/dst.len() + 1
+	}
+	dst.bytes, dst.ends = make([]byte, 0, n*size), slices.Grow(dst.ends[:0], n)
 	visit := func(key []byte) bool {
 		if reverse && text(key) < b.Low || !reverse && b.Bounded && text(key) >= b.High {
 			return false
 		}
-		window.append(key)
-		return window.len() < n
+		dst.append(key)
+		return dst.len() < n
 	}
+	x.mu.RLock()
+	defer x.mu.RUnlock()
 	if reverse {
 		x.tree.root.descend(b.High, b.Bounded, visit)
 	} else {
 		x.tree.root.ascend(b.Low, visit)
 	}
-	all := text(window.bytes) // nobody writes to it any more
-	for i := range window.len() {
-		dst = append(dst, all[window.start(i):window.ends[i]])
+	if dst.len() == 0 {
+		return
 	}
-	if len(dst) == 0 {
-		return dst
-	}
-	last := dst[len(dst)-1]
+	last := text(dst.at(dst.len() - 1))
 	if reverse {
 		b.High, b.Bounded = last, true
 	} else {
 		b.Low = last + "\x00" // the next one that is possible
 	}
-	return dst
 }
 
-// lookup finds the values of keys in a view. Like MultiGet it has many cache misses under way.
+// lookup finds the values of keys in a view, a window of them at a time. Like MultiGet it has many cache misses under way. Nothing in it that is
+// written for each key is a pointer: while the garbage collector is at work, which beside a scan it mostly is, it is told of each of
+// those.
 type lookup struct {
-	keys   []string // memory to be used again
-	states [windowKeys]past
-	values [windowKeys][]byte
-	shared []byte // values go here
+	len   int
+	sizes [windowKeys]int32 // of the values, or one of the constants below
+	block []byte            // small values that have not been taken yet, and room for more
+	alone [][]byte          // the others that have not
+	ahead int               // how many bytes of each record will probably be looked at
 }
 
-// fill sets values for the first of keys, and returns for how many: 0 if the view is closed. A key that is absent has the value nil.
-func (l *lookup) fill(v *View, keys []string) (n int) {
+const (
+	sizeAbsent int32 = -1 // there is no value
+	sizeAlone  int32 = -2 // it has memory of its own
+)
+
+// fill finds the values of keys from this one on, as many as it sets len to: 0 if the view is closed.
+func (l *lookup) fill(v *View, keys *keyList, first int) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
+	l.len = 0
 	if v.closed {
-		return 0
+		return
 	}
 	t := v.table
 	var hashes, slots [windowKeys]uint64
-	states := &l.states
-	keys = keys[:min(len(keys), windowKeys)]
-	for i, key := range keys {
-		hashes[i] = t.hash(key)
+	var states [windowKeys]past
+	n := min(keys.len()-first, windowKeys)
+	for i := range n {
+		hashes[i] = t.hash(text(keys.at(first + i)))
 	}
 	t.applying.RLock()
 	defer t.applying.RUnlock()
-	t.locate(&slots, hashes[:len(keys)])
+	t.locate(&slots, hashes[:n], l.ahead)
 	unchanged := t.Version() == v.version
-	need, sum := 0, byte(0)
-	for n < len(keys) && (n == 0 || need < maxLookupBytes) {
-		states[n] = v.stateAt(unchanged, slots[n], hashes[n], keys[n])
-		need += len(states[n].value)
-		n++
+	bytes, shared, sum := 0, 0, byte(0)
+	for i := range n {
+		if i > 0 && bytes >= maxLookupBytes {
+			break
+		}
+		states[i] = v.stateAt(unchanged, slots[i], hashes[i], text(keys.at(first+i)))
+		size := len(states[i].value)
+		if bytes += size; size <= maxSharedBytes {
+			shared += size
+		}
+		l.len++
 	}
-	for i := range states[:n] { // a loop of its own: a processor looks ahead for some hundred instructions
+	for i := range states[:l.len] { // a loop of its own: a processor looks ahead for some hundred instructions
 		sum += touchLines(states[i].value)
 	}
 	runtime.KeepAlive(sum)
-	for i, s := range states[:n] {
-		switch {
-		case !s.present:
-			l.values[i] = nil
-		case len(s.value) > maxSharedBytes:
-			l.values[i] = append([]byte(nil), s.value...)
-		default:
-			l.values[i], l.shared = copyShared(s.value, l.shared, need)
-		}
-		need -= len(s.value)
+	l.ahead = len(keys.bytes)/keys.len() + bytes/l.len
+	if l.block == nil || len(l.block) < shared {
+		left := shared / l.len * (keys.len() - first) // about as much as the keys at hand will need
+		l.block = make([]byte, max(shared, min(left, sharedBytes)))
 	}
-	return n
+	l.copy(states[:l.len])
+}
+
+// copy takes the values of states. The small ones go to l.block.
+func (l *lookup) copy(states []past) {
+	l.alone = l.alone[:0]
+	block := l.block
+	for i := range states {
+		switch value := states[i].value; {
+		case !states[i].present:
+			l.sizes[i] = sizeAbsent
+		case len(value) > maxSharedBytes:
+			l.sizes[i] = sizeAlone
+			l.alone = append(l.alone, append([]byte(nil), value...))
+		default:
+			l.sizes[i] = int32(len(value))
+			block = block[copy(block, value):]
+		}
+	}
+}
+
+// next returns value i, after those before it.
+func (l *lookup) next(i int) (value []byte, present bool) {
+	switch size := l.sizes[i]; size {
+	case sizeAbsent:
+		return nil, false
+	case sizeAlone:
+		value, l.alone = l.alone[0], l.alone[1:]
+		return value, true
+	default:
+		value, l.block = l.block[:size:size], l.block[size:]
+		return value, true
+	}
 }
 
 // stateAt returns what key was, while applying is held; slot is where it probably is. Unchanged says that the view shows the present.

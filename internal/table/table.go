@@ -154,8 +154,8 @@ const (
 	// what the first pass brought into the cache is still there in the last.
 	windowKeys = 64
 
-	// MultiGet puts values up to maxSharedBytes together into pieces of about sharedBytes.
-	sharedBytes    = 16 << 10
+	// Values up to maxSharedBytes are put together into pieces of at most sharedBytes.
+	sharedBytes    = 32 << 10
 	maxSharedBytes = 1 << 10
 )
 
@@ -172,7 +172,7 @@ func (t *Table) MultiGet(values [][]byte, keys []string) {
 		for i, key := range keys[:n] {
 			hashes[i] = t.hash(key)
 		}
-		t.locate(&slots, hashes[:n])
+		t.locate(&slots, hashes[:n], 0)
 		need, sum := 0, byte(0)
 		for i, key := range keys[:n] {
 			found[i] = t.shardOf(hashes[i]).findAt(slots[i], hashes[i], key)
@@ -210,16 +210,18 @@ func copyShared(value, shared []byte, need int) (clone, rest []byte) {
 	return shared[:n:n], shared[n:]
 }
 
-// touch brings what is needed to look up these hashes, of which there are no more than windowKeys, into the cache.
-func (t *Table) touch(hashes []uint64) {
+// touch brings what is needed to look up these hashes, of which there are no more than windowKeys, into the cache, and so much of the
+// records.
+func (t *Table) touch(hashes []uint64, ahead int) {
 	var slots [windowKeys]uint64
-	t.locate(&slots, hashes)
+	t.locate(&slots, hashes, ahead)
 }
 
-// locate sets slots to where the keys with these hashes probably are, and brings the beginnings of their records into the cache. Loads of one
-// loop do not depend on each other, so a processor has many of them under way; the shorter the loop's body, the more.
-func (t *Table) locate(slots *[windowKeys]uint64, hashes []uint64) {
-	sum := uint64(0)
+// locate sets slots to where the keys with these hashes probably are, and brings the beginnings of their records into the cache: the first
+// line and, of two more, those that hold any of ahead bytes. Loads of one loop do not depend on each other, so a processor has many of
+// them under way; the shorter the loop's body, the more.
+func (t *Table) locate(slots *[windowKeys]uint64, hashes []uint64, ahead int) {
+	sum, second, third := uint64(0), min(ahead, lineBytes), min(ahead, 2*lineBytes)
 	for _, hash := range hashes {
 		s := t.shardOf(hash)
 		sum += s.slots[s.home(hash)]
@@ -229,7 +231,10 @@ func (t *Table) locate(slots *[windowKeys]uint64, hashes []uint64) {
 	}
 	for i, hash := range hashes {
 		if slots[i] != 0 {
-			sum += uint64(t.shardOf(hash).slabs.at(slots[i] & placeMask)[0])
+			r := t.shardOf(hash).slabs.at(slots[i] & placeMask)
+			if sum += uint64(r[0]); len(r) > third {
+				sum += uint64(r[second]) + uint64(r[third])
+			}
 		}
 	}
 	runtime.KeepAlive(sum) // or the loads would be left out
