@@ -2,8 +2,6 @@ package kvstore
 
 import (
 	"context"
-	"io"
-	"time"
 
 	"kvstore/internal/format"
 	"kvstore/internal/table"
@@ -12,9 +10,6 @@ import (
 
 // This file is snapshots while serving: the writer goes on to a new segment and opens a view of what all earlier ones hold; a
 // goroutine writes that to a file, and then removes what the file covers.
-
-// busyFor is how long after a group the store counts as in use, so that a snapshot is written gently.
-const busyFor = 50 * time.Millisecond
 
 // checkpoint is a snapshot that is being written, by a goroutine of its own.
 type checkpoint struct {
@@ -107,21 +102,15 @@ func (w *walWriter) beginCheckpoint() (*checkpoint, error) {
 // writeCheckpoint writes the snapshot, and removes what it covers. It is not run by the writer's goroutine, and uses nothing of the
 // writer's but the directory and the figures.
 func (w *walWriter) writeCheckpoint(c *checkpoint) error {
-	groups, changed := w.status.groups.Load(), time.Now()
-	busy := func() bool {
-		if n := w.status.groups.Load(); n != groups {
-			groups, changed = n, time.Now()
-		}
-		return time.Since(changed) < busyFor
-	}
-	err := writeSnapshot(w.dir, c.info, c.view.All(), func(f vfs.File) io.Writer { return vfs.Gentle(f, busy, c.hurry) })
+	gentle := vfs.NewGentle(w.status.groups.Load, c.hurry)
+	err := writeSnapshot(w.dir, c.info, c.view.All(), gentle.Writer)
 	c.view.Close()
 	if err != nil {
 		return err
 	}
 	files, err := list(w.dir)
 	if err == nil {
-		err = removeAll(vfs.GentleDir(w.dir, busy, c.hurry), files.Below(c.info.Number))
+		err = removeAll(gentle.Dir(w.dir), files.Below(c.info.Number))
 	}
 	if err == nil {
 		w.status.walBytes.Add(-c.walBytes)

@@ -3,6 +3,8 @@ package kvstore
 import (
 	"context"
 	"fmt"
+	"slices"
+	"sync/atomic"
 
 	"kvstore/internal/format"
 )
@@ -96,6 +98,17 @@ func (c *Commit) Wait(ctx context.Context) error {
 	}
 }
 
+// Room of a new batch. Programs that write much make batches of one size, mostly, and often a new one each time: one that has outgrown
+// smallBatchBytes gets the room that the last such one needed, so that it does not leave twice its size to the collector.
+const (
+	minBatchBytes   = 1 << 10
+	smallBatchBytes = 4 << 10
+	maxUsualBatch   = 1 << 20
+)
+
+// usualBatch is about what the last batch took that was not small, of any store.
+var usualBatch atomic.Int64
+
 // Batch is a list of writes that are committed together: all or none of them, in order, with one acknowledgement. The zero value
 // is an empty batch. It is not for concurrent use, and it keeps its memory for the next use after Reset.
 type Batch struct {
@@ -135,16 +148,32 @@ func (b *Batch) admit(key string, value []byte) bool {
 	if b.err == nil {
 		b.err = checkLimits(key, value)
 	}
-	if size := len(b.entries) + format.EntryOverhead + len(key) + len(value); b.err == nil && size > MaxBatchBytes {
+	switch size := len(b.entries) + format.EntryOverhead + len(key) + len(value); {
+	case b.err != nil:
+	case size > MaxBatchBytes:
 		b.err = fmt.Errorf("%w: %d bytes with write %d, limit %d", ErrBatchTooLarge, size, b.count, MaxBatchBytes)
+	case size > cap(b.entries):
+		b.grow(size)
 	}
 	return b.err == nil
+}
+
+// grow makes room for size bytes and more: append would make a large batch from nothing a quarter at a time.
+func (b *Batch) grow(size int) {
+	room := max(size, min(2*len(b.entries), MaxBatchBytes), minBatchBytes)
+	if len(b.entries) >= smallBatchBytes {
+		room = max(room, int(usualBatch.Load()))
+	}
+	b.entries = slices.Grow(b.entries, room-len(b.entries))
 }
 
 // fill makes c the commit of this batch, with a copy of its bytes.
 func (b *Batch) fill(c *writeCommand) {
 	c.entries = append(c.entries[:0], b.entries...)
 	c.count, c.sets = b.count, b.sets
+	if n := int64(len(b.entries)); n >= smallBatchBytes {
+		usualBatch.Store(min(n+n/8, maxUsualBatch))
+	}
 }
 
 // checkLimits verifies the sizes of one write.

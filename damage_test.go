@@ -53,7 +53,7 @@ func TestSnapshotNamesItsFirstDamage(t *testing.T) {
 	const blocks = 8
 	info := &format.Snapshot{Timestamp: 1, ID: someID, Number: 1, Count: blocks * 2, LastGroup: 1}
 	var file bytes.Buffer
-	err := format.EncodeSnapshot(&file, info, func(yield func(string, []byte) bool) {
+	_, err := format.EncodeSnapshot(&file, info, func(yield func(string, []byte) bool) {
 		for i := range blocks * 2 {
 			if !yield(fmt.Sprint(i), make([]byte, 1<<19)) {
 				return

@@ -68,3 +68,6 @@ func RegroupsInVain(answered, queued int, synced time.Duration, groups int) (wai
 
 // RestoreFS is Restore on another file system.
 func RestoreFS(fs vfs.FS, dataDir string, r io.Reader) error { return restore(fs, dataDir, r) }
+
+// Room returns how many bytes b has memory for.
+func (b *Batch) Room() int { return cap(b.entries) }

@@ -55,19 +55,7 @@ func (v *View) Scan(r Range) iter.Seq2[string, []byte] {
 
 // bounds returns the range as a single interval.
 func (r *Range) bounds() table.Bounds {
-	b := table.Bounds{Low: max(r.From, r.Prefix), High: r.To, Bounded: r.To != ""}
-	if end, ok := prefixEnd(r.Prefix); ok && (!b.Bounded || end < b.High) {
-		b.High, b.Bounded = end, true
-	}
+	b := table.Bounds{Low: r.From, High: r.To, Bounded: r.To != ""}
+	b.Narrow(r.Prefix)
 	return b
-}
-
-// prefixEnd returns the lowest key above all that begin with p; ok is false if there is none.
-func prefixEnd(p string) (end string, ok bool) {
-	for i := len(p) - 1; i >= 0; i-- {
-		if p[i] < 0xff {
-			return p[:i] + string([]byte{p[i] + 1}), true
-		}
-	}
-	return "", false
 }

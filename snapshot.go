@@ -21,7 +21,8 @@ import (
 func writeSnapshot(dir vfs.Dir, info *format.Snapshot, pairs iter.Seq2[string, []byte], writer func(vfs.File) io.Writer) error {
 	name := format.SnapshotName(info.Number)
 	err := writeFile(dir, name, func(file vfs.File) error {
-		return format.EncodeSnapshot(writer(file), info, pairs)
+		_, err := format.EncodeSnapshot(writer(file), info, pairs)
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("kvstore: write %s: %w", name, err)

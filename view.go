@@ -93,21 +93,21 @@ func (v *View) Version() int64 { return v.view.Version() }
 // written. The store goes on meanwhile. Errors are those of w, and ErrClosed if the view is closed or is being closed.
 func (v *View) WriteTo(w io.Writer) (int64, error) {
 	defer runtime.KeepAlive(v)
-	count := &countingWriter{w: w}
 	info := &format.Snapshot{
 		Timestamp: v.Version(), Count: uint32(v.Len()), ID: v.header.id, Number: 1, LastGroup: v.header.lastGroup,
 	}
-	var err error
-	if !v.view.Closed() {
-		err = format.EncodeSnapshot(count, info, v.view.All())
-	}
 	if v.view.Closed() {
-		return count.n, ErrClosed // what was written has too few pairs, and no footer
+		return 0, ErrClosed
 	}
-	if err != nil {
-		return count.n, fmt.Errorf("kvstore: write a view: %w", err)
+	n, err := format.EncodeSnapshot(w, info, v.view.All())
+	switch {
+	case v.view.Closed():
+		return n, ErrClosed // what was written has too few pairs, and no footer
+	case err != nil:
+		return n, fmt.Errorf("kvstore: write a view: %w", err)
+	default:
+		return n, nil
 	}
-	return count.n, nil
 }
 
 // Close gives up the view: its reads find nothing from then on, and loops over it end. What was kept for it alone is freed. Further
@@ -153,16 +153,4 @@ func (o *openViews) oldest() (open int, since time.Time) {
 		}
 	}
 	return len(o.since), since
-}
-
-// countingWriter counts what gets through.
-type countingWriter struct {
-	w io.Writer
-	n int64
-}
-
-func (c *countingWriter) Write(b []byte) (int, error) {
-	n, err := c.w.Write(b)
-	c.n += int64(n)
-	return n, err
 }

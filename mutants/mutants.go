@@ -755,6 +755,22 @@ func failures() []mutation {
 			layer: faults("TestP5OutOfSpace"),
 		},
 		{
+			name: "a new batch grows by a quarter", file: "commands.go", promise: "P12",
+			old: "\tcase size > cap(b.entries):\n\t\tb.grow(size)\n", new: "", layer: behaviour("TestP12BatchRoom"),
+		},
+		{
+			name: "a new batch knows nothing of the last one", file: "commands.go", promise: "P12",
+			old: "room = max(room, int(usualBatch.Load()))", new: "room += 0", layer: behaviour("TestP12BatchRoom"),
+		},
+		{
+			name: "a small batch gets the room of a large one", file: "commands.go", promise: "P12",
+			old: "\tif len(b.entries) >= smallBatchBytes {\n", new: "\tif true {\n", layer: behaviour("TestP12BatchRoom"),
+		},
+		{
+			name: "one huge batch makes all others huge", file: "commands.go", promise: "P12",
+			old: "min(n+n/8, maxUsualBatch)", new: "n+n/8", layer: behaviour("TestP12BatchRoom"),
+		},
+		{
 			name: "a segment that could not be reserved stays open", file: "segment.go", promise: "P5",
 			old:   "discard(dir, s.name+format.TmpSuffix, errors.Join(err, file.Close()))",
 			new:   "discard(dir, s.name+format.TmpSuffix, errors.Join(err))",
@@ -1396,19 +1412,19 @@ func scans() []mutation {
 	every, neighbours := behaviour("TestScanOfEveryRange"), hanging(tableTest("TestScanOfNeighbours"))
 	return []mutation{
 		{
-			name: "a prefix that ends with 0xff has no end", file: "scan.go", promise: "scans",
+			name: "a prefix that ends with 0xff has no end", file: "internal/table/scan.go", promise: "scans",
 			old: "i := len(p) - 1; i >= 0; i--", new: "i := len(p) - 1; i >= 0 && i == len(p)-1; i--", layer: every,
 		},
 		{
-			name: "a prefix ends too early", file: "scan.go", promise: "scans",
+			name: "a prefix ends too early", file: "internal/table/scan.go", promise: "scans",
 			old: "return p[:i] + string([]byte{p[i] + 1}), true", new: "return p[:i+1] + string([]byte{p[i] + 1}), true", layer: every,
 		},
 		{
-			name: "a prefix does not bound from below", file: "scan.go", promise: "scans",
-			old: "Low: max(r.From, r.Prefix)", new: "Low: r.From", layer: every,
+			name: "a prefix does not bound from below", file: "internal/table/scan.go", promise: "scans",
+			old: "\tb.Low = max(b.Low, prefix)\n", new: "", layer: every,
 		},
 		{
-			name: "a prefix does not bound what To bounds", file: "scan.go", promise: "scans",
+			name: "a prefix does not bound what To bounds", file: "internal/table/scan.go", promise: "scans",
 			old: "ok && (!b.Bounded || end < b.High) {", new: "ok && !b.Bounded {", layer: every,
 		},
 		{
@@ -1694,7 +1710,7 @@ func checkpoints() []mutation {
 		},
 		{
 			name: "the log that a snapshot covers stays", file: "checkpoint.go", promise: "SnapshotBytes",
-			old: "\t\terr = removeAll(vfs.GentleDir(w.dir, busy, c.hurry), files.Below(c.info.Number))\n", new: "\t\t_ = files\n", layer: behaviour("TestSnapshotWhileServing"),
+			old: "\t\terr = removeAll(gentle.Dir(w.dir), files.Below(c.info.Number))\n", new: "\t\t_ = files\n", layer: behaviour("TestSnapshotWhileServing"),
 		},
 		{
 			name: "the writer waits for a large segment before a snapshot", file: "rotation.go", promise: "P3",
@@ -1819,8 +1835,8 @@ func limits() []mutation {
 		},
 		{
 			name: "a batch as large as it may be is refused", file: "commands.go", promise: "P12",
-			old:   "size > MaxBatchBytes {",
-			new:   "size >= MaxBatchBytes {",
+			old:   "size > MaxBatchBytes:",
+			new:   "size >= MaxBatchBytes:",
 			layer: behaviour("TestP12BatchTooLarge"),
 		},
 		{

@@ -106,37 +106,52 @@ func AppendSnapshotTail(dst []byte, info *Snapshot) []byte {
 	return Seal(append(dst, 0, 0, 0, 0), start, 0)
 }
 
-// EncodeSnapshot writes a snapshot file to w, in writes of about writeTarget bytes, and fills in info.Blocks. There must be info.Count pairs.
-func EncodeSnapshot(w io.Writer, info *Snapshot, pairs iter.Seq2[string, []byte]) error {
-	buf := AppendSnapshotHeader(nil, info) // grows to a write's size if there is as much to write
-	if _, err := w.Write(buf); err != nil {
-		return err
-	}
-	e := snapshotEncoder{w: w, info: info, buf: buf[:0], block: Block{Offset: SnapshotHeaderBytes}}
-	written := uint64(0)
-	for key, value := range pairs {
-		if err := e.add(key, value); err != nil {
-			return err
-		}
-		written++
-	}
-	if written != uint64(info.Count) {
-		return fmt.Errorf("%d pairs where %d were announced", written, info.Count)
-	}
-	if err := e.endBlock(); err != nil {
-		return err
-	}
-	_, err := w.Write(AppendSnapshotTail(e.buf, info))
-	return err
+// EncodeSnapshot writes a snapshot file to w, in writes of about writeTarget bytes, and fills in info.Blocks. There must be info.Count
+// pairs. It returns how many bytes w has taken.
+func EncodeSnapshot(w io.Writer, info *Snapshot, pairs iter.Seq2[string, []byte]) (n int64, err error) {
+	e := snapshotEncoder{w: w, info: info, block: Block{Offset: SnapshotHeaderBytes}}
+	err = e.encode(pairs)
+	return e.written, err
 }
 
 // snapshotEncoder gathers pairs into writes, and writes into blocks.
 type snapshotEncoder struct {
-	w      io.Writer
-	info   *Snapshot
-	buf    []byte // of the block, what is not written yet
-	block  Block  // with the checksum of what is written
-	length int    // of the block, what is written
+	w       io.Writer
+	info    *Snapshot
+	written int64  // what w has taken
+	buf     []byte // of the block, what is not written yet
+	block   Block  // with the checksum of what is written
+	length  int    // of the block, what is written
+}
+
+func (e *snapshotEncoder) encode(pairs iter.Seq2[string, []byte]) error {
+	e.buf = AppendSnapshotHeader(e.buf, e.info)
+	if err := e.write(); err != nil {
+		return err
+	}
+	count := uint64(0)
+	for key, value := range pairs {
+		if err := e.add(key, value); err != nil {
+			return err
+		}
+		count++
+	}
+	if count != uint64(e.info.Count) {
+		return fmt.Errorf("%d pairs where %d were announced", count, e.info.Count)
+	}
+	if err := e.endBlock(); err != nil {
+		return err
+	}
+	e.buf = AppendSnapshotTail(e.buf, e.info)
+	return e.write()
+}
+
+// write writes what was gathered.
+func (e *snapshotEncoder) write() error {
+	n, err := e.w.Write(e.buf)
+	e.written += int64(n)
+	e.buf = e.buf[:0]
+	return err
 }
 
 func (e *snapshotEncoder) add(key string, value []byte) error {
@@ -159,9 +174,7 @@ func (e *snapshotEncoder) flush() error {
 	}
 	e.block.Checksum = crc32.Update(e.block.Checksum, castagnoli, e.buf)
 	e.length += len(e.buf)
-	_, err := e.w.Write(e.buf)
-	e.buf = e.buf[:0]
-	return err
+	return e.write()
 }
 
 // endBlock ends the block, if it has any pair, and begins the next one.

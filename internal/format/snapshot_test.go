@@ -38,8 +38,8 @@ func TestSnapshotRoundTrip(t *testing.T) {
 		}
 		copy(info.ID[:], rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(rt, "id"))
 		var b bytes.Buffer
-		if err := EncodeSnapshot(&b, info, stringPairs(want)); err != nil {
-			rt.Fatal(err)
+		if n, err := EncodeSnapshot(&b, info, stringPairs(want)); err != nil || n != int64(b.Len()) {
+			rt.Fatalf("%d of %d bytes, %v", n, b.Len(), err)
 		}
 		got, read, err := readSnapshot(b.Bytes(), info.Number)
 		if err != nil || !reflect.DeepEqual(read, info) {
@@ -80,7 +80,7 @@ func TestSnapshotBlocksCloseAtTheTarget(t *testing.T) {
 			want := map[string]string{}
 			info := &Snapshot{Number: 1, Count: uint32(len(row.values))}
 			var b bytes.Buffer
-			err := EncodeSnapshot(&b, info, func(yield func(string, []byte) bool) {
+			_, err := EncodeSnapshot(&b, info, func(yield func(string, []byte) bool) {
 				for i, n := range row.values {
 					key, value := string(rune('a'+i)), bytes.Repeat([]byte{byte(i)}, n)
 					if want[key] = string(value); !yield(key, value) {

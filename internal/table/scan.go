@@ -16,6 +16,24 @@ type Bounds struct {
 // Has reports whether key is within the bounds.
 func (b *Bounds) Has(key string) bool { return key >= b.Low && (!b.Bounded || key < b.High) }
 
+// Narrow leaves of the bounds the keys that begin with prefix.
+func (b *Bounds) Narrow(prefix string) {
+	b.Low = max(b.Low, prefix)
+	if end, ok := prefixEnd(prefix); ok && (!b.Bounded || end < b.High) {
+		b.High, b.Bounded = end, true
+	}
+}
+
+// prefixEnd returns the lowest key above all that begin with p; ok is false if there is none.
+func prefixEnd(p string) (end string, ok bool) {
+	for i := len(p) - 1; i >= 0; i-- {
+		if p[i] < 0xff {
+			return p[:i] + string([]byte{p[i] + 1}), true
+		}
+	}
+	return "", false
+}
+
 // A scan takes so many keys from the index at once: few at first, for scans of few.
 const (
 	firstScanKeys = 16

@@ -13,6 +13,9 @@ const (
 	// idleBytes is the same while they have none.
 	idleBytes = 1 << 20
 
+	// busyFor is how long after the last sign of work others count as busy.
+	busyFor = 50 * time.Millisecond
+
 	// gentlePause is how long nothing happens after each write, in the time that has gone into it: so half of the disk's and of a
 	// processor's time are left to others.
 	gentlePause = 1
@@ -25,25 +28,66 @@ const (
 	removalPause = 3
 )
 
-// Gentle returns a writer to the beginning of a file that many bytes can be written to without those suffering who write and sync other
-// files: it has the disk take them in small pieces, instead of leaving it all to the last sync. As long as busy says that others have
-// work, each Write ends with a pause, in proportion to the time since the pause before: the caller, too, does its work little by little if
-// its writes are small. When hurry is closed it does neither any more. The file has still to be synced in the end.
-func Gentle(file File, busy func() bool, hurry <-chan struct{}) io.Writer {
-	return &gentle{file: file, busy: busy, hurry: hurry, piece: gentleBytes, resumed: time.Now()}
+// Gentle is how to write and remove large files without those suffering who write and sync other files. It is for one goroutine.
+type Gentle struct {
+	work  func() uint64   // immutable: counts what others do
+	hurry <-chan struct{} // immutable
+
+	seen    uint64    // what work said last
+	changed time.Time // when it last said something new
 }
 
-type gentle struct {
+// NewGentle returns one that is gentle while work, which counts what others do, goes on counting, and for busyFor after that; and not any
+// more when hurry is closed.
+func NewGentle(work func() uint64, hurry <-chan struct{}) *Gentle {
+	return &Gentle{work: work, hurry: hurry, seen: work()}
+}
+
+// busy reports whether others have work.
+func (g *Gentle) busy() bool {
+	if n := g.work(); n != g.seen {
+		g.seen, g.changed = n, time.Now()
+	}
+	return time.Since(g.changed) < busyFor
+}
+
+// hurried reports whether somebody waits.
+func (g *Gentle) hurried() bool {
+	select {
+	case <-g.hurry:
+		return true
+	default:
+		return false
+	}
+}
+
+// rest waits for d, or for the hurry.
+func (g *Gentle) rest(d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-g.hurry:
+	}
+}
+
+// Writer returns a writer to the beginning of a file. It has the disk take the bytes in small pieces, instead of leaving it all to the last
+// sync. As long as others have work, each Write ends with a pause, in proportion to the time since the pause before: the caller,
+// too, does its work little by little if its writes are small. In a hurry it does neither. The file has still to be synced in the end.
+func (g *Gentle) Writer(file File) io.Writer {
+	return &gentleWriter{Gentle: g, file: file, piece: gentleBytes, resumed: time.Now()}
+}
+
+type gentleWriter struct {
+	*Gentle
 	file    File
-	busy    func() bool
-	hurry   <-chan struct{}
 	offset  int64     // where the next byte goes
 	given   int64     // how far the disk has it
 	piece   int       // how much it is given at once
 	resumed time.Time // the last pause's end
 }
 
-func (g *gentle) Write(b []byte) (written int, err error) {
+func (g *gentleWriter) Write(b []byte) (written int, err error) {
 	for len(b) > 0 && err == nil {
 		n, writeErr := g.file.WriteAt(b[:min(len(b), g.piece)], g.offset)
 		written, b, err = written+n, b[n:], writeErr
@@ -56,8 +100,8 @@ func (g *gentle) Write(b []byte) (written int, err error) {
 }
 
 // yield hands the disk a piece, if there is one, and pauses.
-func (g *gentle) yield() error {
-	if closed(g.hurry) {
+func (g *gentleWriter) yield() error {
+	if g.hurried() {
 		return nil
 	}
 	if g.offset-g.given >= int64(g.piece) {
@@ -70,32 +114,19 @@ func (g *gentle) yield() error {
 		}
 	}
 	if g.piece == gentleBytes {
-		rest(gentlePause*time.Since(g.resumed), g.hurry)
+		g.rest(gentlePause * time.Since(g.resumed))
 	}
 	g.resumed = time.Now()
 	return nil
 }
 
-// rest waits for d, or for the hurry.
-func rest(d time.Duration, hurry <-chan struct{}) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-hurry:
-	}
-}
-
-// GentleDir returns dir with a Remove that takes large files away little by little as long as busy says that others have work, until hurry
-// is closed, if the system can do that. The name goes at once.
-func GentleDir(dir Dir, busy func() bool, hurry <-chan struct{}) Dir {
-	return gentleDir{Dir: dir, busy: busy, hurry: hurry}
-}
+// Dir returns dir with a Remove that takes large files away little by little, as long as others have work and there is no hurry, if the
+// system can do that. The name goes at once.
+func (g *Gentle) Dir(dir Dir) Dir { return gentleDir{Dir: dir, gentle: g} }
 
 type gentleDir struct {
 	Dir
-	busy  func() bool
-	hurry <-chan struct{}
+	gentle *Gentle
 }
 
 // gentleRemover is a [Dir] that calls back after each removedBytes that it has given back, until that returns false.
@@ -110,17 +141,8 @@ func (d gentleDir) Remove(name string) error {
 	}
 	resumed := time.Now()
 	return r.removeGently(name, func() bool {
-		rest(removalPause*time.Since(resumed), d.hurry)
+		d.gentle.rest(removalPause * time.Since(resumed))
 		resumed = time.Now()
-		return d.busy() && !closed(d.hurry)
+		return d.gentle.busy() && !d.gentle.hurried()
 	})
-}
-
-func closed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
 }

@@ -18,7 +18,13 @@ func memFile(t *testing.T) (*vfs.Mem, vfs.File) {
 	return m, create(t, openDir(t, m, "/base"), "file", "")
 }
 
-func always() bool { return true }
+// busy is the work of others that never ends.
+func busy() func() uint64 {
+	n := uint64(0)
+	return func() uint64 { n++; return n }
+}
+
+func idle() uint64 { return 7 }
 
 // writeBacks has every WriteBack take so long, and counts them. They are of pieces that lie one behind the other.
 func writeBacks(t *testing.T, fsys *vfs.Mem, slow time.Duration) *int {
@@ -42,14 +48,14 @@ func TestGentle(t *testing.T) {
 	const size, slow = 128<<10 + 2<<20, 10 * time.Millisecond
 	for _, c := range []struct {
 		name    string
-		busy    bool
+		work    func() uint64
 		hurried bool
 		pieces  int
 		pauses  int
 	}{
-		{"busy", true, false, 17, 17},
-		{"idle", false, false, 3, 0},
-		{"in a hurry", true, true, 0, 0},
+		{"busy", busy(), false, 17, 17},
+		{"idle", idle, false, 3, 0},
+		{"in a hurry", busy(), true, 0, 0},
 	} {
 		for _, write := range []int{32 << 10, size} {
 			synctest.Test(t, func(t *testing.T) {
@@ -59,7 +65,7 @@ func TestGentle(t *testing.T) {
 				if c.hurried {
 					close(hurry)
 				}
-				w, started := vfs.Gentle(file, func() bool { return c.busy }, hurry), time.Now()
+				w, started := vfs.NewGentle(c.work, hurry).Writer(file), time.Now()
 				for range size / write {
 					if n, err := w.Write(make([]byte, write)); err != nil || n != write {
 						t.Fatalf("%d bytes, %v", n, err)
@@ -82,7 +88,7 @@ func TestGentle(t *testing.T) {
 func TestGentleSlowsItsCaller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, file := memFile(t)
-		w, started := vfs.Gentle(file, always, make(chan struct{})), time.Now()
+		w, started := vfs.NewGentle(busy(), make(chan struct{})).Writer(file), time.Now()
 		for range 5 {
 			<-time.After(time.Millisecond)
 			if _, err := w.Write([]byte("x")); err != nil {
@@ -103,7 +109,7 @@ func TestGentleIsHurried(t *testing.T) {
 		hurry, started := make(chan struct{}), time.Now()
 		done := make(chan error, 1)
 		go func() {
-			_, err := vfs.Gentle(file, always, hurry).Write(make([]byte, 128<<10))
+			_, err := vfs.NewGentle(busy(), hurry).Writer(file).Write(make([]byte, 128<<10))
 			done <- err
 		}()
 		<-time.After(time.Hour + time.Second)
@@ -125,7 +131,7 @@ func TestGentleFails(t *testing.T) {
 			}
 			return nil
 		})
-		if _, err := vfs.Gentle(file, always, make(chan struct{})).Write(make([]byte, 1<<20)); !errors.Is(err, cause) {
+		if _, err := vfs.NewGentle(busy(), make(chan struct{})).Writer(file).Write(make([]byte, 1<<20)); !errors.Is(err, cause) {
 			t.Errorf("%s: %v", kind, err)
 		}
 	}
@@ -136,42 +142,47 @@ func TestGentleDir(t *testing.T) {
 	const pieces = 5
 	for _, c := range []struct {
 		name  string
-		busy  int // as often as it is asked
-		hurry int // after so often
+		busy  bool
+		hurry int // after so many pieces
 		want  int
 	}{
-		{"busy", pieces, pieces, pieces},
-		{"until idle", 2, pieces, 3},
-		{"until hurried", pieces, 2, 2},
+		{"busy", true, 0, pieces},
+		{"idle", false, 0, 1},
+		{"hurried", true, 2, 2},
 	} {
 		onBoth(t, func(t *testing.T, fsys vfs.FS, base string) {
 			dir := openDir(t, fsys, base)
 			f := create(t, dir, "large", "")
 			must(t, f.Allocate(pieces<<20+1))
-			asked, hurry := 0, make(chan struct{})
-			busy := func() bool {
-				asked++
+			removed, others, hurry := -1, uint64(0), make(chan struct{})
+			gentle := vfs.NewGentle(func() uint64 {
+				if removed++; removed == 0 { // it begins
+					return others
+				}
 				size, err := f.Size()
 				must(t, err)
-				if want := int64(pieces-asked)<<20 + 1; size != want {
-					t.Errorf("%s: %d bytes are left after %d pieces, want %d", c.name, size, asked, want)
+				if want := int64(pieces-removed)<<20 + 1; size != want {
+					t.Errorf("%s: %d bytes are left after %d pieces, want %d", c.name, size, removed, want)
 				}
 				wantNames(t, dir)
-				if asked == c.hurry {
+				if removed == c.hurry {
 					close(hurry)
 				}
-				return asked <= c.busy
-			}
-			err := vfs.GentleDir(dir, busy, hurry).Remove("large")
+				if c.busy {
+					others++
+				}
+				return others
+			}, hurry).Dir(dir)
+			err := gentle.Remove("large")
 			if runtime.GOOS == "windows" {
 				return // which does not remove what is open
 			}
 			must(t, err)
 			wantNames(t, dir)
-			if _, onDisk := fsys.(vfs.OS); onDisk && runtime.GOOS == "linux" && asked != c.want {
-				t.Errorf("%s: %d pieces, want %d", c.name, asked, c.want)
+			if _, onDisk := fsys.(vfs.OS); onDisk && runtime.GOOS == "linux" && removed != c.want {
+				t.Errorf("%s: %d pieces, want %d", c.name, removed, c.want)
 			}
-			wantErr(t, vfs.GentleDir(dir, busy, hurry).Remove("large"), fs.ErrNotExist)
+			wantErr(t, gentle.Remove("large"), fs.ErrNotExist)
 		})
 	}
 }
