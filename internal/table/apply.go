@@ -50,7 +50,8 @@ func (t *Table) Stage(commits []Commit) {
 		for i := range c.Ops {
 			if n := len(w.places); n == at {
 				at = min(n+windowKeys, len(w.hashes))
-				t.touch(w.hashes[n:at], recordBytes(len(c.Ops[i].Key), len(c.Ops[i].Value)))
+				t.usual.Store(int64(recordBytes(len(c.Ops[i].Key), len(c.Ops[i].Value))))
+				t.touch(w.hashes[n:at])
 			}
 			w.places = append(w.places, t.stageOp(&c.Ops[i], w.hashes[len(w.places)]))
 		}

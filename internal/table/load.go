@@ -69,7 +69,8 @@ func (t *Table) loadShard(s *shard, ops []Op, hashes []uint64, order []int32) (g
 		for i, op := range order[:n] {
 			window[i] = hashes[op]
 		}
-		t.touch(window[:n], 0)
+		t.usual.Store(int64(recordBytes(len(ops[order[0]].Key), len(ops[order[0]].Value))))
+		t.touch(window[:n])
 		for i, op := range order[:n] {
 			more, freed := s.change(&ops[op], window[i], t.place(s, &ops[op], window[i]))
 			if grown += more; freed != nil {

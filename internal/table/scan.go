@@ -117,7 +117,6 @@ type lookup struct {
 	sizes [windowKeys]int32 // of the values, or one of the constants below
 	block []byte            // small values that have not been taken yet, and room for more
 	alone [][]byte          // the others that have not
-	ahead int               // how many bytes of each record will probably be looked at
 }
 
 const (
@@ -142,7 +141,7 @@ func (l *lookup) fill(v *View, keys *keyList, first int) {
 	}
 	t.applying.RLock()
 	defer t.applying.RUnlock()
-	t.locate(&slots, hashes[:n], l.ahead)
+	t.locate(&slots, hashes[:n])
 	unchanged := t.Version() == v.version
 	bytes, shared, sum := 0, 0, byte(0)
 	for i := range n {
@@ -160,7 +159,6 @@ func (l *lookup) fill(v *View, keys *keyList, first int) {
 		sum += touchLines(states[i].value)
 	}
 	runtime.KeepAlive(sum)
-	l.ahead = len(keys.bytes)/keys.len() + bytes/l.len
 	if l.block == nil || len(l.block) < shared {
 		left := shared / l.len * (keys.len() - first) // about as much as the keys at hand will need
 		l.block = make([]byte, max(shared, min(left, sharedBytes)))

@@ -35,6 +35,9 @@ type Table struct {
 	applying sync.RWMutex
 	shards   [shardCount]shard
 
+	// usual is the size of a record that was written lately: how much of a record is worth having brought into the cache at once.
+	usual atomic.Int64
+
 	views views
 	index atomic.Pointer[index] // the keys in order; nil before the first scan. Stored while applying is held
 	work  work                  // the writer's alone
@@ -172,7 +175,7 @@ func (t *Table) MultiGet(values [][]byte, keys []string) {
 		for i, key := range keys[:n] {
 			hashes[i] = t.hash(key)
 		}
-		t.locate(&slots, hashes[:n], 0)
+		t.locate(&slots, hashes[:n])
 		need, sum := 0, byte(0)
 		for i, key := range keys[:n] {
 			found[i] = t.shardOf(hashes[i]).findAt(slots[i], hashes[i], key)
@@ -210,18 +213,18 @@ func copyShared(value, shared []byte, need int) (clone, rest []byte) {
 	return shared[:n:n], shared[n:]
 }
 
-// touch brings what is needed to look up these hashes, of which there are no more than windowKeys, into the cache, and so much of the
-// records.
-func (t *Table) touch(hashes []uint64, ahead int) {
+// touch brings what is needed to look up these hashes, of which there are no more than windowKeys, into the cache.
+func (t *Table) touch(hashes []uint64) {
 	var slots [windowKeys]uint64
-	t.locate(&slots, hashes, ahead)
+	t.locate(&slots, hashes)
 }
 
 // locate sets slots to where the keys with these hashes probably are, and brings the beginnings of their records into the cache: the first
-// line and, of two more, those that hold any of ahead bytes. Loads of one loop do not depend on each other, so a processor has many of
+// line and, of two more, those that hold any of the usual record. Loads of one loop do not depend on each other, so a processor has many of
 // them under way; the shorter the loop's body, the more.
-func (t *Table) locate(slots *[windowKeys]uint64, hashes []uint64, ahead int) {
-	sum, second, third := uint64(0), min(ahead, lineBytes), min(ahead, 2*lineBytes)
+func (t *Table) locate(slots *[windowKeys]uint64, hashes []uint64) {
+	usual := uint64(t.usual.Load())
+	sum, second, third := uint64(0), min(usual, lineBytes), min(usual, 2*lineBytes)
 	for _, hash := range hashes {
 		s := t.shardOf(hash)
 		sum += s.slots[s.home(hash)]
@@ -232,7 +235,7 @@ func (t *Table) locate(slots *[windowKeys]uint64, hashes []uint64, ahead int) {
 	for i, hash := range hashes {
 		if slots[i] != 0 {
 			r := t.shardOf(hash).slabs.at(slots[i] & placeMask)
-			if sum += uint64(r[0]); len(r) > third {
+			if sum += uint64(r[0]); uint64(len(r)) > third {
 				sum += uint64(r[second]) + uint64(r[third])
 			}
 		}
