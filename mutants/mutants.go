@@ -1101,6 +1101,16 @@ func records() []mutation {
 			layer: tableTest("TestCommitsAreSeenWhole"),
 		},
 		{
+			name: "readers look at what the writer is writing", file: "internal/table/table.go", promise: "P9",
+			old: "uint32(place>>offsetBits) != l.open && ", new: "", layer: tableRace("TestReadersKeepAwayFromTheOpenSlab"),
+		},
+		{
+			name: "a slab is opened while readers look at the shard", file: "internal/table/apply.go", promise: "P9",
+			old:   "\tif open {\n\t\ts.slabs.open = number\n\t}\n\ts.mu.Unlock()\n\tt.applying.Unlock()\n",
+			new:   "\ts.mu.Unlock()\n\tt.applying.Unlock()\n\tif open {\n\t\ts.slabs.open = number\n\t}\n",
+			layer: tableRace("TestReadersKeepAwayFromTheOpenSlab"),
+		},
+		{
 			name: "MultiGet looks at one key after the other", file: "internal/table/table.go", promise: "P4",
 			old:   "\tvar shared []byte\n\tt.applying.RLock()\n\tdefer t.applying.RUnlock()\n",
 			new:   "\tvar shared []byte\n",

@@ -224,20 +224,23 @@ func (t *Table) store(s *shard, key, value []byte) (place uint64) {
 	l := &s.slabs
 	size := recordBytes(len(key), len(value))
 	if size > maxPackedBytes {
-		return l.write(t.addSlab(s, roundPages(size)), key, value)
+		return l.write(t.addSlab(s, roundPages(size), false), key, value)
 	}
 	if !l.fits(size) {
-		l.open = t.addSlab(s, l.slabFor(size))
+		t.addSlab(s, l.slabFor(size), true)
 	}
 	return l.write(l.open, key, value)
 }
 
-// addSlab gives a shard memory.
-func (t *Table) addSlab(s *shard, size int) (number uint32) {
+// addSlab gives a shard memory, where records are appended from then on if it is to be open.
+func (t *Table) addSlab(s *shard, size int, open bool) (number uint32) {
 	mem := t.arena.alloc(size)
 	t.applying.Lock()
 	s.mu.Lock()
 	number = s.slabs.add(mem)
+	if open {
+		s.slabs.open = number
+	}
 	s.mu.Unlock()
 	t.applying.Unlock()
 	return number
@@ -279,7 +282,9 @@ type move struct {
 // compact moves what is alive in slab n to the open one, or to a new one if it is that itself, and frees it.
 func (t *Table) compact(s *shard, n uint32) {
 	if n == s.slabs.open {
+		t.applying.Lock()
 		s.slabs.open = 0
+		t.applying.Unlock()
 	}
 	var moves []move
 	mem, used := s.slabs.mem[n], int(s.slabs.use[n].used)

@@ -20,10 +20,13 @@ const (
 type slabs struct {
 	mem [][]byte // by number; nil for 0 and for free numbers
 
+	// open is where records are appended, 0 if there is none. It changes while applying is held: for who holds that for reading, nothing
+	// is written to another slab.
+	open uint32
+
 	// The writer's alone.
 	use    []slabUse // of the same numbers
 	free   []uint32  // numbers not in use
-	open   uint32    // where records are appended, 0 if there is none
 	used   int       // bytes of records in all slabs, dead ones too
 	dead   int       // of these, those of records that were replaced
 	mapped int       // bytes of all slabs

@@ -221,7 +221,7 @@ func (t *Table) touch(hashes []uint64) {
 
 // locate sets slots to where the keys with these hashes probably are, and brings the beginnings of their records into the cache: the first
 // line and, of two more, those that hold any of the usual record. Loads of one loop do not depend on each other, so a processor has many of
-// them under way; the shorter the loop's body, the more.
+// them under way; the shorter the loop's body, the more. Whoever is not the writer holds applying.
 func (t *Table) locate(slots *[windowKeys]uint64, hashes []uint64) {
 	usual := uint64(t.usual.Load())
 	sum, second, third := uint64(0), min(usual, lineBytes), min(usual, 2*lineBytes)
@@ -234,8 +234,10 @@ func (t *Table) locate(slots *[windowKeys]uint64, hashes []uint64) {
 	}
 	for i, hash := range hashes {
 		if slots[i] != 0 {
-			r := t.shardOf(hash).slabs.at(slots[i] & placeMask)
-			if sum += uint64(r[0]); uint64(len(r)) > third {
+			l, place := &t.shardOf(hash).slabs, slots[i]&placeMask
+			r := l.at(place)
+			sum += uint64(r[0])
+			if uint32(place>>offsetBits) != l.open && uint64(len(r)) > third { // behind r, the writer may be at work in the open one
 				sum += uint64(r[second]) + uint64(r[third])
 			}
 		}
