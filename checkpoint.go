@@ -110,7 +110,7 @@ func (w *walWriter) writeCheckpoint(c *checkpoint) error {
 	}
 	files, err := list(w.dir)
 	if err == nil {
-		err = removeAll(gentle.Dir(w.dir), files.Below(c.info.Number))
+		err = removeAll(w.dir, files.Below(c.info.Number))
 	}
 	if err == nil {
 		w.status.walBytes.Add(-c.walBytes)

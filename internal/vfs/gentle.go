@@ -19,16 +19,9 @@ const (
 	// gentlePause is how long nothing happens after each write, in the time that has gone into it: so half of the disk's and of a
 	// processor's time are left to others.
 	gentlePause = 1
-
-	// removedBytes is how much of a removed file is given back at once: the file system's next commit has to note it and, with the
-	// discard option, to tell the disk, and whoever syncs waits for that.
-	removedBytes = 1 << 20
-
-	// removalPause is how long nothing happens after that, in the time that it took.
-	removalPause = 3
 )
 
-// Gentle is how to write and remove large files without those suffering who write and sync other files. It is for one goroutine.
+// Gentle is how to write large files without those suffering who write and sync other files. It is for one goroutine.
 type Gentle struct {
 	work  func() uint64   // immutable: counts what others do
 	hurry <-chan struct{} // immutable
@@ -118,31 +111,4 @@ func (g *gentleWriter) yield() error {
 	}
 	g.resumed = time.Now()
 	return nil
-}
-
-// Dir returns dir with a Remove that takes large files away little by little, as long as others have work and there is no hurry, if the
-// system can do that. The name goes at once.
-func (g *Gentle) Dir(dir Dir) Dir { return gentleDir{Dir: dir, gentle: g} }
-
-type gentleDir struct {
-	Dir
-	gentle *Gentle
-}
-
-// gentleRemover is a [Dir] that calls back after each removedBytes that it has given back, until that returns false.
-type gentleRemover interface {
-	removeGently(name string, next func() bool) error
-}
-
-func (d gentleDir) Remove(name string) error {
-	r, ok := d.Dir.(gentleRemover)
-	if !ok {
-		return d.Dir.Remove(name)
-	}
-	resumed := time.Now()
-	return r.removeGently(name, func() bool {
-		d.gentle.rest(removalPause * time.Since(resumed))
-		resumed = time.Now()
-		return d.gentle.busy() && !d.gentle.hurried()
-	})
 }

@@ -2,8 +2,6 @@ package vfs_test
 
 import (
 	"errors"
-	"io/fs"
-	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -134,55 +132,5 @@ func TestGentleFails(t *testing.T) {
 		if _, err := vfs.NewGentle(busy(), make(chan struct{})).Writer(file).Write(make([]byte, 1<<20)); !errors.Is(err, cause) {
 			t.Errorf("%s: %v", kind, err)
 		}
-	}
-}
-
-// A large file's name goes at once, and on Linux its bytes little by little, as long as others are busy and there is no hurry.
-func TestGentleDir(t *testing.T) {
-	const pieces = 5
-	for _, c := range []struct {
-		name  string
-		busy  bool
-		hurry int // after so many pieces
-		want  int
-	}{
-		{"busy", true, 0, pieces},
-		{"idle", false, 0, 1},
-		{"hurried", true, 2, 2},
-	} {
-		onBoth(t, func(t *testing.T, fsys vfs.FS, base string) {
-			dir := openDir(t, fsys, base)
-			f := create(t, dir, "large", "")
-			must(t, f.Allocate(pieces<<20+1))
-			removed, others, hurry := -1, uint64(0), make(chan struct{})
-			gentle := vfs.NewGentle(func() uint64 {
-				if removed++; removed == 0 { // it begins
-					return others
-				}
-				size, err := f.Size()
-				must(t, err)
-				if want := int64(pieces-removed)<<20 + 1; size != want {
-					t.Errorf("%s: %d bytes are left after %d pieces, want %d", c.name, size, removed, want)
-				}
-				wantNames(t, dir)
-				if removed == c.hurry {
-					close(hurry)
-				}
-				if c.busy {
-					others++
-				}
-				return others
-			}, hurry).Dir(dir)
-			err := gentle.Remove("large")
-			if runtime.GOOS == "windows" {
-				return // which does not remove what is open
-			}
-			must(t, err)
-			wantNames(t, dir)
-			if _, onDisk := fsys.(vfs.OS); onDisk && runtime.GOOS == "linux" && removed != c.want {
-				t.Errorf("%s: %d pieces, want %d", c.name, removed, c.want)
-			}
-			wantErr(t, gentle.Remove("large"), fs.ErrNotExist)
-		})
 	}
 }

@@ -21,24 +21,6 @@ func (f osFile) Allocate(size int64) error {
 	return err
 }
 
-// removeGently removes the name, and then cuts off the end of what only the descriptor keeps, piece by piece. What is left when that
-// fails, or is told to end, goes with the descriptor; so only the name's removal can fail.
-func (d osDir) removeGently(name string, next func() bool) error {
-	f, err := d.root.OpenFile(name, os.O_RDWR, 0)
-	if err != nil {
-		return d.root.Remove(name)
-	}
-	if err := d.root.Remove(name); err != nil {
-		return errors.Join(err, f.Close())
-	}
-	if info, err := f.Stat(); err == nil {
-		size := info.Size() - removedBytes
-		for ; size > 0 && f.Truncate(size) == nil && next(); size -= removedBytes {
-		}
-	}
-	return f.Close()
-}
-
 // control calls a system call on the descriptor, again when a signal interrupted it before it did anything.
 func (f osFile) control(name string, call func(fd int) error) error {
 	conn, err := f.SyscallConn()
