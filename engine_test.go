@@ -1,7 +1,6 @@
 package kvstore_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -464,7 +463,7 @@ func TestReadOnlyWritesNothing(t *testing.T) {
 	r.ok(r.fs.WriteFile(r.config.DataDir+"/"+last+".tmp", []byte("left behind")))
 	r.readOnly(r.files(), "a", "1", "b", "2")
 
-	end := len(bytes.TrimRight(data, "\x00"))
+	_, end := entriesOf(data)
 	copy(data[end:], "torn")
 	r.ok(r.fs.WriteFile(r.config.DataDir+"/"+last, data))
 	r.config.ReadOnly = true
@@ -547,7 +546,7 @@ func TestLoggerIsTold(t *testing.T) {
 	r.config.SyncWrites, r.config.ReadOnly = true, false
 	last := slices.Max(r.fs.Names(r.config.DataDir))
 	data, _ := r.fs.ReadFile(r.config.DataDir + "/" + last)
-	end := len(bytes.TrimRight(data, "\x00"))
+	_, end := entriesOf(data)
 	copy(data[end:], "torn")
 	r.ok(r.fs.WriteFile(r.config.DataDir+"/"+last, data))
 	warned("torn", last, fmt.Sprint("offset=", end), "bytes=4")

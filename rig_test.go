@@ -289,24 +289,29 @@ type logEntry struct {
 }
 
 // entries decodes the log, segment after segment.
-func (r *rig) entries() []logEntry {
+func (r *rig) entries() (all []logEntry) {
 	r.Helper()
-	var all []logEntry
 	files := r.files()
 	for _, name := range slices.Sorted(maps.Keys(files)) {
-		if !strings.HasPrefix(name, "wal-") || !strings.HasSuffix(name, ".log") {
-			continue
-		}
-		for b := []byte(files[name]); len(b) >= 4 && binary.BigEndian.Uint32(b) == 0x4B564C47; {
-			e := logEntry{op: b[4], timestamp: int64(binary.BigEndian.Uint64(b[5:]))}
-			keyLen := binary.BigEndian.Uint32(b[13:])
-			e.key, b = string(b[17:17+keyLen]), b[17+keyLen:]
-			valueLen := binary.BigEndian.Uint32(b)
-			e.value, b = string(b[4:4+valueLen]), b[4+valueLen:]
-			all = append(all, e)
+		if strings.HasPrefix(name, "wal-") && strings.HasSuffix(name, ".log") {
+			entries, _ := entriesOf([]byte(files[name]))
+			all = append(all, entries...)
 		}
 	}
 	return all
+}
+
+// entriesOf decodes a segment, and returns the offset behind its last entry too.
+func entriesOf(segment []byte) (all []logEntry, end int) {
+	for b := segment; len(b) >= 4 && binary.BigEndian.Uint32(b) == 0x4B564C47; end = len(segment) - len(b) {
+		e := logEntry{op: b[4], timestamp: int64(binary.BigEndian.Uint64(b[5:]))}
+		keyLen := binary.BigEndian.Uint32(b[13:])
+		e.key, b = string(b[17:17+keyLen]), b[17+keyLen:]
+		valueLen := binary.BigEndian.Uint32(b)
+		e.value, b = string(b[4:4+valueLen]), b[4+valueLen:]
+		all = append(all, e)
+	}
+	return all, end
 }
 
 // writes returns the SET and DELETE entries of the log.

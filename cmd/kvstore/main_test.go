@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -14,6 +13,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"kvstore"
+	fileformat "kvstore/internal/format"
 )
 
 // TestMain has this binary be the command too, for the scripts to run.
@@ -128,13 +128,14 @@ func crash(ts *testscript.TestScript, _ bool, args []string) {
 	for _, key := range []string{"a", "b", "c"} {
 		ts.Check(store.Set(key, []byte(key)))
 	}
+	end := fileformat.SegmentEntryBytes + store.Stats().WALBytes
 	ts.Check(os.CopyFS(dead, os.DirFS(alive)))
 	ts.Check(errors.Join(store.Close(), os.RemoveAll(alive)))
 	segments, err := filepath.Glob(filepath.Join(dead, "wal-*.log"))
 	ts.Check(err)
 	log, err := os.ReadFile(segments[len(segments)-1])
 	ts.Check(err)
-	copy(log[len(bytes.TrimRight(log, "\x00")):], "torn!")
+	copy(log[end:], "torn!")
 	ts.Check(os.WriteFile(segments[len(segments)-1], log, 0o600))
 }
 
