@@ -119,6 +119,9 @@ func (t *Table) Publish(commits []Commit) {
 
 // publishSlice shows a few commits, during which MultiGet, scans and those who open views wait.
 func (t *Table) publishSlice(commits []Commit, hashes, places []uint64) {
+	for at := 0; at < len(hashes); at += windowKeys {
+		t.touchSlots(hashes[at:min(at+windowKeys, len(hashes))]) // they were in the cache in Stage, and much has been since
+	}
 	t.applying.Lock()
 	t.catchIndex(commits)
 	for _, c := range commits {

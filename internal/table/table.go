@@ -225,10 +225,7 @@ func (t *Table) touch(hashes []uint64) {
 func (t *Table) locate(slots *[windowKeys]uint64, hashes []uint64) {
 	usual := uint64(t.usual.Load())
 	sum, second, third := uint64(0), min(usual, lineBytes), min(usual, 2*lineBytes)
-	for _, hash := range hashes {
-		s := t.shardOf(hash)
-		sum += s.slots[s.home(hash)]
-	}
+	t.touchSlots(hashes)
 	for i, hash := range hashes {
 		slots[i] = t.shardOf(hash).likely(hash)
 	}
@@ -241,6 +238,16 @@ func (t *Table) locate(slots *[windowKeys]uint64, hashes []uint64) {
 				sum += uint64(r[second]) + uint64(r[third])
 			}
 		}
+	}
+	runtime.KeepAlive(sum) // or the loads would be left out
+}
+
+// touchSlots brings the slots where the search for these hashes begins into the cache.
+func (t *Table) touchSlots(hashes []uint64) {
+	sum := uint64(0)
+	for _, hash := range hashes {
+		s := t.shardOf(hash)
+		sum += s.slots[s.home(hash)]
 	}
 	runtime.KeepAlive(sum) // or the loads would be left out
 }
