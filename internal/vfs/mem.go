@@ -23,8 +23,8 @@ var ErrCrashed = errors.New("vfs: the process has crashed")
 //   - [Mem.PowerCut] keeps any subset of what was not synced: each sector holds one of the versions written since
 //     its last sync, or the one before them, or is torn between two of them byte by byte; each size and each
 //     name likewise.
-//   - A WriteBack does nothing: whether the disk has what it was given is left to the power cut.
-//   - A failing Sync or WriteBack keeps any subset in the same way, and leaves the cache as it was and clean: a later Sync
+//   - A StartWrite or a WriteBack does nothing: whether the disk has what it was given is left to the power cut.
+//   - A failing Sync, StartWrite or WriteBack keeps any subset in the same way, and leaves the cache as it was and clean: a later Sync
 //     succeeds and writes nothing, as Linux does it. What it has not written may stay unwritten for ever, even if it is
 //     written and synced again, as ext4 does it with space that was reserved.
 //
@@ -58,6 +58,7 @@ const (
 	OpWrite      OpKind = "write"
 	OpSize       OpKind = "size"
 	OpAllocate   OpKind = "allocate"
+	OpStartWrite OpKind = "start write"
 	OpWriteBack  OpKind = "write back"
 	OpSync       OpKind = "sync"
 )

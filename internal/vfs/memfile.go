@@ -227,6 +227,10 @@ func (h *memFileHandle) Sync() error {
 	return h.flush(OpSync, 0, 0, h.file.sync)
 }
 
+func (h *memFileHandle) StartWrite(off, n int64) error {
+	return h.flush(OpStartWrite, off, int(n), func() {})
+}
+
 func (h *memFileHandle) WriteBack(off, n int64) error {
 	return h.flush(OpWriteBack, off, int(n), func() {})
 }

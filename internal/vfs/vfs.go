@@ -68,6 +68,10 @@ type File interface {
 	// It fails with an error that [IsExhausted] when the space is not there.
 	Allocate(size int64) error
 
+	// StartWrite has the disk begin to take the n bytes from off on, and waits for nothing: advice, for a Sync that follows to have less
+	// to wait for. It makes nothing durable, and what goes wrong with the write later is told by that Sync.
+	StartWrite(off, n int64) error
+
 	// WriteBack hands the n bytes from off on to the disk and waits until it has taken them, at no cost to those who write and
 	// sync other files. It makes nothing durable; a later Sync has less to do.
 	WriteBack(off, n int64) error

@@ -525,8 +525,9 @@ func TestMemPowerCutKeepsAnySizesAndNames(t *testing.T) {
 // succeeds and writes nothing. So it does after a failed write-back.
 func TestMemFailedSyncLeavesPagesClean(t *testing.T) {
 	for kind, call := range map[vfs.OpKind]func(vfs.File) error{
-		vfs.OpSync:      vfs.File.Sync,
-		vfs.OpWriteBack: func(f vfs.File) error { return f.WriteBack(0, 3) },
+		vfs.OpSync:       vfs.File.Sync,
+		vfs.OpWriteBack:  func(f vfs.File) error { return f.WriteBack(0, 3) },
+		vfs.OpStartWrite: func(f vfs.File) error { return f.StartWrite(0, 3) },
 	} {
 		m, dir := newMem(t, nil)
 		f := durable(t, dir, "a", "old")
@@ -555,20 +556,23 @@ func TestMemFailedSyncLeavesPagesClean(t *testing.T) {
 	}
 }
 
-// A write-back makes nothing durable, and changes nothing for those who read.
+// A write-back, or a write that is begun, makes nothing durable, and changes nothing for those who read.
 func TestMemWriteBackIsNoSync(t *testing.T) {
 	m, dir := newMem(t, nil)
 	f := durable(t, dir, "a", "old")
 	write(t, f, 0, "new")
+	must(t, f.StartWrite(0, 3))
 	must(t, f.WriteBack(0, 3))
 	wantContent(t, dir, "a", "new")
 	m.PowerCut()
 	wantContent(t, openDir(t, m, "/d"), "a", "old")
 }
 
-func TestBothWriteBack(t *testing.T) {
+func TestBothStartWriteAndWriteBack(t *testing.T) {
 	inDir(t, func(t *testing.T, dir vfs.Dir) {
 		f := create(t, dir, "a", "0123456789")
+		must(t, f.StartWrite(3, 4))
+		must(t, f.StartWrite(8, 100))
 		must(t, f.WriteBack(4, 3))
 		must(t, f.WriteBack(8, 100))
 		wantContent(t, dir, "a", "0123456789")
@@ -649,6 +653,7 @@ func TestMemHookSeesAndFailsEachOperation(t *testing.T) {
 		{vfs.Op{Kind: vfs.OpWrite, Name: "a", Offset: 3, Bytes: 1}, func() error { _, err := f.WriteAt([]byte("y"), 3); return err }},
 		{vfs.Op{Kind: vfs.OpSize, Name: "a"}, func() error { _, err := f.Size(); return err }},
 		{vfs.Op{Kind: vfs.OpAllocate, Name: "a", Bytes: 99}, func() error { return f.Allocate(99) }},
+		{vfs.Op{Kind: vfs.OpStartWrite, Name: "a", Offset: 6, Bytes: 3}, func() error { return f.StartWrite(6, 3) }},
 		{vfs.Op{Kind: vfs.OpWriteBack, Name: "a", Offset: 5, Bytes: 4}, func() error { return f.WriteBack(5, 4) }},
 		{vfs.Op{Kind: vfs.OpSync, Name: "a"}, func() error { return f.Sync() }},
 	} {
