@@ -103,6 +103,8 @@ func TestP5FailureIsSticky(t *testing.T) {
 		{"write once", true, written(vfs.OpWrite), syscall.EIO, 1, false},
 		{"write for ever", true, written(vfs.OpWrite), syscall.EIO, forever, false},
 		{"write without space", true, written(vfs.OpWrite), syscall.ENOSPC, 1, false},
+		{"start of a write once", true, written(vfs.OpStartWrite), syscall.EIO, 1, false},
+		{"start of a write for ever", true, written(vfs.OpStartWrite), syscall.EIO, forever, false},
 		{"short write of nothing", true, written(vfs.OpWrite), short(0), 1, false},
 		{"short write of a byte", true, written(vfs.OpWrite), short(1), 1, false},
 		{"short write of most", true, written(vfs.OpWrite), short(200), forever, false},

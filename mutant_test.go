@@ -561,7 +561,7 @@ func TestP11LengthsNearTheRightOne(t *testing.T) {
 
 // P3: a batch that is large enough to be prepared beside its fsync is seen when that has ended, all of it, and if it fails, never.
 func TestP3LargeBatchIsSeenWhenDurable(t *testing.T) {
-	const keys = 500
+	const keys = 1000
 	large := func(value string) *kvstore.Batch {
 		b := &kvstore.Batch{}
 		for i := range keys {

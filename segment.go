@@ -59,7 +59,7 @@ func makeSegment(dir vfs.Dir, plan segmentPlan) (*segment, error) {
 	s.file = file
 	err = file.Allocate(s.size)
 	if err == nil && plan.group > 0 {
-		err = s.zero(plan.group)
+		err = vfs.FillZeros(file, s.size, plan.group)
 	}
 	if err == nil {
 		err = s.append(format.AppendHeader(nil, plan.timestamp, plan.header))
@@ -71,38 +71,6 @@ func makeSegment(dir vfs.Dir, plan segmentPlan) (*segment, error) {
 		return nil, fmt.Errorf("kvstore: reserve %s: %w", s.name, discard(dir, s.name+format.TmpSuffix, errors.Join(err, file.Close())))
 	}
 	return s, nil
-}
-
-// Bounds on the writes that fill a segment with zeros.
-const (
-	// The page cache keeps what was written at once as one piece (Linux: a large folio), and each later sync of a part
-	// of it looks at all of the piece's blocks. So the pieces are of a group's size, between these.
-	minZeroPiece = 4 << 10
-	maxZeroPiece = 64 << 10
-
-	// handedZeros is how much is zeroed before the disk is given it: a fraction of a millisecond of its time, since a group's
-	// sync may have to wait for it.
-	handedZeros = 256 << 10
-)
-
-// zero fills the segment's space with zeros.
-func (s *segment) zero(group int64) error {
-	piece := int64(minZeroPiece)
-	for piece < group && piece < maxZeroPiece {
-		piece *= 2
-	}
-	zeros := make([]byte, piece)
-	for at := int64(0); at < s.size; at += piece {
-		if _, err := s.file.WriteAt(zeros[:min(s.size-at, piece)], at); err != nil {
-			return err
-		}
-		if end := at + piece; end%handedZeros == 0 {
-			if err := s.file.WriteBack(end-handedZeros, handedZeros); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 // publish gives a reserved segment its name, durably.
@@ -138,8 +106,9 @@ func (s *segment) append(b []byte) error {
 	return nil
 }
 
-func (s *segment) sync() error {
-	if err := s.file.Sync(); err != nil {
+// sync makes what was appended durable.
+func (s *segment) sync(by *vfs.Syncer) error {
+	if err := by.Sync(s.file); err != nil {
 		return fmt.Errorf("kvstore: sync %s: %w", s.name, err)
 	}
 	return nil

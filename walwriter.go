@@ -63,8 +63,10 @@ type walWriter struct {
 	commits     []table.Commit // likewise
 	group       []*writeCommand
 	writes      []*writeCommand // those of group that are to be written: all but those whose condition is not met
+	late        []*writeCommand // of the group before: durable and visible, to be answered while group is being synced
 	held        *writeCommand   // received, but left for the next group
 	regroup     regroup
+	syncer      vfs.Syncer
 }
 
 // status is what the writer tells Store.
@@ -88,10 +90,11 @@ type status struct {
 //     is written, so that a full disk fails the group and nothing else.
 //  3. [walWriter.append] gives each commit its version, closes the group with a COMMIT entry and writes all of it with one
 //     pwrite into the reserved space. The last group of a segment takes END along.
-//  4. [walWriter.syncAndStage] makes it durable with one fdatasync (SyncWrites false: the flusher does, every SyncInterval
-//     and every MiB), and has the table do of applying it what readers do not see.
+//  4. [walWriter.syncAndStage] has the disk begin to take it, has the table do of applying it what readers do not see, and makes it
+//     durable with one fdatasync (SyncWrites false: the flusher does, every SyncInterval and every MiB).
 //  5. [walWriter.apply] shows it to readers, one commit after the other, each under the locks of its shards and no longer.
-//  6. [walWriter.answer] tells the callers, in commit order.
+//  6. [walWriter.answer] tells the callers, in commit order. If so many commands are queued that the disk would stand still meanwhile, they
+//     are told by [walWriter.answerLate], in step 4 of the next group or before anything else that takes time.
 //  7. [walWriter.prepareRotation] has the next segment made in the background or, when this one has its END, gives the next one its
 //     name. [regroup.wait] lets the answered callers come back.
 //  8. A control command that ended the gathering is carried out.
@@ -107,7 +110,7 @@ type status struct {
 //   - The first error of a write or an fsync is the last: [walWriter.fail] keeps it, and every later command gets it.
 //     After a failed fsync the kernel may have dropped the pages and marked them clean, and the next fsync would
 //     succeed without writing anything; so it is never tried again on that file.
-//   - Every command is answered exactly once, failed or not, and gives back its bytes of the queue after that. So who waits for
+//   - Every command is answered exactly once, in commit order, failed or not, and gives back its bytes of the queue after that. So who waits for
 //     an answer or for room is released by the writer going on, and by [queue.close] when it will not.
 //
 // Tried and dropped: pwritev2 with RWF_DSYNC in place of two calls (no faster), appending to a segment that recovery has
@@ -117,6 +120,9 @@ func (w *walWriter) run() error {
 	for {
 		control := w.gather()
 		w.commitGroup()
+		if control != nil {
+			w.answerLate()
+		}
 		switch c := control.(type) {
 		case *syncCommand:
 			c.answer <- w.makeDurable()
@@ -176,27 +182,54 @@ func (w *walWriter) commitGroup() {
 	if err == nil && len(w.writes) > 0 {
 		w.apply()
 	}
-	w.answer(err)
+	w.answerLate() // unless persistGroup came so far as to do it
+	if err == nil && w.mayBeLate() {
+		w.group, w.late, w.regroup.answered = w.late, w.group, 0
+	} else {
+		w.answer(err)
+	}
+	clear(w.writes)
 	w.prepareRotation()
 	w.checkpointIfDue()
 	w.regroup.wait(w.queue)
 }
 
+// lateBacklog is how many commands must be in the queue for the answers of a group to be left for the time when the next one is
+// synced: so many callers are waiting for their first answer that they keep the disk busy without those.
+const lateBacklog = 256
+
+// mayBeLate reports whether the next group follows at once, so that the disk need not wait for w.group to be answered.
+func (w *walWriter) mayBeLate() bool {
+	return w.syncWrites && len(w.queue.commands) >= lateBacklog && !w.rotation.ended
+}
+
 // answer tells the callers of w.group.
 func (w *walWriter) answer(err error) {
-	weight, waiting := int64(0), 0
 	w.regroup.queued = len(w.queue.commands)
-	for _, c := range w.group {
+	w.regroup.answered = w.finish(w.group, err)
+}
+
+// answerLate tells the callers of the group before, if they have not been told.
+func (w *walWriter) answerLate() {
+	if len(w.late) > 0 {
+		w.finish(w.late, nil)
+		w.late = w.late[:0]
+	}
+}
+
+// finish answers commands and empties the list. It returns how many callers were waiting.
+func (w *walWriter) finish(commands []*writeCommand, err error) (waiting int) {
+	weight := int64(0)
+	for _, c := range commands {
 		weight += c.weight
 		if c.commit == nil {
 			waiting++
 		}
 		c.finish(err) // now it is its caller's again
 	}
-	w.regroup.answered = waiting
-	clear(w.group)
-	clear(w.writes)
+	clear(commands)
 	w.queue.bytes.Release(weight)
+	return waiting
 }
 
 // persistGroup decides what of w.group is to be written, brings that to the disk (SyncWrites false: to the operating system), and stages it.
@@ -218,11 +251,12 @@ func (w *walWriter) persistGroup() error {
 	if err := w.makeRoom(int64(size)); err != nil {
 		return err
 	}
+	from := w.segment.offset
 	if err := w.append(size); err != nil {
 		return w.fail(err)
 	}
 	if w.syncWrites {
-		return w.syncAndStage()
+		return w.syncAndStage(from)
 	}
 	w.stage()
 	return nil
@@ -260,36 +294,45 @@ func (w *walWriter) append(size int) error {
 
 // sync makes all that was written durable.
 func (w *walWriter) sync() error {
-	if err := w.segment.sync(); err != nil {
+	if err := w.segment.sync(&w.syncer); err != nil {
 		return w.fail(err)
 	}
 	w.durable = w.written
 	return nil
 }
 
-// A group's operations are staged beside its sync if there are at least stageAside of them, and batchOps in each commit: for
-// fewer, a goroutine is not worth it, and with that many callers, other processors have enough to do.
+// syncAndStage makes the group durable that begins at an offset of the segment and, while the disk is at it, does the part of applying it
+// that readers do not see.
+func (w *walWriter) syncAndStage(from int64) error {
+	started := time.Now()
+	w.status.syncs.Add(1)
+	if err := w.syncer.Begin(w.segment.file, from, w.segment.offset-from); err != nil {
+		return w.fail(fmt.Errorf("kvstore: write %s: %w", w.segment.name, err))
+	}
+	w.answerLate()
+	waitStaged := w.beginStage()
+	err := w.sync()
+	w.regroup.synced = time.Since(started)
+	waitStaged()
+	return err
+}
+
+// A group's operations are staged by a goroutine of their own if there are at least stageAside of them, and batchOps in each commit. Fewer
+// are staged before the disk has taken the group's bytes; and with many callers, other processors have enough to do.
 const (
-	stageAside = 64
+	stageAside = 512
 	batchOps   = 8
 )
 
-// syncAndStage makes the group durable and, meanwhile if it is a large one, does the part of applying it that readers do
-// not see.
-func (w *walWriter) syncAndStage() error {
+// beginStage stages w.writes, or has a goroutine begin to do it. The function it returns waits for that.
+func (w *walWriter) beginStage() (wait func()) {
 	ops := 0
 	for _, c := range w.writes {
 		ops += c.count
 	}
-	w.status.syncs.Add(1)
-	started := time.Now()
-	if ops < stageAside || ops < batchOps*len(w.writes) {
-		err := w.sync()
-		w.regroup.synced = time.Since(started)
-		if err == nil {
-			w.stage()
-		}
-		return err
+	if ops < max(stageAside, batchOps*len(w.writes)) {
+		w.stage()
+		return func() {}
 	}
 	staged := make(chan struct{})
 	w.spawn(func() error {
@@ -297,10 +340,7 @@ func (w *walWriter) syncAndStage() error {
 		w.stage() // what it works on is its own until staged is closed
 		return nil
 	})
-	err := w.sync()
-	w.regroup.synced = time.Since(started)
-	<-staged
-	return err
+	return func() { <-staged }
 }
 
 // stage makes w.ops and w.commits of w.writes, and has the table prepare for them.

@@ -28,6 +28,10 @@ func tableRace(tests string) layer {
 	return layer{name: "L0 race detector", pkg: "internal/table", tests: tests, race: true}
 }
 
+func vfsTest(tests string) layer {
+	return layer{name: "L0 file systems", pkg: "internal/vfs", tests: tests}
+}
+
 // hanging is a layer whose test hangs with the mutation: there is no need to wait as long as usual.
 func hanging(l layer) layer {
 	l.timeout = 15 * time.Second
@@ -38,7 +42,7 @@ func hanging(l layer) layer {
 func mutations() []mutation {
 	var all []mutation
 	for _, part := range [][]mutation{
-		durabilityOfWrites(), durabilityOfFiles(), rotations(), recoveries(), replays(), judgements(), lengths(), failures(), actors(),
+		durabilityOfWrites(), durabilityOfFiles(), rotations(), recoveries(), replays(), judgements(), lengths(), failures(), actors(), lateAnswers(),
 		memory(), slots(), records(), views(), indexes(), trees(), scans(), transactions(), checkpoints(), restores(), conditions(), limits(),
 	} {
 		all = append(all, part...)
@@ -51,14 +55,14 @@ func durabilityOfWrites() []mutation {
 	return []mutation{
 		{
 			name: "a group is acknowledged and never fsynced", file: "walwriter.go", promise: "P1",
-			old:   "\tif w.syncWrites {\n\t\treturn w.syncAndStage()\n\t}\n",
-			new:   "",
+			old:   "\tif w.syncWrites {\n\t\treturn w.syncAndStage(from)\n\t}\n",
+			new:   "\t_ = from\n",
 			layer: explorer(),
 		},
 		{
 			name: "a group is acknowledged while its fsync is under way", file: "walwriter.go", promise: "P1",
-			old:   "\t\terr := w.sync()\n",
-			new:   "\t\tw.durable = w.written\n\t\tw.spawn(w.segment.sync)\n\t\tvar err error\n",
+			old:   "\terr := w.sync()\n\tw.regroup",
+			new:   "\tw.durable = w.written\n\tw.spawn(w.segment.file.Sync)\n\tvar err error\n\tw.regroup",
 			layer: promise("TestP3EveryOperationHangs"),
 		},
 		{
@@ -75,8 +79,8 @@ func durabilityOfWrites() []mutation {
 		},
 		{
 			name: "callers are answered before readers can see what they wrote", file: "walwriter.go", promise: "P3",
-			old:   "\tif err == nil && len(w.writes) > 0 {\n\t\tw.apply()\n\t}\n\tw.answer(err)\n",
-			new:   "\tfor i, op := range w.ops {\n\t\tw.ops[i].Key, w.ops[i].Value = slices.Clone(op.Key), slices.Clone(op.Value)\n\t}\n\tw.answer(err)\n\tif err == nil {\n\t\tw.apply()\n\t}\n",
+			old:   "\tif err == nil && len(w.writes) > 0 {\n\t\tw.apply()\n\t}\n\tw.answerLate()",
+			new:   "\tfor i, op := range w.ops {\n\t\tw.ops[i].Key, w.ops[i].Value = slices.Clone(op.Key), slices.Clone(op.Value)\n\t}\n\tw.answer(err)\n\tw.group = w.group[:0]\n\tif err == nil && len(w.writes) > 0 {\n\t\tw.apply()\n\t}\n\tw.answerLate()",
 			layer: behaviour("TestP3AnsweredIsVisible"),
 		},
 		{
@@ -153,14 +157,14 @@ func durabilityOfWrites() []mutation {
 		},
 		{
 			name: "a large group is visible though its fsync has failed", file: "walwriter.go", promise: "P3",
-			old:   "\t<-staged\n\treturn err\n",
-			new:   "\t<-staged\n\tw.apply()\n\treturn err\n",
+			old:   "\twaitStaged()\n\treturn err\n",
+			new:   "\twaitStaged()\n\tw.apply()\n\treturn err\n",
 			layer: actor("TestP3LargeBatchIsSeenWhenDurable"),
 		},
 		{
 			name: "a large group is shown before it is staged", file: "walwriter.go", promise: "P3",
-			old:   "\t<-staged\n\treturn err\n",
-			new:   "\treturn err\n",
+			old:   "\twaitStaged()\n\treturn err\n",
+			new:   "\t_ = waitStaged\n\treturn err\n",
 			layer: raced("TestP3LargeBatchIsSeenWhenDurable"),
 		},
 		{
@@ -696,8 +700,8 @@ func failures() []mutation {
 	return []mutation{
 		{
 			name: "an fsync that failed is tried again", file: "segment.go", promise: "P5",
-			old:   "\tif err := s.file.Sync(); err != nil {\n\t\treturn fmt.Errorf(",
-			new:   "\tif err := s.file.Sync(); err != nil && s.file.Sync() != nil {\n\t\treturn fmt.Errorf(",
+			old:   "\tif err := by.Sync(s.file); err != nil {\n\t\treturn fmt.Errorf(",
+			new:   "\tif err := by.Sync(s.file); err != nil && s.file.Sync() != nil {\n\t\treturn fmt.Errorf(",
 			layer: faults("TestP5FailureIsSticky"),
 		},
 		{
@@ -913,6 +917,84 @@ func actors() []mutation {
 			old:   "\tr.pause = r.failed\n",
 			new:   "",
 			layer: behaviour("TestWhomTheWriterWaitsFor"),
+		},
+	}
+}
+
+// lateAnswers is about groups that are answered while the next one is synced.
+func lateAnswers() []mutation {
+	return []mutation{
+		{
+			name: "a group whose answers were left for later waits for the next one's fsync", file: "walwriter.go", promise: "P2",
+			old:   "\tw.answerLate()\n\twaitStaged",
+			new:   "\twaitStaged",
+			layer: actor("TestLateAnswerLeavesWhileTheNextGroupIsSynced"),
+		},
+		{
+			name: "a group's answers are never left for later", file: "walwriter.go", promise: "P2",
+			old:   "\tif err == nil && w.mayBeLate() {\n",
+			new:   "\tif false {\n",
+			layer: actor("TestLateAnswerLeavesWhileTheNextGroupIsSynced"),
+		},
+		{
+			name: "a lone caller's answer is left for later", file: "walwriter.go", promise: "P10",
+			old:   "len(w.queue.commands) >= lateBacklog",
+			new:   "len(w.queue.commands) >= 0",
+			layer: hanging(actor("TestLateAnswerIsNotForAll")),
+		},
+		{
+			name: "answers are left for later though there is no fsync to wait for", file: "walwriter.go", promise: "P2",
+			old:   "\treturn w.syncWrites && len(",
+			new:   "\treturn len(",
+			layer: hanging(actor("TestLateAnswerIsNotForAll")),
+		},
+		{
+			name: "answers are left for later while a segment is made", file: "rotation.go", promise: "P2",
+			old:   "\tw.answerLate()\n",
+			new:   "",
+			layer: hanging(actor("TestLateAnswerIsNotForAll")),
+		},
+		{
+			name: "Sync overtakes answers that were left for later", file: "walwriter.go", promise: "P2",
+			old:   "\t\tif control != nil {\n\t\t\tw.answerLate()\n\t\t}\n",
+			new:   "",
+			layer: hanging(actor("TestLateAnswerIsBeforeThatOfSync")),
+		},
+		{
+			name: "a group that is durable gets the next one's error", file: "walwriter.go", promise: "P2",
+			old:   "\tw.answerLate() // unless",
+			new:   "\tw.finish(w.late, err)\n\tw.late = w.late[:0] // unless",
+			layer: actor("TestLateAnswerIsNotThatOfTheNextGroup"),
+		},
+		{
+			name: "a write that the disk did not begin is believed", file: "walwriter.go", promise: "P5",
+			old:   "\tif err := w.syncer.Begin(w.segment.file, from, w.segment.offset-from); err != nil {\n\t\treturn w.fail(fmt.Errorf(\"kvstore: write %s: %w\", w.segment.name, err))\n\t}\n",
+			new:   "\t_ = w.syncer.Begin(w.segment.file, from, w.segment.offset-from)\n",
+			layer: faults("TestP5FailureIsSticky"),
+		},
+		{
+			name: "what was begun is not synced", file: "internal/vfs/syncer.go", promise: "P1",
+			old:   "\terr := file.Sync()\n",
+			new:   "\tvar err error\n\tif s.limit == 0 {\n\t\terr = file.Sync()\n\t}\n",
+			layer: vfsTest("TestSyncerSyncs"),
+		},
+		{
+			name: "a wait that is awake has no end", file: "internal/vfs/syncer.go", promise: "P10",
+			old:   "turn < maxLingerTurns && ",
+			new:   "",
+			layer: hanging(vfsTest("TestSyncerSyncs")),
+		},
+		{
+			name: "syncs linger where it makes them longer", file: "internal/vfs/syncer.go", promise: "P2",
+			old:   "\tgain := s.usual - mean\n",
+			new:   "\tgain := mean - s.usual\n",
+			layer: vfsTest("TestSyncerLearnsWhetherToLinger"),
+		},
+		{
+			name: "a disk that has changed goes unnoticed", file: "internal/vfs/syncer.go", promise: "P2",
+			old:   "s.rows%trialRows == trialRows-1 || ",
+			new:   "",
+			layer: vfsTest("TestSyncerLearnsWhetherToLinger"),
 		},
 	}
 }
@@ -1733,9 +1815,9 @@ func checkpoints() []mutation {
 			layer: behaviour("TestSnapshotFails"),
 		},
 		{
-			name: "a segment whose zeros the disk did not take is used", file: "segment.go", promise: "P3",
-			old:   "\t\t\tif err := s.file.WriteBack(end-handedZeros, handedZeros); err != nil {\n\t\t\t\treturn err\n\t\t\t}\n",
-			new:   "\t\t\t_ = s.file.WriteBack(end-handedZeros, handedZeros)\n",
+			name: "a segment whose zeros the disk did not take is used", file: "internal/vfs/zeros.go", promise: "P3",
+			old:   "\t\t\tif err := file.WriteBack(end-handedZeros, handedZeros); err != nil {\n\t\t\t\treturn err\n\t\t\t}\n",
+			new:   "\t\t\t_ = file.WriteBack(end-handedZeros, handedZeros)\n",
 			layer: faults("TestP5NextSegmentFailsAheadOfTime"),
 		},
 		{
