@@ -42,7 +42,7 @@ func writeFile(dir vfs.Dir, name string, fill func(vfs.File) error) error {
 	}
 	err = fill(file)
 	if err == nil {
-		err = file.Sync()
+		err = vfs.SyncAside(file)
 	}
 	if err = errors.Join(err, file.Close()); err == nil {
 		err = dir.Rename(temporary, name)

@@ -40,7 +40,7 @@ func flusher(q *queue, interval time.Duration, wake <-chan struct{}) error {
 			return nil // closed: the writer makes everything durable itself
 		}
 		if f := <-c.answer; f != nil {
-			f.err = f.file.Sync()
+			f.err = vfs.SyncAside(f.file)
 			close(f.done)
 		}
 	}

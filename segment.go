@@ -65,7 +65,7 @@ func makeSegment(dir vfs.Dir, plan segmentPlan) (*segment, error) {
 		err = s.append(format.AppendHeader(nil, plan.timestamp, plan.header))
 	}
 	if err == nil {
-		err = file.Sync()
+		err = vfs.SyncAside(file)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("kvstore: reserve %s: %w", s.name, discard(dir, s.name+format.TmpSuffix, errors.Join(err, file.Close())))

@@ -193,14 +193,14 @@ func durabilityOfFiles() []mutation {
 		},
 		{
 			name: "a segment has its name before its header and space are synced", file: "segment.go", promise: "P6",
-			old:   "\tif err == nil {\n\t\terr = file.Sync()\n\t}\n",
+			old:   "\tif err == nil {\n\t\terr = vfs.SyncAside(file)\n\t}\n",
 			new:   "",
 			layer: explorer(),
 		},
 		{
 			name: "a snapshot has its name before it is synced", file: "directory.go", promise: "P1",
-			old:   "\tif err == nil {\n\t\terr = file.Sync()\n\t}\n",
-			new:   "\tif err == nil && name[0] != 's' {\n\t\terr = file.Sync()\n\t}\n",
+			old:   "\tif err == nil {\n\t\terr = vfs.SyncAside(file)\n\t}\n",
+			new:   "\tif err == nil && name[0] != 's' {\n\t\terr = vfs.SyncAside(file)\n\t}\n",
 			layer: explorer(),
 		},
 		{
@@ -382,8 +382,8 @@ func recoveries() []mutation {
 		},
 		{
 			name: "recovery's new file has its name before it is synced", file: "directory.go", promise: "P3",
-			old:   "\tif err == nil {\n\t\terr = file.Sync()\n\t}\n",
-			new:   "\tif err == nil && name[0] != 'w' {\n\t\terr = file.Sync()\n\t}\n",
+			old:   "\tif err == nil {\n\t\terr = vfs.SyncAside(file)\n\t}\n",
+			new:   "\tif err == nil && name[0] != 'w' {\n\t\terr = vfs.SyncAside(file)\n\t}\n",
 			layer: explorer(),
 		},
 		{
@@ -1863,7 +1863,7 @@ func restores() []mutation {
 		},
 		{
 			name: "a restored store is not synced", file: "directory.go", promise: "P1",
-			old: "\tif err == nil {\n\t\terr = file.Sync()\n\t}\n", new: "\tif err == nil && name[0] != 's' {\n\t\terr = file.Sync()\n\t}\n", layer: promise("TestRestoreAgainstCrashes"),
+			old: "\tif err == nil {\n\t\terr = vfs.SyncAside(file)\n\t}\n", new: "\tif err == nil && name[0] != 's' {\n\t\terr = vfs.SyncAside(file)\n\t}\n", layer: promise("TestRestoreAgainstCrashes"),
 		},
 		{
 			name: "a restored store's name is not durable", file: "restore.go", promise: "P1",

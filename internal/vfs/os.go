@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 )
@@ -60,9 +61,15 @@ func (d osDir) open(name string, flag int) (File, error) {
 	return osFile{f}, nil
 }
 
-func (d osDir) Rename(oldName, newName string) error { return d.root.Rename(oldName, newName) }
+func (d osDir) Rename(oldName, newName string) error {
+	giveWay()
+	return d.root.Rename(oldName, newName)
+}
 
-func (d osDir) Remove(name string) error { return d.root.Remove(name) }
+func (d osDir) Remove(name string) error {
+	giveWay()
+	return d.root.Remove(name)
+}
 
 func (d osDir) List() ([]string, error) {
 	f, err := d.root.Open(".")
@@ -73,7 +80,10 @@ func (d osDir) List() ([]string, error) {
 	return names, errors.Join(err, f.Close())
 }
 
-func (d osDir) Sync() error { return syncDir(d.self) }
+func (d osDir) Sync() error {
+	giveWay()
+	return syncDir(d.self)
+}
 
 func (d osDir) Close() error { return errors.Join(d.self.Close(), d.root.Close()) }
 
@@ -112,6 +122,17 @@ func readPID(f *os.File) int {
 		return 0
 	}
 	return pid
+}
+
+// giveWay comes before system calls that may take long, other than those that somebody waits for. A goroutine in one keeps its place to run on
+// and, with it, those that are in line there, until Go's monitor looks after it: up to 20 ms on a machine of few processors. So these have
+// their turn first.
+func giveWay() { runtime.Gosched() }
+
+// SyncAside is Sync, for a goroutine that nobody waits for: others that are ready to run have their turn first.
+func SyncAside(file File) error {
+	giveWay()
+	return file.Sync()
 }
 
 // osFile is an *os.File whose Sync and Allocate are the platform's best.
