@@ -2,6 +2,7 @@ package kvstore_test
 
 import (
 	"fmt"
+	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -82,17 +83,20 @@ func TestLateAnswerIsNotForAll(t *testing.T) {
 		name       string
 		syncWrites bool
 		queued     int
+		large      int // bytes of a commit behind the first
 		options    []kvstore.EnvOption
 		hangs      vfs.OpKind // what the second group comes to
 	}{
-		{"few callers", true, 255, []kvstore.EnvOption{large()}, vfs.OpStartWrite},
-		{"no SyncWrites", false, manyCallers, []kvstore.EnvOption{large()}, vfs.OpWrite},
-		{"a segment to be made", true, manyCallers, nil, vfs.OpCreate},
-		{"a segment to be named", true, manyCallers, nil, vfs.OpRename},
+		{"few callers", true, 254, 0, []kvstore.EnvOption{large()}, vfs.OpStartWrite},
+		{"a large group", true, manyCallers, 1 << 20, []kvstore.EnvOption{kvstore.WithFirstSegmentBytes(4 << 20)}, vfs.OpWrite},
+		{"no SyncWrites", false, manyCallers, 0, []kvstore.EnvOption{large()}, vfs.OpWrite},
+		{"a segment to be made", true, manyCallers, 0, nil, vfs.OpCreate},
+		{"a segment to be named", true, manyCallers, 0, nil, vfs.OpRename},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newLateRig(t, c.syncWrites, c.queued, c.options...)
+				r.queued = append(r.queued, r.store.ApplyAsync(ctx, batch("large", strings.Repeat("x", c.large))))
 				next := r.stall(c.hangs)
 				r.hangs.release()
 				<-next.began

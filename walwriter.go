@@ -23,6 +23,16 @@ const (
 	// maxKeptBytes and maxKeptOps keep the buffers of one huge batch from staying for ever.
 	maxKeptBytes = 4 * maxGroupBytes
 	maxKeptOps   = 64 << 10
+
+	// A group's operations are staged by a goroutine of their own if there are at least stageAside of them, and batchOps in each
+	// commit. Fewer are staged before the disk has taken the group's bytes; and with many callers, other processors have enough to do.
+	stageAside = 512
+	batchOps   = 8
+
+	// A group's answers are left for the time when the next one is synced if so many commands wait for their first answer that they
+	// keep the disk busy without those who have theirs; not if writing that group takes longer than the answers.
+	lateBacklog  = 256
+	maxLateBytes = 1 << 20
 )
 
 // walWriter is the state of the writer goroutine. Open builds it, hands it to its goroutine and forgets it: no other
@@ -183,7 +193,7 @@ func (w *walWriter) commitGroup() {
 		w.apply()
 	}
 	w.answerLate() // unless persistGroup came so far as to do it
-	if err == nil && w.mayBeLate() {
+	if err == nil && w.syncWrites && len(w.queue.commands) >= lateBacklog && !w.rotation.ended {
 		w.group, w.late, w.regroup.answered = w.late, w.group, 0
 	} else {
 		w.answer(err)
@@ -192,15 +202,6 @@ func (w *walWriter) commitGroup() {
 	w.prepareRotation()
 	w.checkpointIfDue()
 	w.regroup.wait(w.queue)
-}
-
-// lateBacklog is how many commands must be in the queue for the answers of a group to be left for the time when the next one is
-// synced: so many callers are waiting for their first answer that they keep the disk busy without those.
-const lateBacklog = 256
-
-// mayBeLate reports whether the next group follows at once, so that the disk need not wait for w.group to be answered.
-func (w *walWriter) mayBeLate() bool {
-	return w.syncWrites && len(w.queue.commands) >= lateBacklog && !w.rotation.ended
 }
 
 // answer tells the callers of w.group.
@@ -247,6 +248,9 @@ func (w *walWriter) persistGroup() error {
 	size := format.CommitEntryBytes
 	for _, c := range w.writes {
 		size += len(c.entries)
+	}
+	if size > maxLateBytes {
+		w.answerLate()
 	}
 	if err := w.makeRoom(int64(size)); err != nil {
 		return err
@@ -316,13 +320,6 @@ func (w *walWriter) syncAndStage(from int64) error {
 	waitStaged()
 	return err
 }
-
-// A group's operations are staged by a goroutine of their own if there are at least stageAside of them, and batchOps in each commit. Fewer
-// are staged before the disk has taken the group's bytes; and with many callers, other processors have enough to do.
-const (
-	stageAside = 512
-	batchOps   = 8
-)
 
 // beginStage stages w.writes, or has a goroutine begin to do it. The function it returns waits for that.
 func (w *walWriter) beginStage() (wait func()) {

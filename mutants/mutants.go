@@ -932,8 +932,8 @@ func lateAnswers() []mutation {
 		},
 		{
 			name: "a group's answers are never left for later", file: "walwriter.go", promise: "P2",
-			old:   "\tif err == nil && w.mayBeLate() {\n",
-			new:   "\tif false {\n",
+			old:   "\tif err == nil && w.syncWrites && len(",
+			new:   "\tif false && len(",
 			layer: actor("TestLateAnswerLeavesWhileTheNextGroupIsSynced"),
 		},
 		{
@@ -944,13 +944,19 @@ func lateAnswers() []mutation {
 		},
 		{
 			name: "answers are left for later though there is no fsync to wait for", file: "walwriter.go", promise: "P2",
-			old:   "\treturn w.syncWrites && len(",
-			new:   "\treturn len(",
+			old:   "\tif err == nil && w.syncWrites && len(",
+			new:   "\tif err == nil && len(",
 			layer: hanging(actor("TestLateAnswerIsNotForAll")),
 		},
 		{
 			name: "answers are left for later while a segment is made", file: "rotation.go", promise: "P2",
 			old:   "\tw.answerLate()\n",
+			new:   "",
+			layer: hanging(actor("TestLateAnswerIsNotForAll")),
+		},
+		{
+			name: "answers are left for later while a large group is written", file: "walwriter.go", promise: "P2",
+			old:   "\tif size > maxLateBytes {\n\t\tw.answerLate()\n\t}\n",
 			new:   "",
 			layer: hanging(actor("TestLateAnswerIsNotForAll")),
 		},

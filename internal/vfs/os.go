@@ -61,10 +61,7 @@ func (d osDir) open(name string, flag int) (File, error) {
 	return osFile{f}, nil
 }
 
-func (d osDir) Rename(oldName, newName string) error {
-	giveWay()
-	return d.root.Rename(oldName, newName)
-}
+func (d osDir) Rename(oldName, newName string) error { return d.root.Rename(oldName, newName) }
 
 func (d osDir) Remove(name string) error {
 	giveWay()
@@ -80,10 +77,7 @@ func (d osDir) List() ([]string, error) {
 	return names, errors.Join(err, f.Close())
 }
 
-func (d osDir) Sync() error {
-	giveWay()
-	return syncDir(d.self)
-}
+func (d osDir) Sync() error { return syncDir(d.self) }
 
 func (d osDir) Close() error { return errors.Join(d.self.Close(), d.root.Close()) }
 
