@@ -14,24 +14,35 @@ const (
 	syncRangeWaitAfter  = 4
 )
 
-// StartWrite is the step of sync_file_range that waits for nothing.
+// StartWrite is the step of sync_file_range that waits for nothing. Where there is none, so be it.
 func (f osFile) StartWrite(off, n int64) error {
 	err := f.control("sync_file_range", func(fd int) error { return syscall.SyncFileRange(fd, off, n, syncRangeWrite) })
-	if errors.Is(err, syscall.ENOSYS) {
+	if isMissing(err) {
 		return nil
 	}
 	return err
 }
 
 // WriteBack is sync_file_range: it writes data alone, without a commit of the file system's journal and without a flush of
-// the disk's cache, which the syncs of other files would have to wait for. Where a sandbox lacks the call it is Sync.
+// the disk's cache, which the syncs of other files would have to wait for. Where there is none it is Sync.
 func (f osFile) WriteBack(off, n int64) error {
 	giveWay()
 	err := f.control("sync_file_range", func(fd int) error {
 		return syscall.SyncFileRange(fd, off, n, syncRangeWaitBefore|syncRangeWrite|syncRangeWaitAfter)
 	})
-	if errors.Is(err, syscall.ENOSYS) {
+	if isMissing(err) {
 		return f.Sync()
 	}
 	return err
+}
+
+// isMissing reports whether err says that a system call is not to be had: the kernel or a sandbox lacks it, or the file is of a kind that
+// does not know it. What it says of the disk is another matter.
+func isMissing(err error) bool {
+	for _, e := range []error{syscall.ENOSYS, syscall.EPERM, syscall.EOPNOTSUPP, syscall.EINVAL, syscall.ESPIPE} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
