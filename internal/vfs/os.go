@@ -118,7 +118,7 @@ func readPID(f *os.File) int {
 	return pid
 }
 
-// giveWay comes before system calls that may take long, other than those that somebody waits for. A goroutine in one keeps its place to run on
+// giveWay comes before system calls that may take long and that callers do not, as a rule, wait for. A goroutine in one keeps its place to run on
 // and, with it, those that are in line there, until Go's monitor looks after it: up to 20 ms on a machine of few processors. So these have
 // their turn first.
 func giveWay() { runtime.Gosched() }
