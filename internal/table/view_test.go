@@ -156,6 +156,7 @@ func TestViewsStayWhatTheyWere(t *testing.T) {
 				if n, held := tab.Views(); n != 0 || held != 0 {
 					t.Fatalf("%d views are open and %d bytes are held", n, held)
 				}
+				tab.ordered() // few versions may pass without a scan
 				if got, want := tab.index.Load().tree.root.check(t, "", "", false), slices.Sorted(maps.Keys(m)); !slices.Equal(got, want) {
 					t.Fatalf("the index has %d keys, want %d", len(got), len(want))
 				}
