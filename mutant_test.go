@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"maps"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -660,6 +661,47 @@ func TestP10NobodyIsWaitedForForEver(t *testing.T) {
 		}
 		r.close(s)
 	})
+}
+
+// P9: a large batch that could not be written is its caller's again when Apply returns, though a goroutine was staging it: for the race
+// detector.
+func TestP9FailedBatchesAreNotStaged(t *testing.T) {
+	const keys = 10_000
+	for range 5 {
+		r := newRig(t, kvstore.WithFirstSegmentBytes(4<<20))
+		s := r.open()
+		b := &kvstore.Batch{}
+		for i := range keys {
+			b.Set(fmt.Sprint(i), []byte("value"))
+		}
+		r.fail(written(vfs.OpWrite), syscall.EIO, 1)
+		failedWith(r, s.Apply(ctx, b), syscall.EIO)
+		r.fails(s.Apply(ctx, b), kvstore.ErrFailed) // the same memory, encoded again
+		r.fails(s.Close(), kvstore.ErrFailed)
+	}
+}
+
+// One processor makes groups of all callers there are, not of as many as had their turn while the writer looked for them.
+func TestOneProcessorMakesLargeGroups(t *testing.T) {
+	const callers, turns = 500, 20
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	r := newRig(t, kvstore.WithFirstSegmentBytes(16<<20))
+	s := r.open()
+	var wg sync.WaitGroup
+	for c := range callers {
+		wg.Go(func() {
+			for range turns {
+				if err := s.Set(fmt.Sprint(c), nil); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if groups := s.Stats().Groups; groups > callers*turns/20 {
+		t.Errorf("%d callers write %d times each, in %d groups", callers, turns, groups)
+	}
+	r.close(s)
 }
 
 // P10: a lone caller is not waited for, nor many where a sync takes no longer than their coming back; and who has waited in vain does

@@ -18,6 +18,9 @@ const (
 
 	// maxRegroupPause is how many groups go by, at most, before it is tried again after nobody came.
 	maxRegroupPause = 64
+
+	// maxLetIn is about what a thousand callers need, one after the other, to come back on one processor.
+	maxLetIn = 2 * time.Millisecond
 )
 
 // regroup keeps callers that write in a loop in one group. Without it they fall into two: while the writes of one half are
@@ -27,15 +30,34 @@ const (
 //
 // Its fields are owned by [walWriter.run].
 type regroup struct {
-	synced   time.Duration // how long the last sync took
+	synced   time.Duration // how long writing and syncing the last group took
 	answered int           // callers of the last group that were waiting for their answer
 	queued   int           // commands in the queue when they were answered
 	pause    int           // groups for which not to try
 	failed   int           // the last pause
 }
 
-// wait waits for the callers that were answered last to come back, if that is worth it.
+// wait waits for callers to come back, if that is worth it.
 func (r *regroup) wait(q *queue) {
+	r.waitForAnswered(q)
+	if r.synced > 0 {
+		letIn(q)
+	}
+}
+
+// letIn gives way to goroutines that are ready, as long as each time brings more commands: a sync is best begun when nobody is left who
+// could have been in it. With a single processor it would otherwise begin after a few dozen callers had their turn, and all
+// the others would wait for theirs while the processor waits for the disk.
+func letIn(q *queue) {
+	started := time.Now()
+	for n := -1; len(q.commands) > n && time.Since(started) < maxLetIn; {
+		n = len(q.commands)
+		runtime.Gosched()
+	}
+}
+
+// waitForAnswered waits for the callers that were answered last.
+func (r *regroup) waitForAnswered(q *queue) {
 	answered, queued := r.answered, r.queued
 	if answered+queued < 2 || answered == 0 {
 		return

@@ -108,7 +108,6 @@ func (w *walWriter) makeRoom(size int64) error {
 
 // turnOver goes on to the next segment, with room for a group of size bytes, though END has not been written yet.
 func (w *walWriter) turnOver(size int64) error {
-	w.answerLate()
 	if err := w.reserve(size); err != nil {
 		if vfs.IsExhausted(err) {
 			return err

@@ -24,15 +24,10 @@ const (
 	maxKeptBytes = 4 * maxGroupBytes
 	maxKeptOps   = 64 << 10
 
-	// A group's operations are staged by a goroutine of their own if there are at least stageAside of them, and batchOps in each
-	// commit. Fewer are staged before the disk has taken the group's bytes; and with many callers, other processors have enough to do.
+	// A group's operations are staged with the help of a goroutine if there are at least stageAside of them, and batchOps in each
+	// commit. With many callers, other processors have enough to do.
 	stageAside = 512
 	batchOps   = 8
-
-	// A group's answers are left for the time when the next one is synced if so many commands wait for their first answer that they
-	// keep the disk busy without those who have theirs; not if writing that group takes longer than the answers.
-	lateBacklog  = 256
-	maxLateBytes = 1 << 20
 )
 
 // walWriter is the state of the writer goroutine. Open builds it, hands it to its goroutine and forgets it: no other
@@ -73,7 +68,6 @@ type walWriter struct {
 	commits     []table.Commit // likewise
 	group       []*writeCommand
 	writes      []*writeCommand // those of group that are to be written: all but those whose condition is not met
-	late        []*writeCommand // of the group before: durable and visible, to be answered while group is being synced
 	held        *writeCommand   // received, but left for the next group
 	regroup     regroup
 	syncer      vfs.Syncer
@@ -98,15 +92,15 @@ type status struct {
 //     never waits for company.
 //  2. [walWriter.makeRoom] rotates to the next segment if the group does not fit. Its space was reserved before anything
 //     is written, so that a full disk fails the group and nothing else.
-//  3. [walWriter.append] gives each commit its version, closes the group with a COMMIT entry and writes all of it with one
-//     pwrite into the reserved space. The last group of a segment takes END along.
-//  4. [walWriter.syncAndStage] has the disk begin to take it, has the table do of applying it what readers do not see, and makes it
-//     durable with one fdatasync (SyncWrites false: the flusher does, every SyncInterval and every MiB).
+//  3. [walWriter.stamp] gives each commit its version. [walWriter.append] closes the group with a COMMIT entry, writes all of it with one
+//     pwrite into the reserved space, and has the disk begin to take it. The last group of a segment takes END along.
+//  4. [walWriter.beginStage] has the table do what readers do not see of applying it, while the disk is at it; for large commits, a
+//     goroutine helps, from before step 3 on. [walWriter.sync] makes it durable with one fdatasync (SyncWrites false: the flusher does, every
+//     SyncInterval and every MiB).
 //  5. [walWriter.apply] shows it to readers, one commit after the other, each under the locks of its shards and no longer.
-//  6. [walWriter.answer] tells the callers, in commit order. If so many commands are queued that the disk would stand still meanwhile, they
-//     are told by [walWriter.answerLate], in step 4 of the next group or before anything else that takes time.
+//  6. [walWriter.answer] tells the callers, in commit order.
 //  7. [walWriter.prepareRotation] has the next segment made in the background or, when this one has its END, gives the next one its
-//     name. [regroup.wait] lets the answered callers come back.
+//     name. [regroup.wait] lets callers come back.
 //  8. A control command that ended the gathering is carried out.
 //
 // What holds between any two steps:
@@ -130,9 +124,6 @@ func (w *walWriter) run() error {
 	for {
 		control := w.gather()
 		w.commitGroup()
-		if control != nil {
-			w.answerLate()
-		}
 		switch c := control.(type) {
 		case *syncCommand:
 			c.answer <- w.makeDurable()
@@ -192,45 +183,26 @@ func (w *walWriter) commitGroup() {
 	if err == nil && len(w.writes) > 0 {
 		w.apply()
 	}
-	w.answerLate() // unless persistGroup came so far as to do it
-	if err == nil && w.syncWrites && len(w.queue.commands) >= lateBacklog && !w.rotation.ended {
-		w.group, w.late, w.regroup.answered = w.late, w.group, 0
-	} else {
-		w.answer(err)
-	}
-	clear(w.writes)
+	w.answer(err)
 	w.prepareRotation()
 	w.checkpointIfDue()
 	w.regroup.wait(w.queue)
 }
 
-// answer tells the callers of w.group.
+// answer tells the callers of w.group, which may use their commands again at once.
 func (w *walWriter) answer(err error) {
-	w.regroup.queued = len(w.queue.commands)
-	w.regroup.answered = w.finish(w.group, err)
-}
-
-// answerLate tells the callers of the group before, if they have not been told.
-func (w *walWriter) answerLate() {
-	if len(w.late) > 0 {
-		w.finish(w.late, nil)
-		w.late = w.late[:0]
-	}
-}
-
-// finish answers commands and empties the list. It returns how many callers were waiting.
-func (w *walWriter) finish(commands []*writeCommand, err error) (waiting int) {
 	weight := int64(0)
-	for _, c := range commands {
+	w.regroup.answered, w.regroup.queued = 0, len(w.queue.commands)
+	for _, c := range w.group {
 		weight += c.weight
 		if c.commit == nil {
-			waiting++
+			w.regroup.answered++
 		}
-		c.finish(err) // now it is its caller's again
+		c.finish(err)
 	}
-	clear(commands)
+	clear(w.group)
+	clear(w.writes)
 	w.queue.bytes.Release(weight)
-	return waiting
 }
 
 // persistGroup decides what of w.group is to be written, brings that to the disk (SyncWrites false: to the operating system), and stages it.
@@ -245,36 +217,45 @@ func (w *walWriter) persistGroup() error {
 	if err := w.admit(); err != nil {
 		return err
 	}
-	size := format.CommitEntryBytes
+	size, ops := format.CommitEntryBytes, 0
 	for _, c := range w.writes {
 		size += len(c.entries)
-	}
-	if size > maxLateBytes {
-		w.answerLate()
+		ops += c.count
 	}
 	if err := w.makeRoom(int64(size)); err != nil {
 		return err
 	}
-	from := w.segment.offset
-	if err := w.append(size); err != nil {
+	w.stamp()
+	waitStaged := w.beginStage(ops)
+	started := time.Now()
+	err := w.append(size)
+	waitStaged() // whatever happened: callers get their bytes back
+	if err != nil {
 		return w.fail(err)
 	}
 	if w.syncWrites {
-		return w.syncAndStage(from)
+		w.status.syncs.Add(1)
+		err = w.sync()
+		w.regroup.synced = time.Since(started)
 	}
-	w.stage()
-	return nil
+	return err
 }
 
-// append writes w.writes behind the segment's last one.
+// stamp gives each commit its version.
+func (w *walWriter) stamp() {
+	first := max(w.now().UnixNano(), w.version+1)
+	for i, c := range w.writes {
+		format.SetTimestamps(c.entries, first+int64(i))
+	}
+	w.version = first + int64(len(w.writes)) - 1
+}
+
+// append writes w.writes behind the segment's last group and, if it is to be synced, has the disk begin to take it.
 func (w *walWriter) append(size int) error {
 	buf := slices.Grow(w.buf[:0], size)
-	version := max(w.now().UnixNano(), w.version+1)
-	for i, c := range w.writes {
-		format.SetTimestamps(c.entries, version+int64(i))
+	for _, c := range w.writes {
 		buf = append(buf, c.entries...)
 	}
-	w.version = version + int64(len(w.writes)) - 1
 	buf = format.AppendCommit(buf, 0, w.version, w.written+1, w.durable, w.segment.seed())
 	groupBytes := len(buf)
 	ends := w.endsWith(int64(groupBytes))
@@ -285,7 +266,11 @@ func (w *walWriter) append(size int) error {
 	if cap(buf) <= maxKeptBytes {
 		w.buf = buf
 	}
-	if err := w.segment.append(buf); err != nil {
+	err := w.segment.append(buf)
+	if err == nil && w.syncWrites {
+		err = w.segment.begin(&w.syncer, len(buf))
+	}
+	if err != nil {
 		return err
 	}
 	w.written++
@@ -305,43 +290,35 @@ func (w *walWriter) sync() error {
 	return nil
 }
 
-// syncAndStage makes the group durable that begins at an offset of the segment and, while the disk is at it, does the part of applying it
-// that readers do not see.
-func (w *walWriter) syncAndStage(from int64) error {
-	started := time.Now()
-	w.status.syncs.Add(1)
-	if err := w.syncer.Begin(w.segment.file, from, w.segment.offset-from); err != nil {
-		return w.fail(fmt.Errorf("kvstore: write %s: %w", w.segment.name, err))
-	}
-	w.answerLate()
-	waitStaged := w.beginStage()
-	err := w.sync()
-	w.regroup.synced = time.Since(started)
-	waitStaged()
-	return err
-}
-
-// beginStage stages w.writes, or has a goroutine begin to do it. The function it returns waits for that.
-func (w *walWriter) beginStage() (wait func()) {
-	ops := 0
-	for _, c := range w.writes {
-		ops += c.count
-	}
+// beginStage begins with the part of applying w.writes that readers do not see, so many operations. If there are many to a commit, a
+// goroutine does it from now on, while they are written. The function it returns does what is left, or helps.
+func (w *walWriter) beginStage(ops int) (wait func()) {
 	if ops < max(stageAside, batchOps*len(w.writes)) {
-		w.stage()
-		return func() {}
+		return w.stage
 	}
-	staged := make(chan struct{})
+	decoded, staged := make(chan struct{}), make(chan struct{})
 	w.spawn(func() error {
 		defer close(staged)
-		w.stage() // what it works on is its own until staged is closed
+		w.decode() // what it works on is its own until decoded is closed
+		close(decoded)
+		w.table.Stage()
 		return nil
 	})
-	return func() { <-staged }
+	return func() {
+		<-decoded
+		w.table.Stage()
+		<-staged
+	}
 }
 
-// stage makes w.ops and w.commits of w.writes, and has the table prepare for them.
+// stage has the table prepare for w.writes.
 func (w *walWriter) stage() {
+	w.decode()
+	w.table.Stage()
+}
+
+// decode makes w.ops and w.commits of w.writes, and the table's next group of them.
+func (w *walWriter) decode() {
 	w.ops, w.commits = w.ops[:0], w.commits[:0]
 	for _, c := range w.writes {
 		for op := range entryOps(c.entries) {
@@ -354,12 +331,12 @@ func (w *walWriter) stage() {
 		w.commits = append(w.commits, table.Commit{Ops: w.ops[first : first+c.count], Version: version})
 		first += c.count
 	}
-	w.table.Stage(w.commits)
+	w.table.Begin(w.commits)
 }
 
 // apply shows w.writes to readers.
 func (w *walWriter) apply() {
-	w.table.Publish(w.commits)
+	w.table.Publish()
 	clear(w.ops)
 	clear(w.commits)
 	if cap(w.ops) > maxKeptOps {

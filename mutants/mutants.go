@@ -42,7 +42,7 @@ func hanging(l layer) layer {
 func mutations() []mutation {
 	var all []mutation
 	for _, part := range [][]mutation{
-		durabilityOfWrites(), durabilityOfFiles(), rotations(), recoveries(), replays(), judgements(), lengths(), failures(), actors(), lateAnswers(),
+		durabilityOfWrites(), durabilityOfFiles(), rotations(), recoveries(), replays(), judgements(), lengths(), failures(), actors(), beginnings(),
 		memory(), slots(), records(), views(), indexes(), trees(), scans(), transactions(), checkpoints(), restores(), conditions(), limits(),
 	} {
 		all = append(all, part...)
@@ -55,38 +55,38 @@ func durabilityOfWrites() []mutation {
 	return []mutation{
 		{
 			name: "a group is acknowledged and never fsynced", file: "walwriter.go", promise: "P1",
-			old:   "\tif w.syncWrites {\n\t\treturn w.syncAndStage(from)\n\t}\n",
-			new:   "\t_ = from\n",
+			old:   "\tif w.syncWrites {\n\t\tw.status.syncs.Add(1)\n",
+			new:   "\tif false {\n\t\tw.status.syncs.Add(1)\n",
 			layer: explorer(),
 		},
 		{
 			name: "a group is acknowledged while its fsync is under way", file: "walwriter.go", promise: "P1",
-			old:   "\terr := w.sync()\n\tw.regroup",
-			new:   "\tw.durable = w.written\n\tw.spawn(w.segment.file.Sync)\n\tvar err error\n\tw.regroup",
+			old:   "\t\terr = w.sync()\n\t\tw.regroup",
+			new:   "\t\tw.durable = w.written\n\t\tw.spawn(w.segment.file.Sync)\n\t\tw.regroup",
 			layer: promise("TestP3EveryOperationHangs"),
 		},
 		{
 			name: "a group is visible before its fsync", file: "walwriter.go", promise: "P3",
-			old:   "\tw.status.syncs.Add(1)\n",
-			new:   "\tw.status.syncs.Add(1)\n\tw.stage()\n\tw.table.Publish(w.commits)\n",
+			old:   "\t\tw.status.syncs.Add(1)\n",
+			new:   "\t\tw.status.syncs.Add(1)\n\t\tw.stage()\n\t\tw.table.Publish()\n",
 			layer: promise("TestP3EveryOperationHangs"),
 		},
 		{
 			name: "a group is visible before its pwrite", file: "walwriter.go", promise: "P3",
-			old:   "\tif err := w.segment.append(buf); err != nil {",
-			new:   "\tw.stage()\n\tw.table.Publish(w.commits)\n\tif err := w.segment.append(buf); err != nil {",
+			old:   "\terr := w.segment.append(buf)\n",
+			new:   "\tw.stage()\n\tw.table.Publish()\n\terr := w.segment.append(buf)\n",
 			layer: promise("TestP3EveryOperationHangs"),
 		},
 		{
 			name: "callers are answered before readers can see what they wrote", file: "walwriter.go", promise: "P3",
-			old:   "\tif err == nil && len(w.writes) > 0 {\n\t\tw.apply()\n\t}\n\tw.answerLate()",
-			new:   "\tfor i, op := range w.ops {\n\t\tw.ops[i].Key, w.ops[i].Value = slices.Clone(op.Key), slices.Clone(op.Value)\n\t}\n\tw.answer(err)\n\tw.group = w.group[:0]\n\tif err == nil && len(w.writes) > 0 {\n\t\tw.apply()\n\t}\n\tw.answerLate()",
+			old:   "\tif err == nil && len(w.writes) > 0 {\n\t\tw.apply()\n\t}\n\tw.answer(err)",
+			new:   "\tfor i, op := range w.ops {\n\t\tw.ops[i].Key, w.ops[i].Value = slices.Clone(op.Key), slices.Clone(op.Value)\n\t}\n\twrites := slices.Clone(w.writes)\n\tw.answer(err)\n\tw.writes = append(w.writes[:0], writes...)\n\tif err == nil && len(w.writes) > 0 {\n\t\tw.apply()\n\t}",
 			layer: behaviour("TestP3AnsweredIsVisible"),
 		},
 		{
 			name: "with SyncWrites false a group stays in the process's memory", file: "walwriter.go", promise: "P1",
-			old:   "\tif err := w.append(size); err != nil {",
-			new:   "\tif !w.syncWrites {\n\t\treturn nil\n\t}\n\tif err := w.append(size); err != nil {",
+			old:   "\terr := w.append(size)\n",
+			new:   "\tvar err error\n\tif w.syncWrites {\n\t\terr = w.append(size)\n\t}\n",
 			layer: layer{name: "L5 SIGKILL", tests: "TestKillLosesNoAcknowledgedWrite"},
 		},
 		{
@@ -133,14 +133,14 @@ func durabilityOfWrites() []mutation {
 		},
 		{
 			name: "all commits of a group have one version", file: "walwriter.go", promise: "P13",
-			old:   "format.SetTimestamps(c.entries, version+int64(i))",
-			new:   "format.SetTimestamps(c.entries, version+0*int64(i))",
+			old:   "format.SetTimestamps(c.entries, first+int64(i))",
+			new:   "format.SetTimestamps(c.entries, first+0*int64(i))",
 			layer: behaviour("TestP13VersionsRise"),
 		},
 		{
 			name: "versions go back with the clock", file: "walwriter.go", promise: "P13",
-			old:   "version := max(w.now().UnixNano(), w.version+1)",
-			new:   "version := w.now().UnixNano()",
+			old:   "first := max(w.now().UnixNano(), w.version+1)",
+			new:   "first := w.now().UnixNano()",
 			layer: behaviour("TestP13VersionsRise"),
 		},
 		{
@@ -151,20 +151,20 @@ func durabilityOfWrites() []mutation {
 		},
 		{
 			name: "a large group is visible while its fsync is under way", file: "walwriter.go", promise: "P3",
-			old:   "\t\tw.stage() // what it works on",
-			new:   "\t\tw.stage()\n\t\tw.table.Publish(w.commits) // what it works on",
+			old:   "\t\t<-staged\n",
+			new:   "\t\t<-staged\n\t\tw.table.Publish()\n",
 			layer: actor("TestP3LargeBatchIsSeenWhenDurable"),
 		},
 		{
 			name: "a large group is visible though its fsync has failed", file: "walwriter.go", promise: "P3",
-			old:   "\twaitStaged()\n\treturn err\n",
-			new:   "\twaitStaged()\n\tw.apply()\n\treturn err\n",
+			old:   "\t\tw.regroup.synced = time.Since(started)\n\t}\n",
+			new:   "\t\tw.regroup.synced = time.Since(started)\n\t}\n\tw.apply()\n",
 			layer: actor("TestP3LargeBatchIsSeenWhenDurable"),
 		},
 		{
 			name: "a large group is shown before it is staged", file: "walwriter.go", promise: "P3",
-			old:   "\twaitStaged()\n\treturn err\n",
-			new:   "\t_ = waitStaged\n\treturn err\n",
+			old:   "\t\t<-staged\n",
+			new:   "",
 			layer: raced("TestP3LargeBatchIsSeenWhenDurable"),
 		},
 		{
@@ -712,8 +712,8 @@ func failures() []mutation {
 		},
 		{
 			name: "only the first caller of a group hears that it has failed", file: "walwriter.go", promise: "P5",
-			old:   "\t\tc.finish(err) // now it is its caller's again",
-			new:   "\t\tc.finish(err)\n\t\terr = nil",
+			old:   "\t\tc.finish(err)\n",
+			new:   "\t\tc.finish(err)\n\t\terr = nil\n",
 			layer: faults("TestP5FailureIsSticky"),
 		},
 		{
@@ -742,8 +742,8 @@ func failures() []mutation {
 		},
 		{
 			name: "running out of space in the middle of a group is no failure", file: "walwriter.go", promise: "P5",
-			old:   "\tif err := w.append(size); err != nil {\n\t\treturn w.fail(err)\n\t}",
-			new:   "\tif err := w.append(size); err != nil {\n\t\tif vfs.IsExhausted(err) {\n\t\t\treturn err\n\t\t}\n\t\treturn w.fail(err)\n\t}",
+			old:   "\tif err != nil {\n\t\treturn w.fail(err)\n\t}\n\tif w.syncWrites",
+			new:   "\tif vfs.IsExhausted(err) {\n\t\treturn err\n\t}\n\tif err != nil {\n\t\treturn w.fail(err)\n\t}\n\tif w.syncWrites",
 			layer: faults("TestP5FailureIsSticky"),
 		},
 		{
@@ -921,61 +921,55 @@ func actors() []mutation {
 	}
 }
 
-// lateAnswers is about groups that are answered while the next one is synced.
-func lateAnswers() []mutation {
+// beginnings is about what the disk is told to begin with, and what is done meanwhile.
+func beginnings() []mutation {
 	return []mutation{
 		{
-			name: "a group whose answers were left for later waits for the next one's fsync", file: "walwriter.go", promise: "P2",
-			old:   "\tw.answerLate()\n\twaitStaged",
-			new:   "\twaitStaged",
-			layer: actor("TestLateAnswerLeavesWhileTheNextGroupIsSynced"),
+			name: "a caller has its bytes back while a goroutine stages them", file: "walwriter.go", promise: "P9",
+			old:   "\twaitStaged() // whatever happened: callers get their bytes back\n\tif err != nil {\n\t\treturn w.fail(err)\n\t}\n",
+			new:   "\tif err != nil {\n\t\treturn w.fail(err)\n\t}\n\twaitStaged()\n",
+			layer: raced("TestP9FailedBatchesAreNotStaged"),
 		},
 		{
-			name: "a group's answers are never left for later", file: "walwriter.go", promise: "P2",
-			old:   "\tif err == nil && w.syncWrites && len(",
-			new:   "\tif false && len(",
-			layer: actor("TestLateAnswerLeavesWhileTheNextGroupIsSynced"),
-		},
-		{
-			name: "a lone caller's answer is left for later", file: "walwriter.go", promise: "P10",
-			old:   "len(w.queue.commands) >= lateBacklog",
-			new:   "len(w.queue.commands) >= 0",
-			layer: hanging(actor("TestLateAnswerIsNotForAll")),
-		},
-		{
-			name: "answers are left for later though there is no fsync to wait for", file: "walwriter.go", promise: "P2",
-			old:   "\tif err == nil && w.syncWrites && len(",
-			new:   "\tif err == nil && len(",
-			layer: hanging(actor("TestLateAnswerIsNotForAll")),
-		},
-		{
-			name: "answers are left for later while a segment is made", file: "rotation.go", promise: "P2",
-			old:   "\tw.answerLate()\n",
+			name: "a large group is staged by those who do not know it yet", file: "walwriter.go", promise: "P3",
+			old:   "\t\t<-decoded\n",
 			new:   "",
-			layer: hanging(actor("TestLateAnswerIsNotForAll")),
+			layer: raced("TestP3LargeBatchIsSeenWhenDurable"),
 		},
 		{
-			name: "answers are left for later while a large group is written", file: "walwriter.go", promise: "P2",
-			old:   "\tif size > maxLateBytes {\n\t\tw.answerLate()\n\t}\n",
+			name: "two goroutines stage one part", file: "internal/table/apply.go", promise: "P3",
+			old:   "\tfor n := int(w.next.Add(1)) - 1; n < len(w.parts); n = int(w.next.Add(1)) - 1 {\n",
+			new:   "\tfor n := range w.parts {\n",
+			layer: tableTest("TestViewsStayWhatTheyWere"),
+		},
+		{
+			name: "the results of staging are mixed up", file: "internal/table/apply.go", promise: "P3",
+			old:   "\t\tw.ranks[i] = int32(at)\n",
+			new:   "\t\tw.ranks[at] = int32(at)\n\t\t_ = i\n",
+			layer: hanging(tableTest("TestViewsStayWhatTheyWere")),
+		},
+		{
+			name: "what was found in staging is believed to be there still", file: "internal/table/shard.go", promise: "P3",
+			old:   "o.index < len(s.slots) && s.slots[o.index] == o.slot",
+			new:   "o.index < len(s.slots)",
+			layer: tableTest("TestLaterOpsOfACommitWin"),
+		},
+		{
+			name: "who is ready to write has to wait for a sync", file: "regroup.go", promise: "P2",
+			old:   "\tif r.synced > 0 {\n\t\tletIn(q)\n\t}\n",
 			new:   "",
-			layer: hanging(actor("TestLateAnswerIsNotForAll")),
+			layer: behaviour("TestOneProcessorMakesLargeGroups"),
 		},
 		{
-			name: "Sync overtakes answers that were left for later", file: "walwriter.go", promise: "P2",
-			old:   "\t\tif control != nil {\n\t\t\tw.answerLate()\n\t\t}\n",
-			new:   "",
-			layer: hanging(actor("TestLateAnswerIsBeforeThatOfSync")),
-		},
-		{
-			name: "a group that is durable gets the next one's error", file: "walwriter.go", promise: "P2",
-			old:   "\tw.answerLate() // unless",
-			new:   "\tw.finish(w.late, err)\n\tw.late = w.late[:0] // unless",
-			layer: actor("TestLateAnswerIsNotThatOfTheNextGroup"),
+			name: "the writer gives way whether or not anybody comes", file: "regroup.go", promise: "P10",
+			old:   "len(q.commands) > n && ",
+			new:   "n < len(q.commands)+1 && ",
+			layer: hanging(actor("TestP10NobodyIsWaitedForForEver")),
 		},
 		{
 			name: "a write that the disk did not begin is believed", file: "walwriter.go", promise: "P5",
-			old:   "\tif err := w.syncer.Begin(w.segment.file, from, w.segment.offset-from); err != nil {\n\t\treturn w.fail(fmt.Errorf(\"kvstore: write %s: %w\", w.segment.name, err))\n\t}\n",
-			new:   "\t_ = w.syncer.Begin(w.segment.file, from, w.segment.offset-from)\n",
+			old:   "\t\terr = w.segment.begin(&w.syncer, len(buf))\n",
+			new:   "\t\t_ = w.segment.begin(&w.syncer, len(buf))\n",
 			layer: faults("TestP5FailureIsSticky"),
 		},
 		{
@@ -1016,14 +1010,14 @@ func memory() []mutation {
 	return []mutation{
 		{
 			name: "a batch is applied write by write", file: "walwriter.go", promise: "P4",
-			old:   "\tw.table.Publish(w.commits)\n",
+			old:   "\tw.table.Publish()\n",
 			new:   "\tfor _, c := range w.commits {\n\t\tfor i := range c.Ops {\n\t\t\tw.table.Apply([]table.Commit{{Ops: c.Ops[i : i+1], Version: c.Version}})\n\t\t}\n\t}\n",
 			layer: behaviour("TestP4BatchesAreSeenWhole"),
 		},
 		{
 			name: "a batch takes its shards' locks one after the other", file: "internal/table/apply.go", promise: "P4",
-			old:   "\tgrown := 0\n\tif len(c.Ops) == 1 {",
-			new:   "\tgrown := 0\n\tif len(c.Ops) > 1 {\n\t\tfor i := range c.Ops {\n\t\t\tt.publishCommit(Commit{Ops: c.Ops[i : i+1], Version: c.Version}, hashes[i:i+1], places[i:i+1])\n\t\t}\n\t\treturn\n\t}\n\tif len(c.Ops) == 1 {",
+			old:   "\tif len(c.Ops) == 1 {\n",
+			new:   "\tif len(c.Ops) > 1 {\n\t\tfor i := range c.Ops {\n\t\t\tt.publishCommit(Commit{Ops: c.Ops[i : i+1], Version: c.Version}, first+i)\n\t\t}\n\t\treturn\n\t}\n\tif len(c.Ops) == 1 {\n",
 			layer: tableTest("TestCommitsAreSeenWhole"),
 		},
 		{
@@ -1160,7 +1154,7 @@ func records() []mutation {
 		},
 		{
 			name: "a key that its own commit deletes is overwritten where it was", file: "internal/table/apply.go", promise: "P4",
-			old:   "\t\t_, doomed := t.work.doomed[id]\n",
+			old:   "\t\t_, doomed := p.doomed[id]\n",
 			new:   "\t\tdoomed := false\n",
 			layer: tableTest("TestLaterOpsOfACommitWin"),
 		},

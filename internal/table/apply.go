@@ -1,5 +1,10 @@
 package table
 
+import (
+	"slices"
+	"sync/atomic"
+)
+
 // This file is how the table changes. Readers wait only while slots are switched: everything that takes time, copying records,
 // growing, compacting, is done on the side before, in memory that no slot leads to yet.
 
@@ -13,80 +18,156 @@ const (
 
 	// maxKeptOps keeps the room for one huge batch from staying for ever.
 	maxKeptOps = 64 << 10
+
+	// A group of at least sharedOps operations is staged in sharedParts parts, of as many shards each.
+	sharedOps   = 512
+	sharedParts = 16
 )
 
-// work is what the goroutine that applies changes keeps between calls, to spare allocations.
+// work is what the goroutine that applies changes keeps between calls, to spare allocations. From Begin to Publish it is about one group.
 type work struct {
+	commits []Commit
+	ops     []*Op // of all commits
 	hashes  []uint64
-	places  []uint64            // of records written for the operations; 0 for none
-	doomed  map[uint64]struct{} // records that a staged operation replaces or deletes: place and shard
-	garbage [][]byte            // memory that is free, to be given back when no lock is held
-	index   *index              // the one that Stage has told of the commits; nil if there was none then
-	fresh   [][]byte            // keys of commits that are staged, and are not in the table; for index
+	order   []int32  // the operations' numbers, part by part
+	ranks   []int32  // where in order each operation is
+	staged  []staged // what was done for them, in that order
+	parts   []part
+	next    atomic.Int32 // the first part that nobody has taken
+	garbage [][]byte     // memory that is free, to be given back when no lock is held
+	index   *index       // the one that Stage has told of the commits; nil if there was none then
 }
 
-func newWork() work { return work{doomed: map[uint64]struct{}{}} }
+// part is operations on some of the shards, all of those in the group, and what staging them finds. One goroutine at a time works on it.
+type part struct {
+	from, to int                 // in order
+	doomed   map[uint64]struct{} // records that a staged operation replaces or deletes: place and shard
+	fresh    [][]byte            // keys that are not in the table; for index
+}
+
+// staged is what Stage has found and done for an operation.
+type staged struct {
+	place uint64 // of the record written for it, 0 if none is needed
+	index int    // of the slot that leads to the key's present record, -1 if there is none
+	slot  uint64 // that slot
+}
 
 // Apply makes commits visible, one after the other.
 func (t *Table) Apply(commits []Commit) {
-	t.Stage(commits)
-	t.Publish(commits)
+	t.Begin(commits)
+	t.Stage()
+	t.Publish()
 }
 
-// Stage does what takes time of applying commits, and what no reader sees: it writes their records to slabs and makes room
-// for their slots. The next call must be Publish with the same commits, or none at all.
-func (t *Table) Stage(commits []Commit) {
-	w := &t.work
-	w.hashes, w.places = w.hashes[:0], w.places[:0]
-	clear(w.doomed)
+// Begin takes a group of commits that are to be staged. Whatever of the last group is not published is forgotten.
+func (t *Table) Begin(commits []Commit) {
+	w := t.work
+	w.commits, w.ops, w.hashes = commits, w.ops[:0], w.hashes[:0]
 	for _, c := range commits {
 		for i := range c.Ops {
+			w.ops = append(w.ops, &c.Ops[i])
 			w.hashes = append(w.hashes, t.hash(text(c.Ops[i].Key)))
 		}
 	}
-	w.index, w.fresh = t.index.Load(), w.fresh[:0]
-	at := 0 // the number of hashes that were brought into the cache
-	for _, c := range commits {
-		for i := range c.Ops {
-			if n := len(w.places); n == at {
-				at = min(n+windowKeys, len(w.hashes))
-				t.usual.Store(int64(recordBytes(len(c.Ops[i].Key), len(c.Ops[i].Value))))
-				t.touch(w.hashes[n:at])
-			}
-			w.places = append(w.places, t.stageOp(&c.Ops[i], w.hashes[len(w.places)]))
+	w.index = t.index.Load()
+	w.split()
+	w.next.Store(0)
+}
+
+// split puts the operations in order and into parts.
+func (w *work) split() {
+	n := len(w.ops)
+	w.order, w.ranks, w.staged = slices.Grow(w.order[:0], n)[:n], slices.Grow(w.ranks[:0], n)[:n], slices.Grow(w.staged[:0], n)[:n]
+	if n < sharedOps {
+		for i := range w.order {
+			w.order[i], w.ranks[i] = int32(i), int32(i)
+		}
+		w.setParts(0, n)
+		return
+	}
+	ends := byShard(w.order, w.hashes)
+	for at, i := range w.order {
+		w.ranks[i] = int32(at)
+	}
+	var bounds [sharedParts + 1]int
+	for i := range bounds {
+		bounds[i] = int(ends[i*shardCount/sharedParts])
+	}
+	w.setParts(bounds[:]...)
+}
+
+// setParts makes a part of what lies between each two bounds.
+func (w *work) setParts(bounds ...int) {
+	for len(w.parts) < len(bounds)-1 {
+		w.parts = append(w.parts, part{doomed: map[uint64]struct{}{}})
+	}
+	w.parts = w.parts[:len(bounds)-1]
+	for i := range w.parts {
+		p := &w.parts[i]
+		p.from, p.to, p.fresh = bounds[i], bounds[i+1], p.fresh[:0]
+		clear(p.doomed)
+	}
+}
+
+// Stage does what takes time of applying the group, and what no reader sees: it writes records to slabs and makes room for
+// their slots. Any number of goroutines may call it at once, and share the work. When all of them have returned, the next call is
+// Publish, or none at all.
+func (t *Table) Stage() {
+	w := t.work
+	for n := int(w.next.Add(1)) - 1; n < len(w.parts); n = int(w.next.Add(1)) - 1 {
+		t.stagePart(&w.parts[n])
+	}
+}
+
+func (t *Table) stagePart(p *part) {
+	w := t.work
+	var window [windowKeys]uint64
+	for at := p.from; at < p.to; at += windowKeys {
+		order := w.order[at:min(at+windowKeys, p.to)]
+		for i, n := range order {
+			window[i] = w.hashes[n]
+		}
+		op := w.ops[order[0]]
+		t.usual.Store(int64(recordBytes(len(op.Key), len(op.Value))))
+		t.touch(window[:len(order)])
+		for i, n := range order {
+			w.staged[at+i] = t.stageOp(p, w.ops[n], window[i])
 		}
 	}
 	if w.index != nil {
-		w.index.stage(w.fresh)
+		w.index.stage(p.fresh)
 	}
 }
 
 // stageOp writes the record for op, unless none is needed or the one that is there can be overwritten.
-func (t *Table) stageOp(op *Op, hash uint64) (place uint64) {
+func (t *Table) stageOp(p *part, op *Op, hash uint64) staged {
 	s := t.shardOf(hash)
 	slot, r := s.find(hash, text(op.Key))
 	if slot < 0 && op.Delete { // an earlier operation may add the key all the same
-		return 0
+		return staged{index: -1}
 	}
+	found := staged{index: slot}
 	if slot >= 0 {
-		id := s.slots[slot]&placeMask | hash%shardCount<<placeBits
-		_, doomed := t.work.doomed[id]
+		found.slot = s.slots[slot]
+		id := found.slot&placeMask | hash%shardCount<<placeBits
+		_, doomed := p.doomed[id]
 		if !op.Delete && !doomed && overwritable(r, op) {
-			return 0
+			return found
 		}
-		t.work.doomed[id] = struct{}{}
+		p.doomed[id] = struct{}{}
 		if op.Delete {
-			return 0
+			return found
 		}
 	}
 	if slot < 0 && t.work.index != nil {
-		t.work.fresh = append(t.work.fresh, op.Key)
+		p.fresh = append(p.fresh, op.Key)
 	}
 	if s.count+s.staged >= maxLoad(len(s.slots)) {
 		t.resize(s, 2*len(s.slots))
 	}
 	s.staged++ // for replaced keys too: one operation may delete and the next one add again
-	return t.store(s, op.Key, op.Value)
+	found.place = t.store(s, op.Key, op.Value)
+	return found
 }
 
 // overwritable reports whether op's value can take the place of the one in r.
@@ -95,39 +176,48 @@ func overwritable(r record, op *Op) bool {
 	return size <= maxInPlaceBytes && size == recordBytes(len(op.Key), len(op.Value))
 }
 
-// Publish makes commits visible that were staged, one after the other.
-func (t *Table) Publish(commits []Commit) {
-	all, hashes, places := commits, t.work.hashes, t.work.places
+// Publish makes the staged commits visible, one after the other.
+func (t *Table) Publish() {
+	w := t.work
+	commits, ops := w.commits, 0
 	for len(commits) > 0 {
-		n, ops := 0, 0
-		for n < len(commits) && (n == 0 || ops+len(commits[n].Ops) <= sliceOps) {
+		n, first := 0, ops
+		for n < len(commits) && (n == 0 || ops-first+len(commits[n].Ops) <= sliceOps) {
 			ops += len(commits[n].Ops)
 			n++
 		}
-		t.publishSlice(commits[:n], hashes[:ops], places[:ops])
-		commits, hashes, places = commits[n:], hashes[ops:], places[ops:]
+		t.publishSlice(commits[:n], first, ops)
+		commits = commits[n:]
 	}
 	t.tidyTouched()
 	if x := t.index.Load(); x != nil {
-		x.published(t, deletedKeys(all))
-		clear(t.work.fresh)
+		x.published(t, deletedKeys(w.commits))
 	}
-	if cap(t.work.hashes) > maxKeptOps {
-		t.work = newWork()
+	w.forget()
+	if cap(w.hashes) > maxKeptOps {
+		t.work = new(work)
 	}
 }
 
-// publishSlice shows a few commits, during which MultiGet, scans and those who open views wait.
-func (t *Table) publishSlice(commits []Commit, hashes, places []uint64) {
-	for at := 0; at < len(hashes); at += windowKeys {
-		t.touchSlots(hashes[at:min(at+windowKeys, len(hashes))]) // they were in the cache in Stage, and much has been since
+// forget lets go of the group's bytes.
+func (w *work) forget() {
+	w.commits = nil
+	clear(w.ops)
+	for i := range w.parts {
+		clear(w.parts[i].fresh)
+	}
+}
+
+// publishSlice shows a few commits, operations first to last, during which MultiGet, scans and those who open views wait.
+func (t *Table) publishSlice(commits []Commit, first, last int) {
+	for at := first; at < last; at += windowKeys {
+		t.touchSlots(t.work.hashes[at:min(at+windowKeys, last)]) // they were in the cache in Stage, and much has been since
 	}
 	t.applying.Lock()
 	t.catchIndex(commits)
 	for _, c := range commits {
-		n := len(c.Ops)
-		t.publishCommit(c, hashes[:n], places[:n])
-		hashes, places = hashes[n:], places[n:]
+		t.publishCommit(c, first)
+		first += len(c.Ops)
 	}
 	t.applying.Unlock()
 	for _, mem := range t.work.garbage {
@@ -177,14 +267,14 @@ func (t *Table) tidyTouched() {
 	}
 }
 
-// publishCommit shows one commit: all its shards are locked before the first change and unlocked after the last, always in
+// publishCommit shows one commit, whose first operation in the group is given: all its shards are locked before the first change and unlocked after the last, always in
 // the same order.
-func (t *Table) publishCommit(c Commit, hashes, places []uint64) {
-	grown := 0
+func (t *Table) publishCommit(c Commit, first int) {
+	grown, hashes := 0, t.work.hashes[first:first+len(c.Ops)]
 	if len(c.Ops) == 1 {
 		s := t.shardOf(hashes[0])
 		s.mu.Lock()
-		grown = t.publishOp(s, &c.Ops[0], hashes[0], places[0], c.Version)
+		grown = t.publishOp(s, first, c.Version)
 		t.length.Add(int64(grown))
 		t.version.Store(c.Version)
 		s.mu.Unlock()
@@ -198,7 +288,7 @@ func (t *Table) publishCommit(c Commit, hashes, places []uint64) {
 		t.shards[i].mu.Lock()
 	}
 	for i := range c.Ops {
-		grown += t.publishOp(t.shardOf(hashes[i]), &c.Ops[i], hashes[i], places[i], c.Version)
+		grown += t.publishOp(t.shardOf(hashes[i]), first+i, c.Version)
 	}
 	t.length.Add(int64(grown))
 	t.version.Store(c.Version)
@@ -207,15 +297,16 @@ func (t *Table) publishCommit(c Commit, hashes, places []uint64) {
 	}
 }
 
-// publishOp shows one operation, under its shard's lock, and returns by how many keys the table grew.
-func (t *Table) publishOp(s *shard, op *Op, hash, place uint64, version int64) (grown int) {
+// publishOp shows operation n, under its shard's lock, and returns by how many keys the table grew.
+func (t *Table) publishOp(s *shard, n int, version int64) (grown int) {
+	op, hash, staged := t.work.ops[n], t.work.hashes[n], &t.work.staged[t.work.ranks[n]]
 	var kept []byte
 	if t.views.newest.Load() >= 0 {
 		if slot, r := s.find(hash, text(op.Key)); slot >= 0 || !op.Delete {
 			kept = t.keep(s, text(op.Key), r, version)
 		}
 	}
-	grown, freed := s.change(op, hash, place)
+	grown, freed := s.change(op, hash, staged)
 	if freed != nil && kept == nil {
 		t.work.garbage = append(t.work.garbage, freed)
 	}

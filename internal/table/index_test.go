@@ -94,11 +94,12 @@ func TestIndexOfStagedKeys(t *testing.T) {
 		want = append(want, key)
 		group = append(group, Commit{Ops: []Op{{Key: []byte(key)}}, Version: int64(3 + i)})
 	}
-	tab.Stage(group)
+	tab.Begin(group)
+	tab.Stage()
 	if got := keysOf(old.Scan(Bounds{}, false)); !slices.Equal(got, []string{"a", "b"}) {
 		t.Fatalf("%q", got)
 	}
-	tab.Publish(group)
+	tab.Publish()
 	old.Close()
 	v := tab.View()
 	defer v.Close()
@@ -122,9 +123,10 @@ func TestIndexKeepsWhatIsToCome(t *testing.T) {
 	}
 	tab.Apply([]Commit{{Ops: []Op{{Key: a.Key, Delete: true}, {Key: b.Key, Delete: true}}, Version: 2}})
 	group := []Commit{{Ops: []Op{a}, Version: 3}}
-	tab.Stage(group)
+	tab.Begin(group)
+	tab.Stage()
 	v.Close()
-	tab.Publish(group)
+	tab.Publish()
 	if got := tab.index.Load().tree.root.check(t, "", "", false); !slices.Equal(got, []string{"a"}) {
 		t.Fatalf("the index has %q", got)
 	}

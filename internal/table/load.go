@@ -18,7 +18,8 @@ func (t *Table) Load(ops []Op, version int64) {
 	for i := range ops {
 		hashes[i] = t.hash(text(ops[i].Key))
 	}
-	order, ends := byShard(hashes)
+	order := make([]int32, len(ops))
+	ends := byShard(order, hashes)
 	var next, grown atomic.Int64
 	work := func() {
 		for shard := next.Add(1) - 1; shard < shardCount; shard = next.Add(1) - 1 {
@@ -38,9 +39,9 @@ func (t *Table) Load(ops []Op, version int64) {
 	t.version.Store(version)
 }
 
-// byShard returns the hashes' indices, shard by shard, and in order within each: a counting sort. Those of a shard are from
+// byShard sets order to the hashes' indices, shard by shard, and in order within each: a counting sort. Those of a shard are from
 // its place in ends to the next one's.
-func byShard(hashes []uint64) (order []int32, ends [shardCount + 1]int32) {
+func byShard(order []int32, hashes []uint64) (ends [shardCount + 1]int32) {
 	for _, hash := range hashes {
 		ends[hash%shardCount+1]++
 	}
@@ -48,12 +49,11 @@ func byShard(hashes []uint64) (order []int32, ends [shardCount + 1]int32) {
 		ends[i+1] += ends[i]
 	}
 	next := ends
-	order = make([]int32, len(hashes))
 	for i, hash := range hashes {
 		order[next[hash%shardCount]] = int32(i)
 		next[hash%shardCount]++
 	}
-	return order, ends
+	return ends
 }
 
 // loadShard applies those ops that order lists, all of this shard.
@@ -72,7 +72,8 @@ func (t *Table) loadShard(s *shard, ops []Op, hashes []uint64, order []int32) (g
 		t.usual.Store(int64(recordBytes(len(ops[order[0]].Key), len(ops[order[0]].Value))))
 		t.touch(window[:n])
 		for i, op := range order[:n] {
-			more, freed := s.change(&ops[op], window[i], t.place(s, &ops[op], window[i]))
+			staged := t.place(s, &ops[op], window[i])
+			more, freed := s.change(&ops[op], window[i], &staged)
 			if grown += more; freed != nil {
 				t.arena.free(freed)
 			}
@@ -83,17 +84,19 @@ func (t *Table) loadShard(s *shard, ops []Op, hashes []uint64, order []int32) (g
 	return grown
 }
 
-// place writes the record that a change needs; 0 if it needs none.
-func (t *Table) place(s *shard, op *Op, hash uint64) (place uint64) {
-	if op.Delete {
-		return 0
-	}
+// place writes the record that a change needs, if it needs one.
+func (t *Table) place(s *shard, op *Op, hash uint64) staged {
 	slot, r := s.find(hash, text(op.Key))
-	if slot >= 0 && overwritable(r, op) {
-		return 0
+	found := staged{index: slot}
+	if slot >= 0 {
+		found.slot = s.slots[slot]
+	}
+	if op.Delete || slot >= 0 && overwritable(r, op) {
+		return found
 	}
 	if slot < 0 && s.count >= maxLoad(len(s.slots)) {
 		t.resize(s, 2*len(s.slots))
 	}
-	return t.store(s, op.Key, op.Value)
+	found.place = t.store(s, op.Key, op.Value)
+	return found
 }

@@ -114,11 +114,20 @@ func (s *shard) remove(i int) {
 	s.slots[i] = 0
 }
 
-// change carries out one operation, for which a new record lies at place if one is needed. It returns by how many keys the
-// shard grew, and memory that nothing leads to any more.
-func (s *shard) change(op *Op, hash, place uint64) (grown int, freed []byte) {
-	slot, r := s.find(hash, text(op.Key))
-	entry := hash>>tagShift<<tagShift | place
+// findStaged is find for an operation that was staged: what was found then is still there, mostly. A slot that is the same as then leads to
+// the same record, since no place is used again before the group is published.
+func (s *shard) findStaged(o *staged, hash uint64, key string) (slot int, r record) {
+	if o.index >= 0 && o.index < len(s.slots) && s.slots[o.index] == o.slot {
+		return o.index, s.slabs.at(o.slot & placeMask)
+	}
+	return s.find(hash, key)
+}
+
+// change carries out one operation that was staged. It returns by how many keys the shard grew, and memory that nothing leads to any
+// more.
+func (s *shard) change(op *Op, hash uint64, o *staged) (grown int, freed []byte) {
+	slot, r := s.findStaged(o, hash, text(op.Key))
+	place, entry := o.place, hash>>tagShift<<tagShift|o.place
 	switch {
 	case place == 0 && slot < 0: // deleted, and was not there
 		return 0, nil

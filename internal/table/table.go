@@ -2,7 +2,7 @@
 // has nothing to look at, sharded so that readers and the one writer seldom meet. A read costs two cache misses: one for
 // the slot, one for the record that it leads to.
 //
-// Any number of goroutines may read; one at a time may call Stage, Publish, Apply, All or Release. No method does I/O or calls out while it holds
+// Any number of goroutines may read; one at a time may call Begin, Publish, Apply, All or Release. No method does I/O or calls out while it holds
 // a lock.
 package table
 
@@ -40,7 +40,7 @@ type Table struct {
 
 	views views
 	index atomic.Pointer[index] // the keys in order; nil before the first scan. Stored while applying is held
-	work  work                  // the writer's alone
+	work  *work                 // the writer's alone, and of who stages with it
 }
 
 // Op sets or deletes one key. The table does not keep Key or Value.
@@ -60,7 +60,7 @@ type Commit struct {
 func New(keys int) *Table { return newTable(keys, ^uint64(0)) }
 
 func newTable(keys int, mask uint64) *Table {
-	t := &Table{seed: maphash.MakeSeed(), mask: mask, arena: newArena(), work: newWork()}
+	t := &Table{seed: maphash.MakeSeed(), mask: mask, arena: newArena(), work: new(work)}
 	// A shard gets more than its share: an even spread is not an equal one.
 	each := slotsFor((keys + keys/16) / shardCount)
 	var small []uint64

@@ -89,6 +89,15 @@ func (f *frozen) compareScan(tb testing.TB, rng *rand.Rand) {
 	}
 }
 
+// stageTogether has several goroutines stage a group.
+func stageTogether(tab *Table, goroutines int) {
+	var wg sync.WaitGroup
+	for range goroutines {
+		wg.Go(tab.Stage)
+	}
+	wg.Wait()
+}
+
 // Views are opened and closed, in any order, while groups of commits are applied: each shows its own state to the end, and with the last
 // one, all that was kept goes. Hashes are whole, equal, and equal but for the shard.
 func TestViewsStayWhatTheyWere(t *testing.T) {
@@ -131,7 +140,8 @@ func TestViewsStayWhatTheyWere(t *testing.T) {
 						group = append(group, c)
 						version++
 					}
-					tab.Stage(group)
+					tab.Begin(group)
+					stageTogether(tab, 1+rng.IntN(3))
 					for _, c := range group {
 						for _, op := range c.Ops {
 							if x := tab.index.Load(); x != nil && !op.Delete && !x.tree.has(string(op.Key)) {
@@ -145,7 +155,7 @@ func TestViewsStayWhatTheyWere(t *testing.T) {
 						open[i].view.Close()
 						open = append(open[:i], open[i+1:]...)
 					}
-					tab.Publish(group)
+					tab.Publish()
 					tab.check(t)
 				}
 				for _, f := range open {
