@@ -37,20 +37,13 @@ type regroup struct {
 	failed   int           // the last pause
 }
 
-// wait waits for callers to come back, if that is worth it.
+// wait waits for callers to come back, if that is worth it. Then it gives way to goroutines that are ready, as long as each time brings more
+// commands: a sync is best begun when nobody is left who could have been in it. With a single processor it would otherwise begin
+// after a few dozen callers had their turn, and all the others would wait for theirs while the processor waits for the disk.
 func (r *regroup) wait(q *queue) {
 	r.waitForAnswered(q)
-	if r.synced > 0 {
-		letIn(q)
-	}
-}
-
-// letIn gives way to goroutines that are ready, as long as each time brings more commands: a sync is best begun when nobody is left who
-// could have been in it. With a single processor it would otherwise begin after a few dozen callers had their turn, and all
-// the others would wait for theirs while the processor waits for the disk.
-func letIn(q *queue) {
 	started := time.Now()
-	for n := -1; len(q.commands) > n && time.Since(started) < maxLetIn; {
+	for n := -1; r.synced > 0 && len(q.commands) > n && time.Since(started) < maxLetIn; {
 		n = len(q.commands)
 		runtime.Gosched()
 	}

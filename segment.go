@@ -106,14 +106,6 @@ func (s *segment) append(b []byte) error {
 	return nil
 }
 
-// begin has the disk begin to take the last n bytes, which are to be synced next.
-func (s *segment) begin(by *vfs.Syncer, n int) error {
-	if err := by.Begin(s.file, s.offset-int64(n), int64(n)); err != nil {
-		return fmt.Errorf("kvstore: write %s: %w", s.name, err)
-	}
-	return nil
-}
-
 // sync makes what was appended durable.
 func (s *segment) sync(by *vfs.Syncer) error {
 	if err := by.Sync(s.file); err != nil {

@@ -268,7 +268,7 @@ func (w *walWriter) append(size int) error {
 	}
 	err := w.segment.append(buf)
 	if err == nil && w.syncWrites {
-		err = w.segment.begin(&w.syncer, len(buf))
+		err = w.syncer.Begin(w.segment.file, w.segment.offset-int64(len(buf)), int64(len(buf)))
 	}
 	if err != nil {
 		return err
