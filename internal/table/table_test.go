@@ -225,6 +225,7 @@ func TestCommitsAreSeenWhole(t *testing.T) {
 		wg.Go(func() {
 			rng := rand.New(rand.NewPCG(uint64(r), 0))
 			var buf []byte
+			byLen := false                                   // nothing but Len has shown what was seen last, and Len grows an instant before Version rises
 			for seen := 1; !done.Load(); runtime.Gosched() { // or the writer gets a processor every 10 ms only
 				n, how := 0, rng.IntN(50)
 				switch {
@@ -258,6 +259,9 @@ func TestCommitsAreSeenWhole(t *testing.T) {
 					buf, _ = tab.Get(buf[:0], numbers[rng.IntN(keys)])
 					n, _ = strconv.Atoi(string(buf))
 				}
+				if how >= 5 && how < 10 && byLen && n == seen-1 {
+					continue
+				}
 				if n < seen {
 					t.Errorf("read of kind %d shows commit %d after another had shown %d", how, n, seen)
 					return
@@ -267,8 +271,16 @@ func TestCommitsAreSeenWhole(t *testing.T) {
 					t.Errorf("Len shows commit %d after a read of kind %d had shown %d", length, how, n)
 					return
 				}
+				switch {
+				case how > 0 && how < 5:
+					byLen = byLen || n > seen
+				case how >= 10 && how < 13:
+					byLen = byLen && n == seen
+				default:
+					byLen = false
+				}
 				// Neither does Version, and the number of keys has grown before it.
-				if version := int(tab.Version()); version < n && (how == 0 || how >= 5) {
+				if version := int(tab.Version()); version < n && !byLen {
 					t.Errorf("Version shows commit %d after a read of kind %d had shown %d", version, how, n)
 					return
 				}
