@@ -19,8 +19,8 @@ const (
 	// maxRegroupPause is how many groups go by, at most, before it is tried again after nobody came.
 	maxRegroupPause = 64
 
-	// maxLetIn is about what a thousand callers need, one after the other, to come back on one processor.
-	maxLetIn = 2 * time.Millisecond
+	// maxGiveWay bounds how long others go first. It is about what a thousand callers need, one after the other, on one processor.
+	maxGiveWay = 2 * time.Millisecond
 )
 
 // regroup keeps callers that write in a loop in one group. Without it they fall into two: while the writes of one half are
@@ -43,7 +43,7 @@ type regroup struct {
 func (r *regroup) wait(q *queue) {
 	r.waitForAnswered(q)
 	started := time.Now()
-	for n := -1; r.synced > 0 && len(q.commands) > n && time.Since(started) < maxLetIn; {
+	for n := -1; r.synced > 0 && len(q.commands) > n && time.Since(started) < maxGiveWay; {
 		n = len(q.commands)
 		runtime.Gosched()
 	}

@@ -25,6 +25,7 @@ const (
 )
 
 // work is what the goroutine that applies changes keeps between calls, to spare allocations. From Begin to Publish it is about one group.
+// Those who stage it only read, but for next, the part that each has taken, and what is in staged for that.
 type work struct {
 	commits []Commit
 	ops     []*Op // of all commits
@@ -119,6 +120,7 @@ func (t *Table) Stage() {
 	}
 }
 
+// stagePart stages the operations of one part, a window of them at a time so that their cache misses overlap.
 func (t *Table) stagePart(p *part) {
 	w := t.work
 	var window [windowKeys]uint64
@@ -267,8 +269,8 @@ func (t *Table) tidyTouched() {
 	}
 }
 
-// publishCommit shows one commit, whose first operation in the group is given: all its shards are locked before the first change and unlocked after the last, always in
-// the same order.
+// publishCommit shows one commit, whose operations in the group begin with number first: all its shards are locked before the first
+// change and unlocked after the last, always in the same order.
 func (t *Table) publishCommit(c Commit, first int) {
 	grown, hashes := 0, t.work.hashes[first:first+len(c.Ops)]
 	if len(c.Ops) == 1 {
