@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -483,4 +484,59 @@ func TestP5NextSegmentFailsAheadOfTime(t *testing.T) {
 			})
 		}
 	}
+}
+
+// The memory of full segments is given back, of each once, and when the group that ends it is durable. That it cannot be is nobody's business.
+func TestFullSegmentsAreForgotten(t *testing.T) {
+	for name, kind := range map[string]vfs.OpKind{"": "", "open fails": vfs.OpOpen, "forget fails": vfs.OpForget} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, kvstore.WithFirstSegmentBytes(4<<10))
+				s := r.open()
+				ended := map[string]bool{"wal-00000000000000000001.log": true} // by what comes before the next one's name: its fsync
+				var forgotten []string
+				killed := false
+				d := r.fail(func(op vfs.Op) bool {
+					if op.Kind == vfs.OpRename {
+						ended[strings.TrimSuffix(op.Name, ".tmp")] = true
+					}
+					if op.Kind == vfs.OpForget {
+						if next := following(op.Name); !ended[next] {
+							t.Errorf("%s is forgotten, and there is no %s", op.Name, next)
+						}
+						forgotten = append(forgotten, op.Name)
+					}
+					return op.Kind == kind && !killed
+				}, syscall.EIO, forever)
+				pairs := some(200)
+				for len(pairs) > 0 {
+					r.set(s, pairs[:2]...)
+					synctest.Wait()
+					pairs = pairs[2:]
+				}
+				r.want(s, some(200)...)
+				switch {
+				case kind != "" && d.failures() < 2:
+					t.Errorf("%d failures", d.failures())
+				case kind != vfs.OpOpen && (len(forgotten) < 2 || !slices.IsSorted(forgotten) || len(slices.Compact(forgotten)) != len(forgotten)):
+					t.Errorf("forgotten: %q", forgotten)
+				}
+				killed = true
+				s = r.reopenAfter(s, r.kill)
+				r.want(s, some(200)...)
+				r.set(s, some(200)...) // and some more are full
+				r.close(s)
+				if n := r.fs.Handles(); n != 0 {
+					t.Errorf("%d handles are left", n)
+				}
+			})
+		})
+	}
+}
+
+// following returns the name of the segment after this one.
+func following(name string) string {
+	var number int
+	_, _ = fmt.Sscanf(name, "wal-%d.log", &number)
+	return fmt.Sprintf("wal-%020d.log", number+1)
 }

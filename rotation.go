@@ -67,12 +67,14 @@ func (w *walWriter) prepareRotation() {
 }
 
 // makeAhead begins to make the next segment. If that fails, nobody needs to know: it is tried again when the
-// segment is needed.
+// segment is needed. It needs as much of the system's memory as the full one before the present one, which nobody reads again but a
+// recovery: without that given back, a log takes ever more, and from some hypervisors memory that was not in use lately is slow to get.
 func (w *walWriter) makeAhead() *ahead {
 	a := &ahead{done: make(chan struct{})}
-	dir, plan := w.dir, w.planSegment()
+	dir, plan, full := w.dir, w.planSegment(), format.SegmentName(w.segment.header.Number-1)
 	w.background(func() error {
 		defer close(a.done)
+		_ = vfs.ForgetFile(dir, full) // a snapshot may have removed it; otherwise, all it costs is memory
 		a.segment, a.err = makeSegment(dir, plan)
 		return nil
 	})

@@ -1827,6 +1827,21 @@ func checkpoints() []mutation {
 			layer: faults("TestP5NextSegmentFailsAheadOfTime"),
 		},
 		{
+			name: "the segment that is being written is forgotten", file: "rotation.go", promise: "P3",
+			old: "format.SegmentName(w.segment.header.Number-1)", new: "format.SegmentName(w.segment.header.Number)",
+			layer: faults("TestFullSegmentsAreForgotten"),
+		},
+		{
+			name: "a file that is forgotten stays open", file: "internal/vfs/vfs.go", promise: "P10",
+			old: "\treturn errors.Join(file.Forget(), file.Close())\n", new: "\treturn file.Forget()\n",
+			layer: faults("TestFullSegmentsAreForgotten"),
+		},
+		{
+			name: "only the first MiB of a file are forgotten", file: "internal/vfs/forget_linux.go", promise: "P3",
+			old: "off < size && err == nil; off += forgetBytes", new: "off < min(size, forgetBytes) && err == nil; off += forgetBytes",
+			layer: vfsTest("TestForgetGivesMemoryBack"),
+		},
+		{
 			name: "a snapshot's block has the checksum of its last write", file: "internal/format/snapshot.go", promise: "P6",
 			old: "crc32.Update(e.block.Checksum, castagnoli, e.buf)", new: "crc32.Checksum(e.buf, castagnoli)",
 			layer: behaviour("TestSnapshotFails"),

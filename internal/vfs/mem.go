@@ -27,6 +27,7 @@ var ErrCrashed = errors.New("vfs: the process has crashed")
 //   - A failing Sync, StartWrite or WriteBack keeps any subset in the same way, and leaves the cache as it was and clean: a later Sync
 //     succeeds and writes nothing, as Linux does it. What it has not written may stay unwritten for ever, even if it is
 //     written and synced again, as ext4 does it with space that was reserved.
+//   - A Forget makes what is clean in the cache what the disk has.
 //
 // It is safe for concurrent use. The zero value is not ready; use [NewMem].
 type Mem struct {
@@ -61,6 +62,7 @@ const (
 	OpStartWrite OpKind = "start write"
 	OpWriteBack  OpKind = "write back"
 	OpSync       OpKind = "sync"
+	OpForget     OpKind = "forget"
 )
 
 // Op is one operation, as a hook sees it before it happens.

@@ -135,6 +135,15 @@ func tear(old, newer []byte, pick func(int) int) {
 	copy(old[lo:hi], newer[lo:hi])
 }
 
+// forget reads again what is clean.
+func (f *memFile) forget() {
+	for s := int64(0); s*sectorBytes < int64(len(f.cache)); s++ {
+		if _, dirty := f.dirty[s]; !dirty {
+			copy(sector(f.cache, s), sector(f.disk, s))
+		}
+	}
+}
+
 func (f *memFile) powerCut(pick func(int) int) {
 	f.writeSome(pick)
 	f.cache = slices.Clone(f.disk)
@@ -233,6 +242,15 @@ func (h *memFileHandle) StartWrite(off, n int64) error {
 
 func (h *memFileHandle) WriteBack(off, n int64) error {
 	return h.flush(OpWriteBack, off, int(n), func() {})
+}
+
+func (h *memFileHandle) Forget() error {
+	if err := h.op(OpForget, 0, 0); err != nil {
+		return err
+	}
+	defer h.m.mu.Unlock()
+	h.file.forget()
+	return nil
 }
 
 // flush is an operation that writes what is dirty, or, if it fails, some of it.

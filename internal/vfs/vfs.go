@@ -78,6 +78,19 @@ type File interface {
 
 	// Sync makes the file's bytes and its length durable.
 	Sync() error
+
+	// Forget has the system give back the memory in which it keeps what the file has on disk: advice, about a file that is not likely to be
+	// read again soon. What is not on disk yet stays. It may take a while, and costs others little.
+	Forget() error
+}
+
+// ForgetFile is Forget of a file in dir.
+func ForgetFile(dir Dir, name string) error {
+	file, err := dir.OpenRead(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(file.Forget(), file.Close())
 }
 
 // LockedError says who holds the lock that [Dir] Lock did not get.

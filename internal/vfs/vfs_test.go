@@ -568,6 +568,32 @@ func TestMemWriteBackIsNoSync(t *testing.T) {
 	wantContent(t, openDir(t, m, "/d"), "a", "old")
 }
 
+// What is forgotten is read from the disk again. After a failed sync that is something else than what was in the cache.
+func TestMemForget(t *testing.T) {
+	m, dir := newMem(t, nil)
+	f := durable(t, dir, "a", "old")
+	write(t, f, 0, "new")
+	must(t, f.Forget())
+	wantContent(t, dir, "a", "new")
+	m.SetHook(failOn(vfs.OpSync, syscall.EIO))
+	wantErr(t, f.Sync(), syscall.EIO)
+	m.SetHook(nil)
+	wantContent(t, dir, "a", "new")
+	must(t, f.Forget())
+	wantContent(t, dir, "a", "old")
+}
+
+func TestBothForget(t *testing.T) {
+	inDir(t, func(t *testing.T, dir vfs.Dir) {
+		f := create(t, dir, "a", "0123456789")
+		must(t, f.Forget())
+		wantContent(t, dir, "a", "0123456789")
+		must(t, f.Sync())
+		must(t, f.Forget())
+		wantContent(t, dir, "a", "0123456789")
+	})
+}
+
 func TestBothStartWriteAndWriteBack(t *testing.T) {
 	inDir(t, func(t *testing.T, dir vfs.Dir) {
 		f := create(t, dir, "a", "0123456789")
@@ -656,6 +682,7 @@ func TestMemHookSeesAndFailsEachOperation(t *testing.T) {
 		{vfs.Op{Kind: vfs.OpStartWrite, Name: "a", Offset: 6, Bytes: 3}, func() error { return f.StartWrite(6, 3) }},
 		{vfs.Op{Kind: vfs.OpWriteBack, Name: "a", Offset: 5, Bytes: 4}, func() error { return f.WriteBack(5, 4) }},
 		{vfs.Op{Kind: vfs.OpSync, Name: "a"}, func() error { return f.Sync() }},
+		{vfs.Op{Kind: vfs.OpForget, Name: "a"}, func() error { return f.Forget() }},
 	} {
 		if err := c.do(); !errors.Is(err, boom) || op != c.want {
 			t.Errorf("%v: hook saw %+v, error %v", c.want, op, err)
