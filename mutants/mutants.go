@@ -1837,7 +1837,7 @@ func checkpoints() []mutation {
 			layer: faults("TestFullSegmentsAreForgotten"),
 		},
 		{
-			name: "only the first MiB of a file are forgotten", file: "internal/vfs/forget_linux.go", promise: "P3",
+			name: "only the first part of a file is forgotten", file: "internal/vfs/forget_linux.go", promise: "P3",
 			old: "off < size && err == nil; off += forgetBytes", new: "off < min(size, forgetBytes) && err == nil; off += forgetBytes",
 			layer: vfsTest("TestForgetGivesMemoryBack"),
 		},
