@@ -10,22 +10,24 @@ import (
 // Memory outside the Go heap: the collector neither scans it nor counts it when it decides how far the heap may grow, so
 // that a store of many gigabytes does not make a program take twice as many.
 const (
-	// chunkBytes is how much is asked of the system at a time for what is small.
-	chunkBytes = 4 << 20
+	// What is small is cut from chunks. A chunk is half of what there is already, between these, so that what is not used yet stays in
+	// proportion.
+	minChunkBytes = 256 << 10
+	maxChunkBytes = 4 << 20
 
 	// maxSpanBytes is the size up to which memory is cut from chunks: that of a shard's slots in a table of 12 million
 	// keys. More has a mapping of its own, which ends when it is freed.
 	maxSpanBytes = 512 << 10
 
-	// populateChunks is how many chunks a table has before it gets the pages of the next one ahead of time: 16 MiB. A
-	// smaller one would pay for pages that it hardly fills.
-	populateChunks = 4
+	// aheadBytes is what a table has before it gets the pages of the next chunk ahead of time, by a goroutine. A smaller one asks for
+	// them when it needs them: some hundreds, which takes less than such a goroutine may have to wait for a processor.
+	aheadBytes = 1 << 20
 
-	// hugeChunks is how many chunks a table has before it asks for huge pages: 512 MiB. The page table of a smaller one
+	// hugeBytes is what a table has before it asks for huge pages. The page table of a smaller one
 	// stays in a processor's cache, and huge pages are worth a tenth of a Get to it; but where the system is a guest, their
 	// first touch may cost six times that of small ones, which is a quarter of a batch. A table that is being loaded asks for
 	// them at once: the first touch is for once, and what is opened is there to be read.
-	hugeChunks = 128
+	hugeBytes = 512 << 20
 
 	// Freed spans up to this share of all chunks keep their pages, since they will soon be used again. The pages of others go
 	// back to the system, and only addresses are kept.
@@ -37,6 +39,7 @@ const (
 type arena struct {
 	mu     sync.Mutex
 	chunks [][]byte // guarded by mu
+	total  int      // guarded by mu: bytes of all chunks
 	rest   []byte   // guarded by mu: of the last chunk, not used yet
 	ahead  []byte   // guarded by mu: the next chunk, nil if there is none yet
 	own    map[*byte][]byte
@@ -57,59 +60,79 @@ func (a *arena) load(call int) {
 	a.loads += call
 }
 
-// alloc returns at least n bytes, whole pages, not zeroed.
+// alloc returns at least n bytes, whole pages, not zeroed. It has the pages at hand: having the system get many at once costs a tenth, or
+// less, of an interrupt for each of them at its first touch.
 func (a *arena) alloc(n int) []byte {
-	n = roundPages(n)
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if n > maxSpanBytes {
-		b := mapMemory(n)
-		a.own[&b[0]] = b
-		return b
+	b, populated := a.take(roundPages(n))
+	if !populated {
+		populate(b, false)
 	}
-	class := n / pageBytes
-	if b, ok := pop(&a.warm[class]); ok {
-		a.kept -= n
-		return b
-	}
-	if b, ok := pop(&a.cold[class]); ok {
-		return b
-	}
-	if len(a.rest) < n {
-		a.grow()
-	}
-	b := a.rest[:n:n]
-	a.rest = a.rest[n:]
 	return b
 }
 
-// grow gets another chunk. What is left of the last one is for slabs, and their last piece for something smaller.
-func (a *arena) grow() {
+// take is alloc for whole pages, and tells whether they are at hand.
+func (a *arena) take(n int) (b []byte, populated bool) {
+	if n > maxSpanBytes {
+		b := mapMemory(n)
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.own[&b[0]] = b
+		return b, false
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	class := n / pageBytes
+	if b, ok := pop(&a.warm[class]); ok {
+		a.kept -= n
+		return b, true
+	}
+	if b, ok := pop(&a.cold[class]); ok {
+		return b, false
+	}
+	if len(a.rest) < n {
+		a.grow(n)
+	}
+	b = a.rest[:n:n]
+	a.rest = a.rest[n:]
+	return b, true
+}
+
+// grow gets another chunk, of n bytes at least. What is left of the last one is for slabs, and their last piece for something smaller.
+func (a *arena) grow(n int) {
 	for len(a.rest) > 0 {
 		n := min(len(a.rest), maxSlabBytes)
 		a.cold[n/pageBytes] = append(a.cold[n/pageBytes], a.rest[:n:n])
 		a.rest = a.rest[n:]
 	}
-	if a.rest, a.ahead = a.ahead, nil; a.rest == nil {
-		a.rest = mapMemory(chunkBytes)
+	if len(a.ahead) >= n {
+		a.rest, a.ahead = a.ahead, nil
+	} else {
+		a.rest = mapMemory(max(n, a.nextChunk()))
+		populate(a.rest, false)
 	}
 	a.chunks = append(a.chunks, a.rest)
-	if len(a.chunks) >= populateChunks {
-		a.ahead = mapMemory(chunkBytes)
-		chunk, huge := a.ahead, a.loads > 0 || len(a.chunks) >= hugeChunks
+	a.total += len(a.rest)
+	if a.total >= aheadBytes && a.ahead == nil {
+		a.ahead = mapMemory(a.nextChunk())
+		chunk, huge := a.ahead, a.loads > 0 || a.total >= hugeBytes
 		a.populating.Go(func() { populate(chunk, huge) })
 	}
 }
 
-// populate asks for all pages of a chunk at once, and for huge ones. Where the system is a guest whose memory its host has yet to find,
+// nextChunk returns how large the next chunk is to be.
+func (a *arena) nextChunk() int {
+	return min(max(a.total/2/minChunkBytes*minChunkBytes, minChunkBytes), maxChunkBytes)
+}
+
+// populate asks for all pages of b at once, and for huge ones. Where the system is a guest whose memory its host has yet to find,
 // the first touch of a huge page takes milliseconds, for which nobody should have to wait. Both are advice: whether it is taken
 // changes nothing but speed.
-func populate(chunk []byte, huge bool) {
+func populate(b []byte, huge bool) {
 	const populateWrite = 23 // MADV_POPULATE_WRITE, Linux 5.14
 	if huge {
-		_ = syscall.Madvise(chunk, syscall.MADV_HUGEPAGE)
+		_ = syscall.Madvise(b, syscall.MADV_HUGEPAGE)
 	}
-	_ = syscall.Madvise(chunk, populateWrite)
+	_ = syscall.Madvise(b, populateWrite)
 }
 
 // free takes back what alloc returned.
@@ -122,7 +145,7 @@ func (a *arena) free(b []byte) {
 		return
 	}
 	class := len(b) / pageBytes
-	if a.kept+len(b) <= max(minKeptBytes, len(a.chunks)*chunkBytes/keptShare) {
+	if a.kept+len(b) <= max(minKeptBytes, a.total/keptShare) {
 		a.warm[class] = append(a.warm[class], b)
 		a.kept += len(b)
 		return
