@@ -173,7 +173,7 @@ func changes(kind vfs.OpKind) bool {
 	switch kind {
 	case vfs.OpMkdir, vfs.OpSyncParent, vfs.OpCreate, vfs.OpRename, vfs.OpRemove, vfs.OpSyncDir, vfs.OpWrite, vfs.OpAllocate, vfs.OpSync:
 		return true
-	case vfs.OpOpenDir, vfs.OpOpen, vfs.OpList, vfs.OpLock, vfs.OpRead, vfs.OpSize, vfs.OpStartWrite, vfs.OpWriteBack, vfs.OpForget:
+	case vfs.OpOpenDir, vfs.OpOpen, vfs.OpList, vfs.OpLock, vfs.OpRead, vfs.OpSize, vfs.OpStartWrite, vfs.OpStartSync, vfs.OpWriteBack, vfs.OpForget:
 		return false
 	}
 	panic("unknown operation " + kind)

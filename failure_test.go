@@ -228,6 +228,40 @@ func opensAfterFailure(r *rig, syncWrites bool) {
 	r.close(s)
 }
 
+// P5: all of a large group's sync has begun while it is staged. What goes wrong with it is told, and nothing of the group is seen.
+func TestP5SyncOfALargeGroupFails(t *testing.T) {
+	for _, kind := range []vfs.OpKind{vfs.OpWrite, vfs.OpStartWrite, vfs.OpStartSync, vfs.OpSync} {
+		for _, size := range []int{200, 2000} { // staged by the writer, and with help
+			t.Run(fmt.Sprint(kind, " ", size), func(t *testing.T) {
+				r := newRig(t, kvstore.WithFirstSegmentBytes(1<<20))
+				s := r.open()
+				r.set(s, "before", "1")
+				var large kvstore.Batch
+				for i := range size {
+					large.Set(fmt.Sprint("failed ", i), nil)
+				}
+				d := r.fail(written(kind), syscall.EIO, 1)
+				failedWith(r, s.Apply(t.Context(), &large), syscall.EIO)
+				if d.failures() != 1 {
+					t.Errorf("%d failures", d.failures())
+				}
+				failedWith(r, s.Set("later", nil), syscall.EIO)
+				failedWith(r, s.Sync(), syscall.EIO)
+				r.want(s, "before", "1")
+				left := r.files()
+				failedWith(r, s.Close(), syscall.EIO)
+				r.unchanged(left)
+				r.fs.SetHook(nil)
+				s = r.open()
+				if n := s.Len(); n != 1 && n != 1+size {
+					t.Errorf("a part of the group is there: %d keys", n)
+				}
+				r.set(s, "later", "1")
+			})
+		}
+	}
+}
+
 // P5: Close removes nothing even where all that the session wrote has failed, and its segment holds no group that counts.
 func TestP5FirstGroupFails(t *testing.T) {
 	for name, kind := range map[string]vfs.OpKind{"write": vfs.OpWrite, "fsync": vfs.OpSync} {

@@ -889,6 +889,31 @@ func TestLimitFailedSync(t *testing.T) {
 	b.close(b.open())
 }
 
+// P5: so it is with the sync of a large group, all of which the system begins before the writer waits for it.
+func TestLimitFailedSyncOfALargeGroup(t *testing.T) {
+	if !aloneWithMounts(t) {
+		return
+	}
+	b := newBrokenDisk(t)
+	var large kvstore.Batch
+	for i := range 1000 {
+		large.Set(fmt.Sprint("lost ", i), make([]byte, lostBytes/1000))
+	}
+	err := b.store.Apply(t.Context(), &large)
+	b.Logf("the fsync that failed: %v", err)
+	b.failed(err, failsSync...)
+	b.failed(b.store.Sync(), failsSync...)
+	b.verify(b.store)
+	b.failed(b.store.Close(), failsSync...)
+	b.repair()
+	s, err := kvstore.OpenWithConfig(b.config)
+	b.ok(err)
+	if n := s.Len(); n != len(b.want) && n != len(b.want)+1000 {
+		t.Errorf("a part of the group is there: %d keys instead of %d", n, len(b.want))
+	}
+	b.close(s)
+}
+
 // P1, P5: what the disk has after a failed fsync has everything that was acknowledged.
 func TestLimitFailedSyncThenPowerCut(t *testing.T) {
 	if !aloneWithMounts(t) {

@@ -60,7 +60,7 @@ func (o *oracle) happens(op vfs.Op) {
 		o.snapshot = max(o.snapshot, o.pending)
 	case vfs.OpRemove:
 		o.remove(op.Name)
-	case vfs.OpMkdir, vfs.OpSyncParent, vfs.OpOpenDir, vfs.OpOpen, vfs.OpList, vfs.OpLock, vfs.OpSize, vfs.OpStartWrite, vfs.OpWriteBack, vfs.OpForget:
+	case vfs.OpMkdir, vfs.OpSyncParent, vfs.OpOpenDir, vfs.OpOpen, vfs.OpList, vfs.OpLock, vfs.OpSize, vfs.OpStartWrite, vfs.OpStartSync, vfs.OpWriteBack, vfs.OpForget:
 	}
 }
 

@@ -24,10 +24,13 @@ const (
 	maxKeptBytes = 4 * maxGroupBytes
 	maxKeptOps   = 64 << 10
 
-	// A group's operations are staged with the help of a goroutine if there are at least stageAside of them, and batchOps in each
-	// commit. With many callers, other processors have enough to do.
-	stageAside = 512
-	batchOps   = 8
+	// A group of at least asideOps operations is staged while all of its sync goes on: that takes about as long.
+	asideOps = 192
+
+	// A goroutine helps with staging if there are at least helpedOps operations, and batchOps in each commit. With many callers, other
+	// processors have enough to do.
+	helpedOps = 512
+	batchOps  = 8
 )
 
 // walWriter is the state of the writer goroutine. Open builds it, hands it to its goroutine and forgets it: no other
@@ -93,7 +96,8 @@ type status struct {
 //  2. [walWriter.makeRoom] rotates to the next segment if the group does not fit. Its space was reserved before anything
 //     is written, so that a full disk fails the group and nothing else.
 //  3. [walWriter.stamp] gives each commit its version. [walWriter.append] closes the group with a COMMIT entry, writes all of it with one
-//     pwrite into the reserved space, and has the disk begin to take it. The last group of a segment takes END along.
+//     pwrite into the reserved space, and has the disk begin to take it; if the group is large, it begins all of its sync. The last group of a
+//     segment takes END along.
 //  4. [walWriter.beginStage] has the table do what readers do not see of applying it, while the disk is at it; for large commits, a
 //     goroutine helps, from before step 3 on. [walWriter.sync] makes it durable with one fdatasync (SyncWrites false: the flusher does, every
 //     SyncInterval and every MiB).
@@ -228,7 +232,7 @@ func (w *walWriter) persistGroup() error {
 	w.stamp()
 	waitStaged := w.beginStage(ops)
 	started := time.Now()
-	err := w.append(size)
+	err := w.append(size, ops >= asideOps)
 	waitStaged() // whatever happened: callers get their bytes back
 	if err != nil {
 		return w.fail(err)
@@ -241,20 +245,22 @@ func (w *walWriter) persistGroup() error {
 	return err
 }
 
-// stamp gives each commit its version.
+// stamp gives the commits their versions: the last one's is w.version.
 func (w *walWriter) stamp() {
 	first := max(w.now().UnixNano(), w.version+1)
-	for i, c := range w.writes {
-		format.SetTimestamps(c.entries, first+int64(i))
-	}
 	w.version = first + int64(len(w.writes)) - 1
 }
 
-// append writes w.writes behind the segment's last group and, if it is to be synced, has the disk begin to take it.
-func (w *walWriter) append(size int) error {
+// append writes w.writes behind the segment's last group and, if it is to be synced, has the disk begin to take it, and all of the sync begin if
+// it is to go on aside.
+func (w *walWriter) append(size int, aside bool) error {
 	buf := slices.Grow(w.buf[:0], size)
+	version := w.version - int64(len(w.writes))
 	for _, c := range w.writes {
+		version++
+		at := len(buf)
 		buf = append(buf, c.entries...)
+		format.SetTimestamps(buf[at:], version)
 	}
 	buf = format.AppendCommit(buf, 0, w.version, w.written+1, w.durable, w.segment.seed())
 	groupBytes := len(buf)
@@ -268,7 +274,7 @@ func (w *walWriter) append(size int) error {
 	}
 	err := w.segment.append(buf)
 	if err == nil && w.syncWrites {
-		err = w.syncer.Begin(w.segment.file, w.segment.offset-int64(len(buf)), int64(len(buf)))
+		err = w.syncer.Begin(w.segment.file, w.segment.offset-int64(len(buf)), int64(len(buf)), aside)
 	}
 	if err != nil {
 		return err
@@ -293,7 +299,7 @@ func (w *walWriter) sync() error {
 // beginStage begins with the part of applying w.writes that readers do not see, so many operations. If there are many to a commit, a
 // goroutine does it from now on, while they are written. The function it returns does what is left, or helps.
 func (w *walWriter) beginStage(ops int) (wait func()) {
-	if ops < max(stageAside, batchOps*len(w.writes)) {
+	if ops < max(helpedOps, batchOps*len(w.writes)) {
 		return w.stage
 	}
 	decoded, staged := make(chan struct{}), make(chan struct{})
@@ -301,12 +307,12 @@ func (w *walWriter) beginStage(ops int) (wait func()) {
 		defer close(staged)
 		w.decode() // what it works on is its own until decoded is closed
 		close(decoded)
-		w.table.Stage()
+		w.table.Stage(func() {})
 		return nil
 	})
 	return func() {
 		<-decoded
-		w.table.Stage()
+		w.table.Stage(w.syncer.Yield)
 		<-staged
 	}
 }
@@ -314,7 +320,7 @@ func (w *walWriter) beginStage(ops int) (wait func()) {
 // stage has the table prepare for w.writes.
 func (w *walWriter) stage() {
 	w.decode()
-	w.table.Stage()
+	w.table.Stage(w.syncer.Yield)
 }
 
 // decode makes w.ops and w.commits of w.writes, and the table's next group of them.

@@ -85,8 +85,8 @@ func durabilityOfWrites() []mutation {
 		},
 		{
 			name: "with SyncWrites false a group stays in the process's memory", file: "walwriter.go", promise: "P1",
-			old:   "\terr := w.append(size)\n",
-			new:   "\tvar err error\n\tif w.syncWrites {\n\t\terr = w.append(size)\n\t}\n",
+			old:   "\terr := w.append(size, ops >= asideOps)\n",
+			new:   "\tvar err error\n\tif w.syncWrites {\n\t\terr = w.append(size, ops >= asideOps)\n\t}\n",
 			layer: layer{name: "L5 SIGKILL", tests: "TestKillLosesNoAcknowledgedWrite"},
 		},
 		{
@@ -133,8 +133,8 @@ func durabilityOfWrites() []mutation {
 		},
 		{
 			name: "all commits of a group have one version", file: "walwriter.go", promise: "P13",
-			old:   "format.SetTimestamps(c.entries, first+int64(i))",
-			new:   "format.SetTimestamps(c.entries, first+0*int64(i))",
+			old:   "format.SetTimestamps(buf[at:], version)",
+			new:   "format.SetTimestamps(buf[at:], w.version)",
 			layer: behaviour("TestP13VersionsRise"),
 		},
 		{
@@ -973,6 +973,42 @@ func beginnings() []mutation {
 			layer: faults("TestP5FailureIsSticky"),
 		},
 		{
+			name: "a sync that was begun counts as done", file: "internal/vfs/syncer.go", promise: "P1",
+			old:   "\terr := file.Sync()\n",
+			new:   "\tif s.whole {\n\t\ts.whole = false\n\t\treturn nil\n\t}\n\terr := file.Sync()\n",
+			layer: faults("TestP5SyncOfALargeGroupFails"),
+		},
+		{
+			name: "the system's sync is not waited for", file: "internal/vfs/async_linux.go", promise: "P1",
+			old:   "\tevent, err := s.wait()\n",
+			new:   "\tevent, err := ioEvent{data: s.number}, error(nil)\n",
+			layer: vfsTest("TestStartedSyncIsWaitedFor"),
+		},
+		{
+			name: "what became of the system's sync is not looked at", file: "internal/vfs/async_linux.go", promise: "P5",
+			old:   "\t\terr = event.err()\n",
+			new:   "",
+			layer: layer{name: "L7 limits of the OS", tests: "TestLimitFailedSyncOfALargeGroup"},
+		},
+		{
+			name: "what is written while the system syncs is not synced", file: "internal/vfs/async_linux.go", promise: "P1",
+			old:   "\t\tf.started.written = true\n",
+			new:   "\t\t_ = b\n",
+			layer: vfsTest("TestStartedSyncTellsTheResult"),
+		},
+		{
+			name: "another sync's end is taken for this one's", file: "internal/vfs/async_linux.go", promise: "P1",
+			old:   "\tcase event.data != s.number:\n",
+			new:   "\tcase event.data == 0:\n",
+			layer: vfsTest("TestStartedSyncTellsTheResult"),
+		},
+		{
+			name: "where a sync cannot be begun, its context is lost", file: "internal/vfs/async_linux.go", promise: "P10",
+			old:   "\tif err := f.control(\"io_submit\", s.submit); err != nil {\n\t\tcontexts.put(context)\n",
+			new:   "\tif err := f.control(\"io_submit\", s.submit); err != nil {\n",
+			layer: vfsTest("TestStartSyncWhereThereIsNone"),
+		},
+		{
 			name: "a store needs a file that can begin a write", file: "internal/vfs/writeback_linux.go", promise: "P5",
 			old:   "\tif isMissing(err) {\n\t\treturn nil\n\t}\n",
 			new:   "",
@@ -1008,6 +1044,24 @@ func beginnings() []mutation {
 // memory is about the table, and whose bytes are whose.
 func memory() []mutation {
 	return []mutation{
+		{
+			name: "memory that went back to the system is used page by page", file: "internal/table/arena_linux.go", promise: "memory",
+			old:   "\tif b, ok := pop(&a.cold[class]); ok {\n\t\treturn b, false\n",
+			new:   "\tif b, ok := pop(&a.cold[class]); ok {\n\t\treturn b, true\n",
+			layer: tableTest("TestAllocHasItsPages"),
+		},
+		{
+			name: "a small table's memory is used page by page", file: "internal/table/arena_linux.go", promise: "memory",
+			old:   "\t\tpopulate(a.rest, false)\n",
+			new:   "",
+			layer: tableTest("TestAllocHasItsPages"),
+		},
+		{
+			name: "chunks do not grow", file: "internal/table/arena_linux.go", promise: "memory",
+			old:   "a.total/2/minChunkBytes*minChunkBytes",
+			new:   "0*a.total",
+			layer: tableTest("TestChunksGrow"),
+		},
 		{
 			name: "a batch is applied write by write", file: "walwriter.go", promise: "P4",
 			old:   "\tw.table.Publish()\n",

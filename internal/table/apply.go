@@ -56,7 +56,7 @@ type staged struct {
 // Apply makes commits visible, one after the other.
 func (t *Table) Apply(commits []Commit) {
 	t.Begin(commits)
-	t.Stage()
+	t.Stage(func() {})
 	t.Publish()
 }
 
@@ -112,16 +112,16 @@ func (w *work) setParts(bounds ...int) {
 
 // Stage does what takes time of applying the group, and what no reader sees: it writes records to slabs and makes room for
 // their slots. Any number of goroutines may call it at once, and share the work. When all of them have returned, the next call is
-// Publish, or none at all.
-func (t *Table) Stage() {
+// Publish, or none at all. It calls pause some tens of microseconds apart.
+func (t *Table) Stage(pause func()) {
 	w := t.work
 	for n := int(w.next.Add(1)) - 1; n < len(w.parts); n = int(w.next.Add(1)) - 1 {
-		t.stagePart(&w.parts[n])
+		t.stagePart(&w.parts[n], pause)
 	}
 }
 
 // stagePart stages the operations of one part, a window of them at a time so that their cache misses overlap.
-func (t *Table) stagePart(p *part) {
+func (t *Table) stagePart(p *part, pause func()) {
 	w := t.work
 	var window [windowKeys]uint64
 	for at := p.from; at < p.to; at += windowKeys {
@@ -135,6 +135,7 @@ func (t *Table) stagePart(p *part) {
 		for i, n := range order {
 			w.staged[at+i] = t.stageOp(p, w.ops[n], window[i])
 		}
+		pause()
 	}
 	if w.index != nil {
 		w.index.stage(p.fresh)

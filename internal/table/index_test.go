@@ -95,7 +95,7 @@ func TestIndexOfStagedKeys(t *testing.T) {
 		group = append(group, Commit{Ops: []Op{{Key: []byte(key)}}, Version: int64(3 + i)})
 	}
 	tab.Begin(group)
-	tab.Stage()
+	tab.Stage(func() {})
 	if got := keysOf(old.Scan(Bounds{}, false)); !slices.Equal(got, []string{"a", "b"}) {
 		t.Fatalf("%q", got)
 	}
@@ -124,7 +124,7 @@ func TestIndexKeepsWhatIsToCome(t *testing.T) {
 	tab.Apply([]Commit{{Ops: []Op{{Key: a.Key, Delete: true}, {Key: b.Key, Delete: true}}, Version: 2}})
 	group := []Commit{{Ops: []Op{a}, Version: 3}}
 	tab.Begin(group)
-	tab.Stage()
+	tab.Stage(func() {})
 	v.Close()
 	tab.Publish()
 	if got := tab.index.Load().tree.root.check(t, "", "", false); !slices.Equal(got, []string{"a"}) {

@@ -21,7 +21,7 @@ func TestReadersKeepAwayFromTheOpenSlab(t *testing.T) {
 			}
 			both := []func(){
 				func() { tab.MultiGet(make([][]byte, 1), []string{string(first.Key)}) },
-				func() { tab.Begin([]Commit{{Version: 2, Ops: []Op{op(i, size)}}}); tab.Stage() },
+				func() { tab.Begin([]Commit{{Version: 2, Ops: []Op{op(i, size)}}}); tab.Stage(func() {}) },
 			}
 			var wg sync.WaitGroup
 			wg.Go(both[round%2]) // in either order

@@ -93,7 +93,7 @@ func (f *frozen) compareScan(tb testing.TB, rng *rand.Rand) {
 func stageTogether(tab *Table, goroutines int) {
 	var wg sync.WaitGroup
 	for range goroutines {
-		wg.Go(tab.Stage)
+		wg.Go(func() { tab.Stage(func() {}) })
 	}
 	wg.Wait()
 }

@@ -27,7 +27,7 @@ func TestForgetGivesMemoryBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = file.Close() }()
-	f := osFile{file}
+	f := newOSFile(file)
 	content := bytes.Repeat([]byte("0123456789abcdef"), (2*forgetBytes+forgetBytes/2)/16)
 	if _, err := f.WriteAt(content, 0); err != nil {
 		t.Fatal(err)
@@ -76,13 +76,13 @@ func TestForgetWhereThereIsNone(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = r.Close() }()
-	if err := (osFile{w}).Forget(); err != nil {
+	if err := (newOSFile(w)).Forget(); err != nil {
 		t.Errorf("Forget on a pipe: %v", err)
 	}
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := (osFile{w}).Forget(); err == nil {
+	if err := (newOSFile(w)).Forget(); err == nil {
 		t.Error("Forget on a closed file tells nothing")
 	}
 }

@@ -23,10 +23,10 @@ var ErrCrashed = errors.New("vfs: the process has crashed")
 //   - [Mem.PowerCut] keeps any subset of what was not synced: each sector holds one of the versions written since
 //     its last sync, or the one before them, or is torn between two of them byte by byte; each size and each
 //     name likewise.
-//   - A StartWrite or a WriteBack does nothing: whether the disk has what it was given is left to the power cut.
+//   - A StartWrite, a WriteBack or a StartSync does nothing: whether the disk has what it was given is left to the power cut.
 //   - A failing Sync, StartWrite or WriteBack keeps any subset in the same way, and leaves the cache as it was and clean: a later Sync
 //     succeeds and writes nothing, as Linux does it. What it has not written may stay unwritten for ever, even if it is
-//     written and synced again, as ext4 does it with space that was reserved.
+//     written and synced again, as ext4 does it with space that was reserved. So does a failing StartSync, which the next Sync tells of.
 //   - A Forget makes what is clean in the cache what the disk has.
 //
 // It is safe for concurrent use. The zero value is not ready; use [NewMem].
@@ -61,6 +61,7 @@ const (
 	OpAllocate   OpKind = "allocate"
 	OpStartWrite OpKind = "start write"
 	OpWriteBack  OpKind = "write back"
+	OpStartSync  OpKind = "start sync"
 	OpSync       OpKind = "sync"
 	OpForget     OpKind = "forget"
 )

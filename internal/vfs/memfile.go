@@ -171,6 +171,7 @@ type memFileHandle struct {
 	memHandle
 	file     *memFile
 	writable bool
+	started  error // guarded by m.mu: of a StartSync
 }
 
 func (h *memFileHandle) op(kind OpKind, off int64, n int) error {
@@ -233,7 +234,22 @@ func (h *memFileHandle) Allocate(size int64) error {
 }
 
 func (h *memFileHandle) Sync() error {
+	h.m.mu.Lock()
+	err := h.started
+	h.started = nil
+	h.m.mu.Unlock()
+	if err != nil {
+		return err
+	}
 	return h.flush(OpSync, 0, 0, h.file.sync)
+}
+
+func (h *memFileHandle) StartSync() {
+	if err := h.flush(OpStartSync, 0, 0, func() {}); err != nil {
+		h.m.mu.Lock()
+		defer h.m.mu.Unlock()
+		h.started = err
+	}
 }
 
 func (h *memFileHandle) StartWrite(off, n int64) error {

@@ -58,7 +58,7 @@ func (d osDir) open(name string, flag int) (File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return osFile{f}, nil
+	return newOSFile(f), nil
 }
 
 func (d osDir) Rename(oldName, newName string) error { return d.root.Rename(oldName, newName) }
@@ -132,7 +132,10 @@ func SyncAside(file File) error {
 // osFile is an *os.File whose Sync and Allocate are the platform's best.
 type osFile struct {
 	*os.File
+	started *startedSync // never nil
 }
+
+func newOSFile(f *os.File) osFile { return osFile{File: f, started: &startedSync{}} }
 
 func (f osFile) Size() (int64, error) {
 	info, err := f.Stat()

@@ -9,6 +9,13 @@ import (
 // Sync is fdatasync: it writes the data and the metadata that is needed to read it back, the length among it,
 // but not the times, which would cost a journal commit each.
 func (f osFile) Sync() error {
+	done, err := f.started.settle()
+	switch {
+	case err != nil:
+		return &os.PathError{Op: "fdatasync", Path: f.Name(), Err: err}
+	case done:
+		return nil
+	}
 	return f.control("fdatasync", syscall.Fdatasync)
 }
 

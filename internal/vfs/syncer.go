@@ -29,8 +29,14 @@ const (
 //
 // A sync of few bytes is two waits on the disk, for the write and then for the flush of its cache. Each puts the processor to sleep if there is
 // nothing else to do, and waking up takes a guest of a hypervisor as long as a fast disk takes for the write. So the first wait is made awake,
-// for some tens of microseconds at most, where that is measured to make syncs shorter. A Syncer is for one goroutine; the zero value is ready.
+// for some tens of microseconds at most, where that is measured to make syncs shorter.
+//
+// Whoever has work for longer than a sync takes has the system begin all of it. That the disk has the write is not the end of it: the file system
+// then writes how it was allocated, and the disk what is in its cache, each of which takes longer than the write.
+//
+// A Syncer is for one goroutine; the zero value is ready.
 type Syncer struct {
+	whole bool          // the system has begun all of a sync
 	begun time.Time     // when Begin returned last
 	limit time.Duration // how long after that it may be worth to be awake; 0 if it is not
 
@@ -44,15 +50,28 @@ type Syncer struct {
 	gain  time.Duration // moving average of how much shorter syncs are with lingering
 }
 
-// Begin has the disk begin to take the n bytes of file from off on. Sync is to follow, for that file.
-func (s *Syncer) Begin(file File, off, n int64) error {
+// Begin has the disk begin to take the n bytes of file from off on. Sync is to follow, for that file. Aside is whether the
+// caller has work until then that takes a hundred microseconds or more; it is to call Yield now and then.
+func (s *Syncer) Begin(file File, off, n int64, aside bool) error {
 	s.limit = 0
-	if n <= maxLingerBytes {
+	if n <= maxLingerBytes && !aside {
 		s.limit = lingerBase + time.Duration(n/lingerBytes)*time.Microsecond
 	}
 	err := file.StartWrite(off, n)
+	if s.whole = aside && err == nil; s.whole {
+		file.StartSync()
+		s.Yield()
+	}
 	s.begun = time.Now()
 	return err
+}
+
+// Yield lets the system have the processor if it needs it for the sync that is under way: between a sync's steps, some thread of it has to be woken
+// up, and may have to wait for milliseconds until it is its turn.
+func (s *Syncer) Yield() {
+	if s.whole {
+		yieldProcessor()
+	}
 }
 
 // Sync makes the file's bytes durable, as [File] Sync does.
@@ -65,7 +84,7 @@ func (s *Syncer) Sync(file File) error {
 	if judged && err == nil {
 		s.learn(time.Since(s.begun))
 	}
-	s.limit = 0
+	s.limit, s.whole = 0, false
 	return err
 }
 

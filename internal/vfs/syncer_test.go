@@ -94,23 +94,40 @@ func TestSyncerSyncs(t *testing.T) {
 		for i := range 20 * rowSyncs {
 			n, err := file.WriteAt(fmt.Appendf(nil, "%d,", i), size)
 			check(err)
-			check(s.Begin(file, size, int64(n)))
+			check(s.Begin(file, size, int64(n), false))
 			size += int64(n)
 			check(s.Sync(file))
 		}
 		_, err = file.WriteAt(make([]byte, maxLingerBytes+1), size)
 		check(err)
-		check(s.Begin(file, size, maxLingerBytes+1))
+		check(s.Begin(file, size, maxLingerBytes+1, false))
 		if s.limit != 0 {
 			t.Error("lingers after a long write")
 		}
 		check(s.Sync(file))
-		if ops[OpStartWrite] != 20*rowSyncs+1 || ops[OpSync] != 20*rowSyncs+2 {
+		if ops[OpStartWrite] != 20*rowSyncs+1 || ops[OpSync] != 20*rowSyncs+2 || ops[OpStartSync] != 0 {
 			t.Errorf("operations %v", ops)
 		}
 		size += maxLingerBytes + 1
+		_, err = file.WriteAt([]byte("aside"), size)
+		check(err)
+		check(s.Begin(file, size, 5, true))
+		s.Yield()
+		if s.limit != 0 || !s.whole {
+			t.Error("it lingers, though all of the sync has begun")
+		}
+		check(s.Sync(file))
+		if ops[OpStartSync] != 1 || ops[OpSync] != 20*rowSyncs+3 || s.whole {
+			t.Errorf("with a sync aside: operations %v", ops)
+		}
+		size += 5
+		fails = OpStartSync
+		check(s.Begin(file, 0, 1, true))
+		if err := s.Sync(file); !errors.Is(err, syscall.EIO) {
+			t.Errorf("a sync aside fails: %v", err)
+		}
 		for _, fails = range []OpKind{OpStartWrite, OpSync} {
-			beginErr := s.Begin(file, 0, 1)
+			beginErr := s.Begin(file, 0, 1, false)
 			if syncErr := s.Sync(file); !errors.Is(errors.Join(beginErr, syncErr), syscall.EIO) || (beginErr == nil) == (syncErr == nil) {
 				t.Errorf("%s fails: Begin %v, Sync %v", fails, beginErr, syncErr)
 			}

@@ -72,6 +72,10 @@ type File interface {
 	// to wait for. It makes nothing durable, and what goes wrong with the write later is told by that Sync.
 	StartWrite(off, n int64) error
 
+	// StartSync has the system begin what Sync does, and waits for nothing: advice, for a Sync that follows to have less to wait for. It
+	// makes nothing durable, and what goes wrong is told by that Sync. What is written in between is synced by that Sync too.
+	StartSync()
+
 	// WriteBack hands the n bytes from off on to the disk and waits until it has taken them, at no cost to those who write and
 	// sync other files. It makes nothing durable; a later Sync has less to do.
 	WriteBack(off, n int64) error

@@ -528,6 +528,7 @@ func TestMemFailedSyncLeavesPagesClean(t *testing.T) {
 		vfs.OpSync:       vfs.File.Sync,
 		vfs.OpWriteBack:  func(f vfs.File) error { return f.WriteBack(0, 3) },
 		vfs.OpStartWrite: func(f vfs.File) error { return f.StartWrite(0, 3) },
+		vfs.OpStartSync:  func(f vfs.File) error { f.StartSync(); return f.Sync() },
 	} {
 		m, dir := newMem(t, nil)
 		f := durable(t, dir, "a", "old")
@@ -556,13 +557,14 @@ func TestMemFailedSyncLeavesPagesClean(t *testing.T) {
 	}
 }
 
-// A write-back, or a write that is begun, makes nothing durable, and changes nothing for those who read.
+// A write-back, or a write or a sync that is begun, makes nothing durable, and changes nothing for those who read.
 func TestMemWriteBackIsNoSync(t *testing.T) {
 	m, dir := newMem(t, nil)
 	f := durable(t, dir, "a", "old")
 	write(t, f, 0, "new")
 	must(t, f.StartWrite(0, 3))
 	must(t, f.WriteBack(0, 3))
+	f.StartSync()
 	wantContent(t, dir, "a", "new")
 	m.PowerCut()
 	wantContent(t, openDir(t, m, "/d"), "a", "old")
@@ -591,6 +593,28 @@ func TestBothForget(t *testing.T) {
 		must(t, f.Sync())
 		must(t, f.Forget())
 		wantContent(t, dir, "a", "0123456789")
+	})
+}
+
+func TestBothStartSync(t *testing.T) {
+	inDir(t, func(t *testing.T, dir vfs.Dir) {
+		f := create(t, dir, "a", "0123456789")
+		for range 3 {
+			f.StartSync()
+			f.StartSync()
+			must(t, f.Sync())
+			must(t, f.Sync())
+			f.StartSync()
+			write(t, f, 3, "x")
+			must(t, f.Sync())
+		}
+		f.StartSync()
+		wantContent(t, dir, "a", "012x456789")
+		must(t, f.Close())
+		f.StartSync()
+		if f.Sync() == nil {
+			t.Error("a closed file has been synced")
+		}
 	})
 }
 
@@ -682,6 +706,7 @@ func TestMemHookSeesAndFailsEachOperation(t *testing.T) {
 		{vfs.Op{Kind: vfs.OpStartWrite, Name: "a", Offset: 6, Bytes: 3}, func() error { return f.StartWrite(6, 3) }},
 		{vfs.Op{Kind: vfs.OpWriteBack, Name: "a", Offset: 5, Bytes: 4}, func() error { return f.WriteBack(5, 4) }},
 		{vfs.Op{Kind: vfs.OpSync, Name: "a"}, func() error { return f.Sync() }},
+		{vfs.Op{Kind: vfs.OpStartSync, Name: "a"}, func() error { f.StartSync(); return f.Sync() }},
 		{vfs.Op{Kind: vfs.OpForget, Name: "a"}, func() error { return f.Forget() }},
 	} {
 		if err := c.do(); !errors.Is(err, boom) || op != c.want {

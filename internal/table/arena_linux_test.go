@@ -1,0 +1,76 @@
+//go:build !race
+
+package table
+
+import (
+	"runtime"
+	"syscall"
+	"testing"
+)
+
+// touchFaults writes to each page of b and returns how many interrupts that took.
+func touchFaults(t *testing.T, b []byte) int64 {
+	t.Helper()
+	const thisThread = 1 // RUSAGE_THREAD
+	var before, after syscall.Rusage
+	if err := syscall.Getrusage(thisThread, &before); err != nil {
+		t.Fatal(err)
+	}
+	for at := 0; at < len(b); at += pageBytes {
+		b[at] = 1
+	}
+	if err := syscall.Getrusage(thisThread, &after); err != nil {
+		t.Fatal(err)
+	}
+	return after.Minflt - before.Minflt
+}
+
+// Whatever alloc returns has its pages: what is small and what is large, what is new and what was given back before.
+func TestAllocHasItsPages(t *testing.T) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	a := newArena()
+	defer a.release()
+	all, faults := 0, int64(0)
+	touch := func(n int) []byte {
+		b := a.alloc(n)
+		a.populating.Wait() // for what is being got ahead of time
+		all += len(b) / pageBytes
+		faults += touchFaults(t, b)
+		return b
+	}
+	wantFew := func() {
+		t.Helper()
+		if faults > int64(20+all/20) { // there may be others' in them: the stack's, the heap's
+			t.Fatalf("%d interrupts in %d pages", faults, all)
+		}
+	}
+	for range 2 {
+		var spans [][]byte
+		for range 300 {
+			spans = append(spans, touch(maxSlabBytes))
+			wantFew() // of the first chunk alone, too
+		}
+		spans = append(spans, touch(2*maxSpanBytes), touch(maxSpanBytes))
+		for _, b := range spans {
+			a.free(b) // most of it goes back to the system
+		}
+	}
+	wantFew()
+}
+
+// Chunks grow with what there is, so that little of it is not in use.
+func TestChunksGrow(t *testing.T) {
+	a := newArena()
+	defer a.release()
+	used := 0
+	for used < 64<<20 {
+		used += len(a.alloc(maxSlabBytes))
+		if rest := a.total + len(a.ahead) - used; rest > max(2*used, 2*minChunkBytes) || rest > 2*maxChunkBytes {
+			t.Fatalf("%d bytes are in use, and %d more there", used, rest)
+		}
+	}
+	if n := len(a.chunks); n > 40 {
+		t.Errorf("%d chunks", n)
+	}
+}

@@ -1,0 +1,157 @@
+//go:build amd64 || arm64
+
+package vfs
+
+import (
+	"fmt"
+	"sync"
+	"syscall"
+	"unsafe"
+)
+
+// startedSync is an fdatasync that Linux carries out while its caller does something else: IOCB_CMD_FDSYNC of io_submit(2), which a thread of
+// the kernel takes on. It is for one goroutine; the zero value is none.
+type startedSync struct {
+	context uintptr // of io_setup; 0 if no sync is under way
+	number  uint64  // of the sync, to know it by
+	written bool    // something was written since it began
+}
+
+// StartSync begins an fdatasync. Where there is no way to, so be it.
+func (f osFile) StartSync() {
+	if f.started.context != 0 {
+		return
+	}
+	context, ok := contexts.take()
+	if !ok {
+		return
+	}
+	s := startedSync{context: context, number: f.started.number + 1}
+	if err := f.control("io_submit", s.submit); err != nil {
+		contexts.put(context)
+		return
+	}
+	*f.started = s
+}
+
+// WriteAt implements [File].
+func (f osFile) WriteAt(b []byte, off int64) (int, error) {
+	if f.started.context != 0 {
+		f.started.written = true
+	}
+	return f.File.WriteAt(b, off)
+}
+
+// Close implements [File]. A sync that nobody waited for is waited for.
+func (f osFile) Close() error {
+	_, err := f.started.settle()
+	if closeErr := f.File.Close(); err == nil {
+		err = closeErr
+	}
+	return err
+}
+
+// ioControlBlock is struct iocb of Linux's include/uapi/linux/aio_abi.h.
+type ioControlBlock struct {
+	data      uint64
+	_         uint64 // key and flags of reads and writes
+	opcode    uint16
+	_         int16 // priority
+	file      uint32
+	_         [4]uint64 // of reads and writes
+	eventFile uint64    // with flags
+}
+
+// ioEvent is struct io_event of the same.
+type ioEvent struct {
+	data   uint64
+	_      uint64 // the control block's address
+	result int64
+	_      int64
+}
+
+// err is what came of the sync.
+func (e ioEvent) err() error {
+	if e.result < 0 {
+		return syscall.Errno(-e.result)
+	}
+	return nil
+}
+
+const dataSync = 3 // IOCB_CMD_FDSYNC
+
+// submit begins the sync of an open file.
+func (s *startedSync) submit(fd int) error {
+	block := &ioControlBlock{data: s.number, opcode: dataSync, file: uint32(fd)}
+	_, _, errno := syscall.Syscall(syscall.SYS_IO_SUBMIT, s.context, 1, uintptr(unsafe.Pointer(&block)))
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// settle waits for the sync if there is one, and returns what came of it; done is false if it did not cover everything that was written.
+func (s *startedSync) settle() (done bool, err error) {
+	if s.context == 0 {
+		return false, nil
+	}
+	event, err := s.wait()
+	switch {
+	case err != nil: // the context is not to be used again
+	case event.data != s.number:
+		err = fmt.Errorf("vfs: sync %d is over instead of %d", event.data, s.number)
+	default:
+		contexts.put(s.context)
+		err = event.err()
+	}
+	s.context = 0
+	return !s.written, err
+}
+
+// wait waits for the end of the context's only sync.
+func (s *startedSync) wait() (event ioEvent, err error) {
+	for n := uintptr(0); n == 0; {
+		var errno syscall.Errno
+		n, _, errno = syscall.Syscall6(syscall.SYS_IO_GETEVENTS, s.context, 1, 1, uintptr(unsafe.Pointer(&event)), 0, 0)
+		switch errno {
+		case 0:
+		case syscall.EINTR:
+			n = 0
+		default:
+			return event, errno
+		}
+	}
+	return event, nil
+}
+
+// contexts are those of io_setup(2) that are not in use. They are few, one for each sync that was ever under way at the same time as others, and
+// they are for ever: giving one back takes the kernel 30 ms.
+var contexts contextPool
+
+type contextPool struct {
+	mu   sync.Mutex
+	idle []uintptr // guarded by mu
+}
+
+// take returns a context in which nothing is under way; ok is false where there is none to be had.
+func (p *contextPool) take() (context uintptr, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if last := len(p.idle) - 1; last >= 0 {
+		context, p.idle = p.idle[last], p.idle[:last]
+		return context, true
+	}
+	_, _, errno := syscall.Syscall(syscall.SYS_IO_SETUP, 1, uintptr(unsafe.Pointer(&context)), 0)
+	return context, errno == 0
+}
+
+func (p *contextPool) put(context uintptr) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.idle = append(p.idle, context)
+}
+
+// yieldProcessor lets other threads have this one's processor, if any of them wants it: sched_yield(2).
+func yieldProcessor() {
+	_, _, _ = syscall.RawSyscall(syscall.SYS_SCHED_YIELD, 0, 0, 0) // it never fails
+}

@@ -1,0 +1,129 @@
+//go:build amd64 || arm64
+
+package vfs
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"testing"
+)
+
+// startedFile returns a new file in which a sync is under way. Kernels that know nothing of it are rare, and sandboxes that refuse it are not what
+// tests run in.
+func startedFile(t *testing.T) osFile {
+	t.Helper()
+	file, err := os.Create(filepath.Join(t.TempDir(), "file"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := newOSFile(file)
+	if _, err := f.WriteAt([]byte("something"), 0); err != nil {
+		t.Fatal(err)
+	}
+	if f.StartSync(); f.started.context == 0 {
+		t.Fatal("no sync is under way")
+	}
+	return f
+}
+
+// isIdle reports whether a context may be used again, and nothing is under way in it.
+func isIdle(t *testing.T, context uintptr) bool {
+	t.Helper()
+	s := startedSync{context: context, number: 1 << 40}
+	null, err := os.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = null.Close() }()
+	if err := s.submit(int(null.Fd())); err != nil {
+		t.Fatal(err)
+	}
+	event, err := s.wait()
+	if err != nil {
+		t.Fatal(err)
+	}
+	contexts.mu.Lock()
+	defer contexts.mu.Unlock()
+	return event.data == s.number && slices.Contains(contexts.idle, context)
+}
+
+// A sync that was begun is over when Sync, or Close, has returned, and its context is there for the next one.
+func TestStartedSyncIsWaitedFor(t *testing.T) {
+	f := startedFile(t)
+	for range 100 {
+		f.StartSync()
+		context := f.started.context
+		if err := f.Sync(); err != nil || f.started.context != 0 {
+			t.Fatalf("Sync: %v, and there is one under way: %t", err, f.started.context != 0)
+		}
+		if !isIdle(t, context) {
+			t.Fatal("Sync has returned too early, or keeps the context")
+		}
+	}
+	f.StartSync()
+	context := f.started.context
+	if err := f.Close(); err != nil || !isIdle(t, context) {
+		t.Fatalf("Close: %v, or it has returned too early", err)
+	}
+}
+
+// Sync tells what became of the sync that was begun, if that is the one that was.
+func TestStartedSyncTellsTheResult(t *testing.T) {
+	f := startedFile(t)
+	f.started.number++ // not the number of the one that is under way
+	if err := f.Sync(); err == nil {
+		t.Error("another sync's end is taken for this one's")
+	}
+	if err := f.Sync(); err != nil {
+		t.Error(err)
+	}
+	if done, err := f.started.settle(); done || err != nil {
+		t.Errorf("where none was begun: %t, %v", done, err)
+	}
+	f.StartSync()
+	if done, err := f.started.settle(); !done || err != nil {
+		t.Errorf("after a sync that has nothing left to do: %t, %v", done, err)
+	}
+	f.StartSync()
+	if _, err := f.WriteAt([]byte("more"), 0); err != nil {
+		t.Fatal(err)
+	}
+	if done, err := f.started.settle(); done || err != nil {
+		t.Errorf("after a sync that began before the last write: %t, %v", done, err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The result of a sync that fails is the number of the error, negative.
+func TestStartedSyncResult(t *testing.T) {
+	if err := (ioEvent{result: -int64(syscall.EIO)}).err(); err != syscall.EIO { //nolint:errorlint // it is to be this very error
+		t.Errorf("of -EIO: %v", err)
+	}
+	if err := (ioEvent{}).err(); err != nil {
+		t.Errorf("of 0: %v", err)
+	}
+}
+
+// A pipe cannot be synced: nothing is begun, and Sync tells it. So it is with a file that is closed.
+func TestStartSyncWhereThereIsNone(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = r.Close() }()
+	f := newOSFile(w)
+	for range 2 {
+		before := len(contexts.idle)
+		if f.StartSync(); f.started.context != 0 || len(contexts.idle) < max(before, 1) {
+			t.Error("a sync has begun where there can be none, or its context is lost")
+		}
+		if err := f.Sync(); err == nil {
+			t.Error("a pipe has been synced")
+		}
+		_ = w.Close()
+	}
+}
