@@ -53,13 +53,13 @@ func (f osFile) Close() error {
 
 // ioControlBlock is struct iocb of Linux's include/uapi/linux/aio_abi.h.
 type ioControlBlock struct {
-	data      uint64
-	_         uint64 // key and flags of reads and writes
-	opcode    uint16
-	_         int16 // priority
-	file      uint32
-	_         [4]uint64 // of reads and writes
-	eventFile uint64    // with flags
+	data   uint64
+	_      uint64 // key, and flags of reads and writes
+	opcode uint16
+	_      int16 // priority
+	file   uint32
+	_      [4]uint64 // of reads and writes
+	_      uint64    // flags, and a file to be told of the end
 }
 
 // ioEvent is struct io_event of the same.
@@ -113,11 +113,9 @@ func (s *startedSync) wait() (event ioEvent, err error) {
 	for n := uintptr(0); n == 0; {
 		var errno syscall.Errno
 		n, _, errno = syscall.Syscall6(syscall.SYS_IO_GETEVENTS, s.context, 1, 1, uintptr(unsafe.Pointer(&event)), 0, 0)
-		switch errno {
-		case 0:
-		case syscall.EINTR:
+		if errno == syscall.EINTR {
 			n = 0
-		default:
+		} else if errno != 0 {
 			return event, errno
 		}
 	}
@@ -141,7 +139,12 @@ func (p *contextPool) take() (context uintptr, ok bool) {
 		context, p.idle = p.idle[last], p.idle[:last]
 		return context, true
 	}
-	_, _, errno := syscall.Syscall(syscall.SYS_IO_SETUP, 1, uintptr(unsafe.Pointer(&context)), 0)
+	if _, _, errno := syscall.Syscall(syscall.SYS_IO_SETUP, 1, uintptr(unsafe.Pointer(&context)), 0); errno != 0 {
+		return 0, false
+	}
+	// A sandbox that allows the beginning of a sync and not its end would be one in which every store fails.
+	var event ioEvent
+	_, _, errno := syscall.Syscall6(syscall.SYS_IO_GETEVENTS, context, 0, 1, uintptr(unsafe.Pointer(&event)), 0, 0)
 	return context, errno == 0
 }
 

@@ -76,13 +76,13 @@ func TestForgetWhereThereIsNone(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = r.Close() }()
-	if err := (newOSFile(w)).Forget(); err != nil {
+	if err := newOSFile(w).Forget(); err != nil {
 		t.Errorf("Forget on a pipe: %v", err)
 	}
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := (newOSFile(w)).Forget(); err == nil {
+	if err := newOSFile(w).Forget(); err == nil {
 		t.Error("Forget on a closed file tells nothing")
 	}
 }

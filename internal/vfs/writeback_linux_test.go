@@ -14,16 +14,16 @@ func TestStartWriteWhereThereIsNone(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = r.Close() }()
-	if err := (newOSFile(w)).StartWrite(0, 1); err != nil {
+	if err := newOSFile(w).StartWrite(0, 1); err != nil {
 		t.Errorf("StartWrite on a pipe: %v", err)
 	}
-	if err := (newOSFile(w)).WriteBack(0, 1); err == nil {
+	if err := newOSFile(w).WriteBack(0, 1); err == nil {
 		t.Error("WriteBack on a pipe, which cannot be synced, tells nothing")
 	}
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := (newOSFile(w)).StartWrite(0, 1); err == nil {
+	if err := newOSFile(w).StartWrite(0, 1); err == nil {
 		t.Error("StartWrite on a closed file tells nothing")
 	}
 }
