@@ -34,23 +34,6 @@ func (f osFile) StartSync() {
 	*f.started = s
 }
 
-// WriteAt implements [File].
-func (f osFile) WriteAt(b []byte, off int64) (int, error) {
-	if f.started.context != 0 {
-		f.started.written = true
-	}
-	return f.File.WriteAt(b, off)
-}
-
-// Close implements [File]. A sync that nobody waited for is waited for.
-func (f osFile) Close() error {
-	_, err := f.started.settle()
-	if closeErr := f.File.Close(); err == nil {
-		err = closeErr
-	}
-	return err
-}
-
 // ioControlBlock is struct iocb of Linux's include/uapi/linux/aio_abi.h.
 type ioControlBlock struct {
 	data   uint64
@@ -88,6 +71,13 @@ func (s *startedSync) submit(fd int) error {
 		return errno
 	}
 	return nil
+}
+
+// changed says that the file is about to be: a sync that is under way need not have all of it.
+func (s *startedSync) changed() {
+	if s.context != 0 {
+		s.written = true
+	}
 }
 
 // settle waits for the sync if there is one, and returns what came of it; done is false if it did not cover everything that was written.

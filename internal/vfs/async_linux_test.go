@@ -93,6 +93,13 @@ func TestStartedSyncTellsTheResult(t *testing.T) {
 	if done, err := f.started.settle(); done || err != nil {
 		t.Errorf("after a sync that began before the last write: %t, %v", done, err)
 	}
+	f.StartSync()
+	if err := f.Allocate(1 << 20); err != nil {
+		t.Fatal(err)
+	}
+	if done, err := f.started.settle(); done || err != nil {
+		t.Errorf("after a sync that began before the file was made longer: %t, %v", done, err)
+	}
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,8 @@ type startedSync struct{}
 // StartSync does nothing.
 func (f osFile) StartSync() {}
 
+func (*startedSync) changed() {}
+
 func (*startedSync) settle() (done bool, err error) { return false, nil }
 
 func yieldProcessor() {}

@@ -137,6 +137,18 @@ type osFile struct {
 
 func newOSFile(f *os.File) osFile { return osFile{File: f, started: &startedSync{}} }
 
+// WriteAt implements [File].
+func (f osFile) WriteAt(b []byte, off int64) (int, error) {
+	f.started.changed()
+	return f.File.WriteAt(b, off)
+}
+
+// Close implements [File]. A sync that was begun and that nobody waited for is waited for.
+func (f osFile) Close() error {
+	_, err := f.started.settle()
+	return errors.Join(err, f.File.Close())
+}
+
 func (f osFile) Size() (int64, error) {
 	info, err := f.Stat()
 	if err != nil {
