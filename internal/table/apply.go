@@ -19,6 +19,9 @@ const (
 	// maxKeptOps keeps the room for one huge batch from staying for ever.
 	maxKeptOps = 64 << 10
 
+	// pauseOps operations take some hundred microseconds to stage.
+	pauseOps = 256
+
 	// A group of at least sharedOps operations is staged in sharedParts parts, of as many shards each.
 	sharedOps   = 512
 	sharedParts = 16
@@ -112,7 +115,7 @@ func (w *work) setParts(bounds ...int) {
 
 // Stage does what takes time of applying the group, and what no reader sees: it writes records to slabs and makes room for
 // their slots. Any number of goroutines may call it at once, and share the work. When all of them have returned, the next call is
-// Publish, or none at all. It calls pause some tens of microseconds apart.
+// Publish, or none at all. It calls pause every pauseOps operations.
 func (t *Table) Stage(pause func()) {
 	w := t.work
 	for n := int(w.next.Add(1)) - 1; n < len(w.parts); n = int(w.next.Add(1)) - 1 {
@@ -135,7 +138,9 @@ func (t *Table) stagePart(p *part, pause func()) {
 		for i, n := range order {
 			w.staged[at+i] = t.stageOp(p, w.ops[n], window[i])
 		}
-		pause()
+		if next := at + windowKeys; at/pauseOps != next/pauseOps {
+			pause()
+		}
 	}
 	if w.index != nil {
 		w.index.stage(p.fresh)
