@@ -99,8 +99,8 @@ type status struct {
 //     pwrite into the reserved space, and has the disk begin to take it; if the group is large, it begins all of its sync. The last group of a
 //     segment takes END along.
 //  4. [walWriter.beginStage] has the table do what readers do not see of applying it, while the disk is at it; for large commits, a
-//     goroutine helps, from before step 3 on. [walWriter.sync] makes it durable with one fdatasync (SyncWrites false: the flusher does, every
-//     SyncInterval and every MiB).
+//     goroutine helps, from before step 3 on. [walWriter.sync] makes it durable with one fdatasync, or waits for the one that was begun
+//     (SyncWrites false: the flusher does, every SyncInterval and every MiB).
 //  5. [walWriter.apply] shows it to readers, one commit after the other, each under the locks of its shards and no longer.
 //  6. [walWriter.answer] tells the callers, in commit order.
 //  7. [walWriter.prepareRotation] has the next segment made in the background or, when this one has its END, gives the next one its

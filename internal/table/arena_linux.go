@@ -38,11 +38,11 @@ const (
 // arena is where a table's memory comes from.
 type arena struct {
 	mu     sync.Mutex
-	chunks [][]byte // guarded by mu
-	total  int      // guarded by mu: bytes of all chunks
-	rest   []byte   // guarded by mu: of the last chunk, not used yet
-	ahead  []byte   // guarded by mu: the next chunk, nil if there is none yet
-	own    map[*byte][]byte
+	chunks [][]byte                             // guarded by mu
+	total  int                                  // guarded by mu: bytes of all chunks
+	rest   []byte                               // guarded by mu: of the last chunk, not used yet
+	ahead  []byte                               // guarded by mu: the next chunk, nil if there is none yet
+	own    map[*byte][]byte                     // guarded by mu: mappings of their own, by where they begin
 	warm   [maxSpanBytes/pageBytes + 1][][]byte // guarded by mu: freed spans with their pages, by size in pages
 	cold   [maxSpanBytes/pageBytes + 1][][]byte // guarded by mu: those whose pages went back to the system
 	kept   int                                  // guarded by mu: bytes in warm
