@@ -1057,6 +1057,12 @@ func memory() []mutation {
 			layer: tableTest("TestAllocHasItsPages"),
 		},
 		{
+			name: "all shards grow at once", file: "internal/table/table.go", promise: "memory",
+			old:   "\t\ts.lean = i % leanSteps\n",
+			new:   "",
+			layer: tableTest("TestShardsGrowOneAfterTheOther"),
+		},
+		{
 			name: "chunks do not grow", file: "internal/table/arena_linux.go", promise: "memory",
 			old:   "a.total/2/minChunkBytes*minChunkBytes",
 			new:   "0*a.total",
@@ -1166,8 +1172,8 @@ func slots() []mutation {
 		},
 		{
 			name: "a shard has room for what it holds, and not for what is staged", file: "internal/table/apply.go", promise: "P12",
-			old:   "\tif s.count+s.staged >= maxLoad(len(s.slots)) {",
-			new:   "\tif s.count >= maxLoad(len(s.slots)) {",
+			old:   "\tif s.count+s.staged >= s.maxLoad(len(s.slots)) {",
+			new:   "\tif s.count >= s.maxLoad(len(s.slots)) {",
 			layer: hanging(tableTest("TestGroupsAgreeWithAMap")),
 		},
 		{

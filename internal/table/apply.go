@@ -170,7 +170,7 @@ func (t *Table) stageOp(p *part, op *Op, hash uint64) staged {
 	if slot < 0 && t.work.index != nil {
 		p.fresh = append(p.fresh, op.Key)
 	}
-	if s.count+s.staged >= maxLoad(len(s.slots)) {
+	if s.count+s.staged >= s.maxLoad(len(s.slots)) {
 		t.resize(s, 2*len(s.slots))
 	}
 	s.staged++ // for replaced keys too: one operation may delete and the next one add again
@@ -363,7 +363,7 @@ func (t *Table) resize(s *shard, size int) {
 // tidy keeps a shard's memory in proportion to what is alive in it.
 func (t *Table) tidy(s *shard) {
 	if len(s.slots) > minSlots && s.count < len(s.slots)/8 {
-		t.resize(s, slotsFor(2*s.count))
+		t.resize(s, s.slotsFor(2*s.count))
 	}
 	t.collect(s)
 }

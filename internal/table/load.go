@@ -94,7 +94,7 @@ func (t *Table) place(s *shard, op *Op, hash uint64) staged {
 	if op.Delete || slot >= 0 && overwritable(r, op) {
 		return found
 	}
-	if slot < 0 && s.count >= maxLoad(len(s.slots)) {
+	if slot < 0 && s.count >= s.maxLoad(len(s.slots)) {
 		t.resize(s, 2*len(s.slots))
 	}
 	found.place = t.store(s, op.Key, op.Value)

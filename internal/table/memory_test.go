@@ -29,7 +29,7 @@ func (t *Table) check(tb testing.TB) {
 			}
 			live[uint32(slot&placeMask>>offsetBits)] += r.size()
 		}
-		if count != s.count || count > maxLoad(len(s.slots)) || s.staged != 0 {
+		if count != s.count || count > s.maxLoad(len(s.slots)) || s.staged != 0 {
 			tb.Fatalf("shard %d: %d slots of %d are taken, counted %d, %d staged", i, count, len(s.slots), s.count, s.staged)
 		}
 		if len(s.slots) > minSlots && count < len(s.slots)/16 {
@@ -309,6 +309,43 @@ func TestReusedSlotsAreEmpty(t *testing.T) {
 			t.Fatalf("slot %d is %x", i, slot)
 		}
 	}
+}
+
+// Shards have about as many keys each, and yet do not all double their slots at about the same time, when they would wait for memory.
+func TestShardsGrowOneAfterTheOther(t *testing.T) {
+	const slots, step = 2048, 1000
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	tab := New(0)
+	defer tab.Release()
+	var grown []int // how many keys there were when a shard outgrew so many slots
+	for keys := 0; len(grown) < shardCount; keys += step {
+		commit := Commit{Version: int64(keys + 1)}
+		for range step {
+			commit.Ops = append(commit.Ops, Op{Key: fmt.Append(nil, rng.Uint64())})
+		}
+		tab.Apply([]Commit{commit})
+		for now := larger(tab, slots); len(grown) < now; {
+			grown = append(grown, keys+step)
+		}
+	}
+	tab.check(t)
+	first, last := grown[shardCount/4], grown[shardCount*3/4]
+	t.Logf("a quarter of the shards had grown at %d keys, three at %d", first, last)
+	if last-first < last/18 {
+		t.Error("half of the shards grow at the same time")
+	}
+}
+
+// larger returns how many shards of a table have more slots than that.
+func larger(tab *Table, slots int) (n int) {
+	for i := range tab.shards {
+		if len(tab.shards[i].slots) > slots {
+			n++
+		}
+	}
+	return n
 }
 
 // A released table is empty for those who still hold it.

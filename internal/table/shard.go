@@ -16,16 +16,16 @@ const (
 
 	minSlots = 8
 	maxSlots = 1 << tagBits
-)
 
-// maxLoad is how many of so many slots may be taken: 3/4, where a search looks at 2.5 slots on average if the key is there and
-// at 8.5 if it is not, mostly in one cache line.
-func maxLoad(slots int) int { return slots / 4 * 3 }
+	// leanSteps is how many shards, one after the other, grow at different loads.
+	leanSteps = 8
+)
 
 // shard is one part of the table. Its fields are guarded by mu, in this sense: the goroutine that applies changes
 // is the only one to write and may read without mu; it holds mu to write what readers look at.
 type shard struct {
 	mu    sync.RWMutex
+	lean  int      // immutable: how many parts in 64 of the slots stay empty beyond a quarter; below leanSteps
 	slots []uint64 // a power of two of them
 	shift uint     // tag >> shift is where the search for a key begins
 	slabs slabs
@@ -43,6 +43,11 @@ func (s *shard) setSlots(slots []uint64) {
 	s.slots = slots
 	s.shift = uint(tagBits - bits.TrailingZeros(uint(len(slots))))
 }
+
+// maxLoad is how many of so many slots may be taken: 3/4, where a search looks at 2.5 slots on average if the key is there and
+// at 8.5 if it is not, mostly in one cache line; and in other shards less. All have about as many keys, and would all ask for twice their slots
+// at about the same time, faster than memory is to be had.
+func (s *shard) maxLoad(slots int) int { return slots / 8 * (6*leanSteps - s.lean) / leanSteps }
 
 // home returns the slot where the search for a key with this slot's tag begins.
 func (s *shard) home(slot uint64) int { return int(slot >> tagShift >> s.shift) }
@@ -171,9 +176,9 @@ func (s *shard) rehash(a *arena, size int) []uint64 {
 }
 
 // slotsFor returns how many slots so many keys need.
-func slotsFor(keys int) int {
+func (s *shard) slotsFor(keys int) int {
 	n := minSlots
-	for maxLoad(n) < keys && n < maxSlots {
+	for s.maxLoad(n) < keys && n < maxSlots {
 		n *= 2
 	}
 	return n

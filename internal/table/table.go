@@ -15,9 +15,9 @@ import (
 	"sync/atomic"
 )
 
-// shardCount is a power of two, large enough that a batch of a few keys leaves most readers alone, and small enough
-// that one of thousands of keys locks each shard once for several of its keys.
-const shardCount = 256
+// shardCount is a power of two, large enough that a batch of a few keys leaves most readers alone, and that a shard of a huge table grows
+// within some milliseconds; small enough that a batch of a thousand keys locks each shard once for several of them.
+const shardCount = 128
 
 // Table maps keys to values. Both are copied in and out.
 type Table struct {
@@ -61,18 +61,16 @@ func New(keys int) *Table { return newTable(keys, ^uint64(0)) }
 
 func newTable(keys int, mask uint64) *Table {
 	t := &Table{seed: maphash.MakeSeed(), mask: mask, arena: newArena(), work: new(work)}
-	// A shard gets more than its share: an even spread is not an equal one.
-	each := slotsFor((keys + keys/16) / shardCount)
-	var small []uint64
-	if each == minSlots {
-		small = make([]uint64, shardCount*minSlots) // one allocation for all
-	}
+	each := (keys + keys/16) / shardCount        // more than its share: an even spread is not an equal one
+	small := make([]uint64, shardCount*minSlots) // one allocation for all that need no more
 	for i := range t.shards {
-		if small != nil {
-			t.shards[i].setSlots(small[i*minSlots:][:minSlots:minSlots])
-			continue
+		s := &t.shards[i]
+		s.lean = i % leanSteps
+		slots := small[i*minSlots:][:minSlots:minSlots]
+		if n := s.slotsFor(each); n > minSlots {
+			slots = allocSlots(t.arena, n)
 		}
-		t.shards[i].setSlots(allocSlots(t.arena, each))
+		s.setSlots(slots)
 	}
 	t.views.newest.Store(-1)
 	// For a table that is forgotten and not released: Go's collector does not know of the arena's memory.
