@@ -1057,6 +1057,18 @@ func memory() []mutation {
 			layer: tableTest("TestAllocHasItsPages"),
 		},
 		{
+			name: "what slots have left is no slab's", file: "internal/table/arena_linux.go", promise: "memory",
+			old:   "\t\ta.splitWarm()\n",
+			new:   "",
+			layer: tableTest("TestSlabsTakeWhatSlotsLeft"),
+		},
+		{
+			name: "what slots have left is one slab's, whatever its size", file: "internal/table/arena_linux.go", promise: "memory",
+			old:   "; len(b) > 0; b = b[maxSlabBytes:] {\n",
+			new:   "; len(b) > 0; b = nil {\n",
+			layer: tableTest("TestSlabsTakeWhatSlotsLeft"),
+		},
+		{
 			name: "all shards grow at once", file: "internal/table/table.go", promise: "memory",
 			old:   "\t\ts.lean = i % leanSteps\n",
 			new:   "",

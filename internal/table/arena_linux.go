@@ -17,7 +17,7 @@ const (
 
 	// maxSpanBytes is the size up to which memory is cut from chunks: that of a shard's slots in a table of 12 million
 	// keys. More has a mapping of its own, which ends when it is freed.
-	maxSpanBytes = 512 << 10
+	maxSpanBytes = 1 << 20
 
 	// aheadBytes is what a table has before it gets the pages of the next chunk ahead of time, by a goroutine. A smaller one asks for
 	// them when it needs them: some hundreds, which takes less than such a goroutine may have to wait for a processor.
@@ -30,9 +30,10 @@ const (
 	hugeBytes = 512 << 20
 
 	// Freed spans up to this share of all chunks keep their pages, since they will soon be used again. The pages of others go
-	// back to the system, and only addresses are kept.
+	// back to the system, and only addresses are kept. That takes it 100 µs a span, and all processors are interrupted. The least that is kept
+	// is about the slots that the shards of a growing table leave which are too small for a slab.
 	keptShare    = 64
-	minKeptBytes = 1 << 20
+	minKeptBytes = 8 << 20
 )
 
 // arena is where a table's memory comes from.
@@ -82,6 +83,9 @@ func (a *arena) take(n int) (b []byte, populated bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	class := n / pageBytes
+	if n == maxSlabBytes && len(a.warm[class]) == 0 {
+		a.splitWarm()
+	}
 	if b, ok := pop(&a.warm[class]); ok {
 		a.kept -= n
 		return b, true
@@ -95,6 +99,21 @@ func (a *arena) take(n int) (b []byte, populated bool) {
 	b = a.rest[:n:n]
 	a.rest = a.rest[n:]
 	return b, true
+}
+
+// splitWarm makes slabs of a freed span that keeps its pages and is as large as several: what slots were in that have outgrown it.
+func (a *arena) splitWarm() {
+	const slab = maxSlabBytes / pageBytes
+	for class := 2 * slab; class < len(a.warm); class += slab {
+		b, ok := pop(&a.warm[class])
+		if !ok {
+			continue
+		}
+		for ; len(b) > 0; b = b[maxSlabBytes:] {
+			a.warm[slab] = append(a.warm[slab], b[:maxSlabBytes:maxSlabBytes])
+		}
+		return
+	}
 }
 
 // grow gets another chunk, of n bytes at least. What is left of the last one is for slabs, and their last piece for something smaller.

@@ -79,3 +79,31 @@ func TestChunksGrow(t *testing.T) {
 		t.Errorf("%d chunks", n)
 	}
 }
+
+// What slots have left is there for slabs, each byte for one of them, with its pages.
+func TestSlabsTakeWhatSlotsLeft(t *testing.T) {
+	a := newArena()
+	defer a.release()
+	left := map[*byte]int{} // slabs that fit into it, by where they begin
+	var spans [][]byte
+	for _, size := range []int{maxSlabBytes / 2, 2 * maxSlabBytes, 8 * maxSlabBytes, maxSpanBytes} {
+		b := a.alloc(size)
+		spans = append(spans, b)
+		for at := 0; at+maxSlabBytes <= size; at += maxSlabBytes {
+			left[&b[at]]++
+		}
+	}
+	for _, b := range spans {
+		a.free(b)
+	}
+	for range len(left) {
+		b, populated := a.take(maxSlabBytes)
+		if len(b) != maxSlabBytes || cap(b) != maxSlabBytes || left[&b[0]] != 1 || !populated {
+			t.Fatalf("%d bytes, capacity %d, which had been given back %d times, their pages: %t", len(b), cap(b), left[&b[0]], populated)
+		}
+		left[&b[0]]--
+	}
+	if a.kept != maxSlabBytes/2 {
+		t.Errorf("%d bytes are said to be left", a.kept)
+	}
+}
