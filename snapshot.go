@@ -8,6 +8,7 @@ import (
 	"math"
 	"runtime"
 	"slices"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -80,15 +81,21 @@ func loadPairs(r *format.SnapshotReader) (*table.Table, error) {
 	return t, nil
 }
 
-// loadBlocks verifies the blocks and puts their pairs into t. Of several errors it returns that of the first block.
+// loadBlocks verifies the blocks and puts their pairs into t, one block to a processor at a time. Of several errors it returns that of the
+// first block.
 func loadBlocks(r *format.SnapshotReader, t *table.Table) error {
 	var workers errgroup.Group
-	workers.SetLimit(runtime.GOMAXPROCS(0))
+	var next atomic.Int64
 	errs := make([]error, len(r.Info.Blocks))
-	for i := range r.Info.Blocks {
+	for range runtime.GOMAXPROCS(0) {
 		workers.Go(func() error {
-			errs[i] = loadBlock(r, t, i)
-			return errs[i]
+			l := blockLoader{reader: r, table: t}
+			for i := next.Add(1) - 1; i < int64(len(errs)); i = next.Add(1) - 1 {
+				if errs[i] = l.load(int(i)); errs[i] != nil {
+					return errs[i] // whoever has taken a block before this one ends it
+				}
+			}
+			return nil
 		})
 	}
 	if workers.Wait() == nil {
@@ -97,14 +104,23 @@ func loadBlocks(r *format.SnapshotReader, t *table.Table) error {
 	return errs[slices.IndexFunc(errs, func(err error) bool { return err != nil })]
 }
 
-func loadBlock(r *format.SnapshotReader, t *table.Table, i int) error {
-	ops := make([]table.Op, 0, r.Info.Blocks[i].Pairs)
-	err := r.ReadBlock(i, func(key, value []byte) {
-		ops = append(ops, table.Op{Key: key, Value: value})
+// blockLoader puts blocks into a table, one after the other, in the same memory: the first touch of new memory may take as long as all the
+// rest. It is for one goroutine.
+type blockLoader struct {
+	reader *format.SnapshotReader // immutable
+	table  *table.Table           // immutable
+	bytes  []byte                 // of the last block
+	ops    []table.Op             // its pairs
+}
+
+func (l *blockLoader) load(i int) (err error) {
+	l.ops = l.ops[:0]
+	l.bytes, err = l.reader.ReadBlock(i, l.bytes, func(key, value []byte) {
+		l.ops = append(l.ops, table.Op{Key: key, Value: value})
 	})
 	if err != nil {
 		return err
 	}
-	t.Load(ops, r.Info.Timestamp)
+	l.table.Load(l.ops, l.reader.Info.Timestamp)
 	return nil
 }

@@ -21,7 +21,7 @@ func guess(t *testing.T, data []byte) map[string]string {
 	}
 	for i := range r.Info.Blocks {
 		block := map[string]string{}
-		if r.ReadBlock(i, func(key, value []byte) { block[string(key)] = string(value) }) == nil {
+		if _, err := r.ReadBlock(i, nil, func(key, value []byte) { block[string(key)] = string(value) }); err == nil {
 			maps.Copy(state, block)
 		}
 	}

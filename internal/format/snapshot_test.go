@@ -23,8 +23,11 @@ func readSnapshot(data []byte, number uint64) (map[string]string, *Snapshot, err
 	}
 	state := map[string]string{}
 	err = r.CheckNumber(number)
+	var room []byte
 	for i := range r.Info.Blocks {
-		err = errors.Join(err, r.ReadBlock(i, func(key, value []byte) { state[string(key)] = string(value) }))
+		var blockErr error
+		room, blockErr = r.ReadBlock(i, room, func(key, value []byte) { state[string(key)] = string(value) })
+		err = errors.Join(err, blockErr)
 	}
 	return state, r.Info, errors.Join(err, r.CheckKeys(len(state)))
 }

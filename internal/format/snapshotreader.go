@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"slices"
 )
 
 // SnapshotReader reads and verifies one snapshot file. Blocks may be read by several goroutines at once.
@@ -65,37 +66,43 @@ func (r *SnapshotReader) CheckNumber(number uint64) error {
 	return nil
 }
 
-// ReadBlock verifies block i and hands its pairs to add, in their order; they point into memory that is not used again. The error is
-// a [*Damage] or that of a read; with a Damage, some pairs may have been added, and none of them counts.
-func (r *SnapshotReader) ReadBlock(i int, add func(key, value []byte)) error {
-	block := r.Info.Blocks[i]
-	at := int64(block.Offset)
-	b, err := r.readBlock(i)
+// ReadBlock verifies block i and hands its pairs to add, in their order. They point into the memory it returns, which is room if the block
+// fits there. The error is a [*Damage] or that of a read; with a Damage, some pairs may have been added, and none of them counts.
+func (r *SnapshotReader) ReadBlock(i int, room []byte, add func(key, value []byte)) ([]byte, error) {
+	b, err := r.readBlock(i, room)
 	if err != nil {
-		return err
+		return room, err
 	}
-	if crc32.Checksum(b, castagnoli) != block.Checksum {
-		return r.damage(at, "block checksum mismatch")
+	if reason := r.Info.Blocks[i].decode(b, add); reason != "" {
+		return b, r.damage(int64(r.Info.Blocks[i].Offset), reason)
+	}
+	return b, nil
+}
+
+// decode verifies the block's bytes and hands its pairs to add. It returns what is wrong, "" for nothing.
+func (b Block) decode(bytes []byte, add func(key, value []byte)) (reason string) {
+	if crc32.Checksum(bytes, castagnoli) != b.Checksum {
+		return "block checksum mismatch"
 	}
 	pairs := uint32(0)
-	for ; len(b) > 0; pairs++ {
-		key, value, size, ok := decodePair(b)
-		if !ok || pairs == block.Pairs || len(key) > MaxKeyBytes || len(value) > MaxValueBytes {
-			return r.damage(at, "block with impossible pairs")
+	for ; len(bytes) > 0; pairs++ {
+		key, value, size, ok := decodePair(bytes)
+		if !ok || pairs == b.Pairs || len(key) > MaxKeyBytes || len(value) > MaxValueBytes {
+			return "block with impossible pairs"
 		}
 		add(key, value)
-		b = b[size:]
+		bytes = bytes[size:]
 	}
-	if pairs != block.Pairs {
-		return r.damage(at, "block with too few pairs")
+	if pairs != b.Pairs {
+		return "block with too few pairs"
 	}
-	return nil
+	return ""
 }
 
 // GuessBlock hands to add the pairs that can be made out in block i from its start, though its checksum is wrong: nothing vouches for
 // them. The error is that of a read, or a [*Damage] if there is no such block.
 func (r *SnapshotReader) GuessBlock(i int, add func(key, value []byte)) error {
-	b, err := r.readBlock(i)
+	b, err := r.readBlock(i, nil)
 	for err == nil {
 		key, value, size, ok := decodePair(b)
 		if !ok || len(key) > MaxKeyBytes {
@@ -108,12 +115,12 @@ func (r *SnapshotReader) GuessBlock(i int, add func(key, value []byte)) error {
 }
 
 // readBlock reads the bytes of a block, of which it is not known to be in the file when the trailer was guessed.
-func (r *SnapshotReader) readBlock(i int) ([]byte, error) {
+func (r *SnapshotReader) readBlock(i int, room []byte) ([]byte, error) {
 	at, end := int64(r.Info.Blocks[i].Offset), r.BlockEnd(i)
 	if at < SnapshotHeaderBytes || end < at || end > r.TrailerAt || end-at > maxBlockBytes {
 		return nil, r.damage(r.TrailerAt, "impossible block")
 	}
-	return r.read(at, end-at)
+	return r.readInto(room, at, end-at)
 }
 
 // BlockEnd returns the offset behind block i.
@@ -132,8 +139,11 @@ func (r *SnapshotReader) damage(offset int64, reason string) error {
 }
 
 // read reads exactly n bytes, which the caller knows to be in the file.
-func (r *SnapshotReader) read(offset, n int64) ([]byte, error) {
-	b := make([]byte, n)
+func (r *SnapshotReader) read(offset, n int64) ([]byte, error) { return r.readInto(nil, offset, n) }
+
+// readInto is read into room, or into new memory if they do not fit there.
+func (r *SnapshotReader) readInto(room []byte, offset, n int64) ([]byte, error) {
+	b := slices.Grow(room[:0], int(n))[:n]
 	if _, err := io.ReadFull(io.NewSectionReader(r.file, offset, n), b); err != nil {
 		return nil, fmt.Errorf("read %s: %w", r.name, err)
 	}

@@ -109,7 +109,7 @@ func (s *snapshotSurvey) block(i int) error {
 	type pair struct{ key, value []byte }
 	info := s.reader.Info.Blocks[i]
 	var pairs []pair
-	err := s.reader.ReadBlock(i, func(key, value []byte) { pairs = append(pairs, pair{key, value}) })
+	_, err := s.reader.ReadBlock(i, nil, func(key, value []byte) { pairs = append(pairs, pair{key, value}) })
 	if _, ok := verdictOn(err); ok {
 		if s.found.err == nil {
 			s.found.err = err
@@ -152,8 +152,10 @@ func (s *snapshotSurvey) checkKeys() (verdict, err error) {
 		return nil, nil
 	}
 	seen, twice := map[string]bool{}, 0
+	var room []byte
 	for i := range s.reader.Info.Blocks {
-		err := s.reader.ReadBlock(i, func(key, _ []byte) {
+		var err error
+		room, err = s.reader.ReadBlock(i, room, func(key, _ []byte) {
 			if !suspects[maphash.Bytes(s.seed, key)] {
 				return
 			}
