@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"sync"
 
 	"kvstore"
 )
@@ -9,21 +10,24 @@ import (
 func kvstoreSpec() spec {
 	return spec{
 		name: "kvstore", role: subject,
-		durable:     "`SyncWrites: true`, the default of `Open`",
+		durable:     "`SyncWrites: true`, the default of `Open`; batches are used again, after Reset",
 		relaxed:     "`SyncWrites: false`; the log is synced each second",
 		countsSyncs: true,
 		open:        openKVStore,
 	}
 }
 
-type kvstoreEngine struct{ store *kvstore.Store }
+type kvstoreEngine struct {
+	store   *kvstore.Store
+	batches *sync.Pool // of *kvstore.Batch
+}
 
 func openKVStore(dir string, durable bool) (engine, error) {
 	store, err := kvstore.OpenWithConfig(kvstore.Config{DataDir: dir, SyncWrites: durable})
 	if err != nil {
 		return nil, err
 	}
-	return kvstoreEngine{store}, nil
+	return kvstoreEngine{store, &sync.Pool{New: func() any { return new(kvstore.Batch) }}}, nil
 }
 
 func (e kvstoreEngine) set(key string, value []byte) error { return e.store.Set(key, value) }
@@ -47,11 +51,13 @@ func (e kvstoreEngine) appendGet(dst []byte, key string) ([]byte, error) {
 func (e kvstoreEngine) multiGet(keys []string) ([][]byte, error) { return e.store.MultiGet(keys), nil }
 
 func (e kvstoreEngine) batch(keys []string, values [][]byte) error {
-	var b kvstore.Batch
+	b := e.batches.Get().(*kvstore.Batch)
+	defer e.batches.Put(b)
+	b.Reset()
 	for i, key := range keys {
 		b.Set(key, values[i])
 	}
-	return e.store.Apply(context.Background(), &b)
+	return e.store.Apply(context.Background(), b)
 }
 
 func (e kvstoreEngine) scan(within span, show func(key string, value []byte)) error {
