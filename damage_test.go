@@ -7,6 +7,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
+	"math/rand/v2"
 	"testing"
 
 	"kvstore/internal/format"
@@ -76,6 +78,46 @@ func TestSnapshotNamesItsFirstDamage(t *testing.T) {
 		if damage, ok := errors.AsType[*CorruptError](err); !ok || damage.Offset != int64(info.Blocks[3].Offset) {
 			t.Fatalf("%v, want damage at offset %d", err, info.Blocks[3].Offset)
 		}
+	}
+}
+
+// Blocks large and small, read one after the other into the same memory: every pair is there afterwards, and is itself.
+func TestSnapshotBlocksShareTheirRoom(t *testing.T) {
+	const pairs = 400
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	want := map[string]string{}
+	m, dir := damagedDir(t)
+	info := &format.Snapshot{Timestamp: 1, ID: someID, Number: 1, Count: pairs, LastGroup: 1}
+	var file bytes.Buffer
+	_, err := format.EncodeSnapshot(&file, info, func(yield func(string, []byte) bool) {
+		for i := range pairs {
+			size := random.IntN(100)
+			if i%10 == 0 {
+				size = random.IntN(1 << 20)
+			}
+			key, value := fmt.Sprint(i), bytes.Repeat([]byte{byte(i)}, size)
+			want[key] = string(value)
+			if !yield(key, value) {
+				return
+			}
+		}
+	})
+	if err = errors.Join(err, m.WriteFile("/db/"+format.SnapshotName(1), file.Bytes())); err != nil || len(info.Blocks) < 8 {
+		t.Fatalf("%d blocks, %v", len(info.Blocks), err)
+	}
+	loaded, err := loadSnapshot(dir, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer loaded.table.Release()
+	got := map[string]string{}
+	for key, value := range loaded.table.All() {
+		got[key] = string(value)
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("%d keys of %d, or other values", len(got), len(want))
 	}
 }
 

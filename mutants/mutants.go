@@ -574,9 +574,21 @@ func judgements() []mutation {
 		},
 		{
 			name: "a snapshot block's checksum is not looked at", file: "internal/format/snapshotreader.go", promise: "P6",
-			old:   "\tif crc32.Checksum(b, castagnoli) != block.Checksum {",
+			old:   "\tif crc32.Checksum(bytes, castagnoli) != b.Checksum {",
 			new:   "\tif false {",
 			layer: bytesOf("TestP6EveryBitOfTheSnapshot"),
+		},
+		{
+			name: "a snapshot block's pairs are loaded once more with those of the next one", file: "snapshot.go", promise: "P1",
+			old:   "\tl.ops = l.ops[:0]\n",
+			new:   "",
+			layer: bytesOf("TestSnapshotBlocksShareTheirRoom"),
+		},
+		{
+			name: "the room of a snapshot block is another's who has not done with it", file: "snapshot.go", promise: "P1",
+			old:   "\tfor range runtime.GOMAXPROCS(0) {\n\t\tworkers.Go(func() error {\n\t\t\tl := blockLoader{reader: r, table: t}\n",
+			new:   "\tl := blockLoader{reader: r, table: t}\n\tfor range runtime.GOMAXPROCS(0) {\n\t\tworkers.Go(func() error {\n",
+			layer: raced("TestSnapshotBlocksShareTheirRoom"),
 		},
 		{
 			name: "the snapshot trailer's checksum is not looked at", file: "internal/format/snapshotreader.go", promise: "P6",
