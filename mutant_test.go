@@ -597,9 +597,10 @@ func TestP3LargeBatchIsSeenWhenDurable(t *testing.T) {
 				r.ok(err)
 				r.fs.SetHook(nil) // from here on, the fsync may well be done first
 				for round := range 20 {
-					r.ok(s.Apply(ctx, large(fmt.Sprint(round))))
+					value := strings.Repeat(fmt.Sprint(round%10), 100+8*round) // never as long as the one before, so that each needs a new record
+					r.ok(s.Apply(ctx, large(value)))
 					for i := range keys {
-						if got, _ := s.Get(fmt.Sprint(i)); string(got) != fmt.Sprint(round) {
+						if got, _ := s.Get(fmt.Sprint(i)); string(got) != value {
 							t.Fatalf("batch %d is acknowledged, and a reader sees %q", round, got)
 						}
 					}
