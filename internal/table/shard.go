@@ -25,7 +25,6 @@ const (
 // is the only one to write and may read without mu; it holds mu to write what readers look at.
 type shard struct {
 	mu    sync.RWMutex
-	lean  int      // immutable: how many parts in 64 of the slots stay empty beyond a quarter; below leanSteps
 	slots []uint64 // a power of two of them
 	shift uint     // tag >> shift is where the search for a key begins
 	slabs slabs
@@ -34,6 +33,7 @@ type shard struct {
 	_       [64]byte // keeps neighbours' locks out of a reader's cache line
 
 	// The writer's alone.
+	lean    int        // immutable: how many parts in 64 of the slots stay empty, beyond a quarter; below leanSteps
 	count   int        // slots taken
 	staged  int        // records written for which there is no slot yet
 	loading sync.Mutex // held by the goroutine that loads the shard, while nobody reads and several load
