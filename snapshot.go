@@ -1,16 +1,15 @@
 package kvstore
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
 	"math"
 	"runtime"
-	"slices"
+	"sync"
 	"sync/atomic"
-
-	"golang.org/x/sync/errgroup"
 
 	"kvstore/internal/format"
 	"kvstore/internal/table"
@@ -84,24 +83,21 @@ func loadPairs(r *format.SnapshotReader) (*table.Table, error) {
 // loadBlocks verifies the blocks and puts their pairs into t, one block to a processor at a time. Of several errors it returns that of the
 // first block.
 func loadBlocks(r *format.SnapshotReader, t *table.Table) error {
-	var workers errgroup.Group
+	var workers sync.WaitGroup
 	var next atomic.Int64
 	errs := make([]error, len(r.Info.Blocks))
 	for range runtime.GOMAXPROCS(0) {
-		workers.Go(func() error {
+		workers.Go(func() {
 			l := blockLoader{reader: r, table: t}
 			for i := next.Add(1) - 1; i < int64(len(errs)); i = next.Add(1) - 1 {
 				if errs[i] = l.load(int(i)); errs[i] != nil {
-					return errs[i] // whoever has taken a block before this one ends it
+					return // whoever has taken a block before this one ends it
 				}
 			}
-			return nil
 		})
 	}
-	if workers.Wait() == nil {
-		return nil
-	}
-	return errs[slices.IndexFunc(errs, func(err error) bool { return err != nil })]
+	workers.Wait()
+	return cmp.Or(errs...)
 }
 
 // blockLoader puts blocks into a table, one after the other, in the same memory: the first touch of new memory may take as long as all the
@@ -118,9 +114,8 @@ func (l *blockLoader) load(i int) (err error) {
 	l.bytes, err = l.reader.ReadBlock(i, l.bytes, func(key, value []byte) {
 		l.ops = append(l.ops, table.Op{Key: key, Value: value})
 	})
-	if err != nil {
-		return err
+	if err == nil {
+		l.table.Load(l.ops, l.reader.Info.Timestamp)
 	}
-	l.table.Load(l.ops, l.reader.Info.Timestamp)
-	return nil
+	return err
 }

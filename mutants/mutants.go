@@ -586,8 +586,8 @@ func judgements() []mutation {
 		},
 		{
 			name: "the room of a snapshot block is another's who has not done with it", file: "snapshot.go", promise: "P1",
-			old:   "\tfor range runtime.GOMAXPROCS(0) {\n\t\tworkers.Go(func() error {\n\t\t\tl := blockLoader{reader: r, table: t}\n",
-			new:   "\tl := blockLoader{reader: r, table: t}\n\tfor range runtime.GOMAXPROCS(0) {\n\t\tworkers.Go(func() error {\n",
+			old:   "\tfor range runtime.GOMAXPROCS(0) {\n\t\tworkers.Go(func() {\n\t\t\tl := blockLoader{reader: r, table: t}\n",
+			new:   "\tl := blockLoader{reader: r, table: t}\n\tfor range runtime.GOMAXPROCS(0) {\n\t\tworkers.Go(func() {\n",
 			layer: raced("TestSnapshotBlocksShareTheirRoom"),
 		},
 		{
