@@ -91,6 +91,7 @@ type runner struct {
 
 	mu     sync.Mutex // guards what follows, and the terminal
 	counts map[outcome]int
+	bad    []string // reports of what survived or failed, which are repeated at the end: a CI log may show that alone
 }
 
 func (r *runner) run(list []mutation, jobs int) error {
@@ -118,16 +119,18 @@ func (r *runner) run(list []mutation, jobs int) error {
 	}
 	fmt.Printf("without a mutation: %d layers pass in %.0fs\n", len(baseline), time.Since(started).Seconds())
 	err = share(r.ctx, workers, len(list), func(w *worker, i int) error { return w.mutate(&list[i]) })
-	bad := r.counts[survived] + r.counts[failed]
+	for _, line := range r.bad {
+		fmt.Println(line)
+	}
 	fmt.Printf("%d killed, %d survived, %d errors, in %.0fs\n",
 		r.counts[killed], r.counts[survived], r.counts[failed], time.Since(started).Seconds())
-	fmt.Printf("%d passed, %d failed\n", r.counts[killed], bad)
+	fmt.Printf("%d passed, %d failed\n", r.counts[killed], len(r.bad))
 	switch {
 	case err != nil:
 		return err
-	case r.counts[killed]+bad < len(list):
+	case r.counts[killed]+len(r.bad) < len(list):
 		return errors.New("interrupted")
-	case bad > 0:
+	case len(r.bad) > 0:
 		return errors.New("a test that must notice a fault does not, or the list is wrong")
 	}
 	return nil
@@ -323,10 +326,13 @@ func (w *worker) report(m *mutation, o outcome, detail string, took time.Duratio
 	if detail != "" && detail != "test failure" {
 		line += " (" + detail + ")"
 	}
-	fmt.Println(line)
 	if o == survived {
-		fmt.Printf("         %s: %s does not notice\n", m.file, m.layer.tests)
+		line += fmt.Sprintf("\n         %s: %s does not notice", m.file, m.layer.tests)
 	}
+	if o != killed {
+		w.bad = append(w.bad, line)
+	}
+	fmt.Println(line)
 	if w.verbose || o == failed {
 		fmt.Printf("%s\n", tail(out))
 	}
