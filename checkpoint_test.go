@@ -164,7 +164,7 @@ func TestSnapshotOfASmallLog(t *testing.T) {
 	r.set(s, "a", "1")
 	r.ok(s.Snapshot(ctx))
 	for name, b := range r.files() {
-		if isSegment(name) && len(b) != 1<<20 {
+		if isSegment(name) && len(b) != kvstore.FirstSegmentBytes {
 			t.Errorf("%s has %d bytes", name, len(b))
 		}
 	}

@@ -22,6 +22,8 @@ func WithMaxKeys(n uint64) EnvOption {
 	return func(env *environment) { env.maxKeys = n }
 }
 
+const FirstSegmentBytes = firstSegmentBytes
+
 // WithFirstSegmentBytes replaces the size of a session's first segment; the following ones double.
 func WithFirstSegmentBytes(n int64) EnvOption {
 	return func(env *environment) { env.firstSegmentBytes = n }

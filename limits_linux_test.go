@@ -20,6 +20,9 @@ import (
 	"kvstore"
 )
 
+// mostOfSegment fits into a session's first segment once, and not twice.
+const mostOfSegment = 200 << 10
+
 // realStore is a directory of the operating system, and what must be in the store there.
 type realStore struct {
 	*testing.T
@@ -271,14 +274,14 @@ func TestLimitNoInodes(t *testing.T) {
 	m := newTmpfs(t, "size=16m,nr_inodes=4") // the root, the directory, LOCK, one segment
 	r := newRealStore(t, filepath.Join(m.dir, "store"))
 	s := r.open()
-	r.set(s, "first", 900<<10)
+	r.set(s, "first", mostOfSegment)
 	for range 3 {
-		r.fails(r.trySet(s, "second", 900<<10), syscall.ENOSPC)
+		r.fails(r.trySet(s, "second", mostOfSegment), syscall.ENOSPC)
 		r.set(s, "small", 100)
 	}
 	r.verify(s)
 	m.change(t, 0, "nr_inodes=5")
-	r.set(s, "second", 900<<10)
+	r.set(s, "second", mostOfSegment)
 	r.fails(s.Close(), syscall.ENOSPC)
 	r.hasLog()
 	r.opensNot(syscall.ENOSPC)
@@ -356,10 +359,10 @@ func TestLimitPartialWrite(t *testing.T) {
 	}
 	r := newRealStore(t, t.TempDir())
 	s := r.open()
-	r.set(s, "before", 100<<10)
+	r.set(s, "before", mostOfSegment/4)
 	defer limitFileSize(t, 0)
-	limitFileSize(t, 300<<10)
-	r.failed(r.trySet(s, "in part", 400<<10), syscall.EFBIG)
+	limitFileSize(t, mostOfSegment/2)
+	r.failed(r.trySet(s, "in part", mostOfSegment/2), syscall.EFBIG)
 	limitFileSize(t, 0)
 	for range 3 {
 		r.failed(r.trySet(s, "later", 100), syscall.EFBIG)
@@ -375,10 +378,10 @@ func TestLimitPartialWrite(t *testing.T) {
 	r.readable()
 	s = r.open() // without the group that is there in part
 	dropped := s.Stats().Recovery.Dropped
-	if len(dropped) != 1 || dropped[0].Bytes < 150<<10 || dropped[0].Offset+dropped[0].Bytes != 300<<10 {
+	if len(dropped) != 1 || dropped[0].Bytes < mostOfSegment/8 || dropped[0].Offset+dropped[0].Bytes != mostOfSegment/2 {
 		t.Errorf("dropped %+v, want the part that was written", dropped)
 	}
-	r.set(s, "in part", 400<<10)
+	r.set(s, "in part", mostOfSegment/2)
 	r.close(s)
 	r.close(r.open())
 }
@@ -466,15 +469,15 @@ func TestLimitOpenFilesOfAnOpenStore(t *testing.T) {
 	for i := range 3 {
 		lift := limitOpenFiles(t, 0)
 		if i == 0 { // now, so that the next segment is not to be had ahead of time either
-			r.set(s, "first", 900<<10)
+			r.set(s, "first", mostOfSegment)
 		}
-		r.fails(r.trySet(s, "second", 900<<10), syscall.EMFILE)
+		r.fails(r.trySet(s, "second", mostOfSegment), syscall.EMFILE)
 		r.set(s, "small", 100)
 		r.ok(s.Sync())
 		r.verify(s)
 		lift()
 	}
-	r.set(s, "second", 900<<10)
+	r.set(s, "second", mostOfSegment)
 	r.verify(s)
 	failures := 0
 	for more := range 20 {
@@ -643,9 +646,9 @@ func TestLimitForbidden(t *testing.T) {
 	}
 
 	s = r.open()
-	r.set(s, "large", 900<<10)
+	r.set(s, "large", mostOfSegment)
 	allow := immutable(t, r.config.DataDir)
-	r.failed(r.trySet(s, "no segment", 900<<10), fs.ErrPermission)
+	r.failed(r.trySet(s, "no segment", mostOfSegment), fs.ErrPermission)
 	r.failed(r.trySet(s, "small", 100), fs.ErrPermission)
 	r.verify(s)
 	r.failed(s.Close(), fs.ErrPermission)

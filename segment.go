@@ -11,7 +11,7 @@ import (
 // Sizes of segments. Small at first, so that opening, reading and repairing a store that writes little stays
 // cheap; doubling, so that one that writes much seldom rotates. Recovery has two of them in memory.
 const (
-	firstSegmentBytes = 1 << 20
+	firstSegmentBytes = 256 << 10
 	maxSegmentBytes   = 32 << 20
 	segmentAlign      = 4096 // sizes are multiples of it: a page of every file system
 )
