@@ -70,11 +70,12 @@ var (
 type role int
 
 const (
-	subject     role = iota + 1 // what is measured: kvstore
-	peer                        // wherever it can
-	lonePeer                    // a peer's way for one writer, where it differs from that for many
-	diskFloor                   // what the disk can do at best
-	memoryFloor                 // what the memory can do at best
+	subject       role = iota + 1 // what is measured: kvstore
+	peer                          // wherever it can
+	lonePeer                      // a peer's way for one writer, where it differs from that for many
+	diskFloor                     // what the disk can do at best
+	handoverFloor                 // what callers and one writer goroutine can do at best
+	memoryFloor                   // what the memory can do at best
 )
 
 // spec is an engine that can be opened, and what the report says about how.
@@ -105,10 +106,13 @@ type spec struct {
 	openTransactional func(dir string, durable bool) (engine, error)
 }
 
+// readable reports whether what was written can be read while the engine is open.
+func (s spec) readable() bool { return s.role != diskFloor && s.role != handoverFloor }
+
 func allSpecs() []spec {
 	return []spec{
 		kvstoreSpec(), pebbleSpec(), bboltSpec(), bboltUpdateSpec(), badgerSpec(), buntdbSpec(), goleveldbSpec(), redisSpec(),
-		diskFloorSpec(), mapFloorSpec(),
+		diskFloorSpec(), handoverFloorSpec(), mapFloorSpec(),
 	}
 }
 

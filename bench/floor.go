@@ -46,7 +46,7 @@ func openDiskFloor(dir string, _ bool) (engine, error) {
 
 func (e *diskFloorEngine) set(key string, value []byte) error {
 	copy(e.block[copy(e.block, key):], value)
-	return e.write(floorBlock)
+	return e.overwrite(e.block[:floorBlock])
 }
 
 func (e *diskFloorEngine) batch(keys []string, values [][]byte) error {
@@ -58,18 +58,18 @@ func (e *diskFloorEngine) batch(keys []string, values [][]byte) error {
 		e.block = make([]byte, size)
 	}
 	copy(e.block[copy(e.block, keys[0]):], values[0])
-	return e.write(size)
+	return e.overwrite(e.block[:size])
 }
 
-// write overwrites so many bytes and makes them durable.
-func (e *diskFloorEngine) write(size int) error {
-	if e.at+int64(size) > floorSpace {
+// overwrite writes b over what was there and makes it durable.
+func (e *diskFloorEngine) overwrite(b []byte) error {
+	if e.at+int64(len(b)) > floorSpace {
 		e.at = 0
 	}
-	if _, err := e.file.WriteAt(e.block[:size], e.at); err != nil {
+	if _, err := e.file.WriteAt(b, e.at); err != nil {
 		return err
 	}
-	e.at += int64(size)
+	e.at += int64(len(b))
 	e.count++
 	return datasync(e.file)
 }
