@@ -68,6 +68,19 @@ func RegroupsInVain(answered, queued int, synced time.Duration, groups int) (wai
 	return waits
 }
 
+// GivesWayTo returns how many of so many goroutines, which all are ready to queue a command, have done so when the writer, after a sync, has
+// given way.
+func GivesWayTo(goroutines int) (came int) {
+	q := newQueue()
+	defer q.end()
+	for range goroutines {
+		go func() { q.commands <- &closeCommand{} }()
+	}
+	r := regroup{synced: time.Nanosecond}
+	r.wait(q)
+	return len(q.commands)
+}
+
 // RestoreFS is Restore on another file system.
 func RestoreFS(fs vfs.FS, dataDir string, r io.Reader) error { return restore(fs, dataDir, r) }
 

@@ -970,7 +970,7 @@ func beginnings() []mutation {
 			name: "who is ready to write has to wait for a sync", file: "regroup.go", promise: "P2",
 			old:   "\tfor n := -1; r.synced > 0 && ",
 			new:   "\tfor n := -1; false && ",
-			layer: behaviour("TestOneProcessorMakesLargeGroups"),
+			layer: actor("TestWhoIsReadyIsInTheNextGroup"),
 		},
 		{
 			name: "the writer gives way whether or not anybody comes", file: "regroup.go", promise: "P10",
