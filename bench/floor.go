@@ -9,9 +9,10 @@ import (
 )
 
 const (
-	floorBlock = 4096     // the least that a disk writes
-	floorSpace = 16 << 20 // as long as a small segment of a log; then it starts over
-	floorEntry = 21       // what an entry of a log has beyond key and value
+	floorBlock = 4096 // the least that a disk writes
+	floorPiece = 64 << 10
+	floorSpace = 256 << 20 // as much as most write in a second; then it starts over, and what was written before takes longer to overwrite than zeros
+	floorEntry = 21        // what an entry of a log has beyond key and value
 )
 
 func diskFloorSpec() spec {
@@ -37,7 +38,11 @@ func openDiskFloor(dir string, _ bool) (engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, err = file.WriteAt(make([]byte, floorSpace), 0)
+	// In small pieces: the page cache keeps what is written at once as one, and each sync of a part looks at all of it.
+	zeros := make([]byte, floorPiece)
+	for at := int64(0); at < floorSpace && err == nil; at += floorPiece {
+		_, err = file.WriteAt(zeros, at)
+	}
 	if err := errors.Join(err, file.Sync()); err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
