@@ -22,9 +22,10 @@ func WithMaxKeys(n uint64) EnvOption {
 	return func(env *environment) { env.maxKeys = n }
 }
 
+// FirstSegmentBytes is the size of a session's first segment.
 const FirstSegmentBytes = firstSegmentBytes
 
-// WithFirstSegmentBytes replaces the size of a session's first segment; the following ones double.
+// WithFirstSegmentBytes replaces it; the following ones double.
 func WithFirstSegmentBytes(n int64) EnvOption {
 	return func(env *environment) { env.firstSegmentBytes = n }
 }

@@ -359,7 +359,7 @@ func TestLimitPartialWrite(t *testing.T) {
 	}
 	r := newRealStore(t, t.TempDir())
 	s := r.open()
-	r.set(s, "before", mostOfSegment/4)
+	r.set(s, "before", mostOfSegment/8)
 	defer limitFileSize(t, 0)
 	limitFileSize(t, mostOfSegment/2)
 	r.failed(r.trySet(s, "in part", mostOfSegment/2), syscall.EFBIG)
@@ -378,7 +378,7 @@ func TestLimitPartialWrite(t *testing.T) {
 	r.readable()
 	s = r.open() // without the group that is there in part
 	dropped := s.Stats().Recovery.Dropped
-	if len(dropped) != 1 || dropped[0].Bytes < mostOfSegment/8 || dropped[0].Offset+dropped[0].Bytes != mostOfSegment/2 {
+	if len(dropped) != 1 || dropped[0].Bytes < mostOfSegment/4 || dropped[0].Offset+dropped[0].Bytes != mostOfSegment/2 {
 		t.Errorf("dropped %+v, want the part that was written", dropped)
 	}
 	r.set(s, "in part", mostOfSegment/2)

@@ -682,6 +682,29 @@ func TestP9FailedBatchesAreNotStaged(t *testing.T) {
 	}
 }
 
+// One processor makes groups of all callers there are, not of as many as had their turn while the writer looked for them.
+func TestOneProcessorMakesLargeGroups(t *testing.T) {
+	const callers, turns = 500, 20
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	r := newRig(t, kvstore.WithFirstSegmentBytes(16<<20))
+	s := r.open()
+	var wg sync.WaitGroup
+	for c := range callers {
+		wg.Go(func() {
+			for range turns {
+				if err := s.Set(fmt.Sprint(c), nil); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if groups := s.Stats().Groups; groups > callers*turns/20 {
+		t.Errorf("%d callers write %d times each, in %d groups", callers, turns, groups)
+	}
+	r.close(s)
+}
+
 // P2: on one processor, who is ready to write has its turn before the next sync. Now and then the scheduler gives the writer the first turn
 // again, and then nobody has come.
 func TestWhoIsReadyIsInTheNextGroup(t *testing.T) {

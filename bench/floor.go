@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	floorBlock = 4096 // the least that a disk writes
-	floorPiece = 64 << 10
+	floorBlock = 4096      // the least that a disk writes
+	floorPiece = 64 << 10  // of zeros, written at once
 	floorSpace = 256 << 20 // as much as most write in a second; then it starts over, and what was written before takes longer to overwrite than zeros
 	floorEntry = 21        // what an entry of a log has beyond key and value
 )

@@ -973,6 +973,12 @@ func beginnings() []mutation {
 			layer: actor("TestWhoIsReadyIsInTheNextGroup"),
 		},
 		{
+			name: "the next group is of those who had their turn by chance", file: "walwriter.go", promise: "P2",
+			old:   "\tw.regroup.wait(w.queue)\n",
+			new:   "",
+			layer: behaviour("TestOneProcessorMakesLargeGroups"),
+		},
+		{
 			name: "the writer gives way whether or not anybody comes", file: "regroup.go", promise: "P10",
 			old:   "len(q.commands) > n && ",
 			new:   "n < len(q.commands)+1 && ",
