@@ -211,7 +211,8 @@ func flip(name, prefix string, part func(i *image, file string) [][2]int) breaka
 		if file == "" {
 			return
 		}
-		if parts := part(i, file); len(parts) > 0 {
+		parts := slices.DeleteFunc(part(i, file), func(p [2]int) bool { return p[0] == p[1] })
+		if len(parts) > 0 {
 			p := parts[random.IntN(len(parts))]
 			i.files[file][p[0]+random.IntN(p[1]-p[0])] ^= 1 << random.IntN(8)
 		}

@@ -211,7 +211,8 @@ func (l *logReader) header() error {
 }
 
 // settle looks again at what is no group, since a store may be writing it right now: what is bad after it was proven to have been written
-// is bad for good. When the log is followed, it waits there for what comes, until a later segment shows that nothing will.
+// is bad for good. One look takes in what is written while it lasts, so the proof has to be from before it. When the log is followed, it waits there for
+// what comes, until a later segment shows that nothing will.
 func (l *logReader) settle(p piece) (_ piece, isLast bool, err error) {
 	isLast = true
 	for looked := 0; ; looked++ {
@@ -219,6 +220,7 @@ func (l *logReader) settle(p piece) (_ piece, isLast bool, err error) {
 		if err != nil {
 			return p, isLast, err
 		}
+		proven := l.isLost(&p)
 		if err := l.reopen(); err != nil {
 			return p, isLast, err
 		}
@@ -230,7 +232,7 @@ func (l *logReader) settle(p piece) (_ piece, isLast bool, err error) {
 		}
 		p = pieceAt(&l.data, p.offset, false)
 		isLast = later == 0
-		settled := looked > 0 && !l.follow || !isLast
+		settled := looked > 0 && !l.follow && (proven || !l.isLost(&p)) || !isLast
 		if p.kind == wholeGroup || p.kind == wholeEnd || settled {
 			return p, isLast, nil
 		}
@@ -281,13 +283,11 @@ func (l *logReader) piece(p *piece, ended, isLast bool) error {
 			r.What, r.Note = Damaged, "the segment has no end, though a later one exists"
 		}
 	case hole:
-		durable, _ := l.data.DurableBehind(p.offset)
-		behind := p.offset+p.bytes < len(l.data.Data) && pieceAt(&l.data, p.offset+p.bytes, false).kind != zeros
 		switch {
 		case ended:
 			r.What, r.Note = Unjudged, "behind the end of the segment"
-		case !isLast || durable > l.last || behind && durable == 0:
-			r.What, r.Note = Damaged, l.lossText(p, durable)
+		case !isLast || l.isLost(p):
+			r.What, r.Note = Damaged, l.lossText(p)
 		default:
 			r.What, r.Note = Torn, "an incomplete write, of a crash or under way: an opener drops all from here on"
 		}
@@ -295,10 +295,20 @@ func (l *logReader) piece(p *piece, ended, isLast bool) error {
 	return l.emit(&r)
 }
 
+// isLost reports whether what lies behind a piece that is no group proves that there was one.
+func (l *logReader) isLost(p *piece) bool {
+	if p.kind != hole {
+		return false
+	}
+	durable, _ := l.data.DurableBehind(p.offset)
+	behind := p.offset+p.bytes < len(l.data.Data) && pieceAt(&l.data, p.offset+p.bytes, false).kind != zeros
+	return durable > l.last || behind && durable == 0
+}
+
 // lossText says what is known of damage.
-func (l *logReader) lossText(p *piece, durable uint64) string {
+func (l *logReader) lossText(p *piece) string {
 	text := "no whole group"
-	if durable > l.last {
+	if durable, _ := l.data.DurableBehind(p.offset); durable > l.last {
 		text += fmt.Sprintf("; groups up to %d were durable", durable)
 	}
 	if keys := newKeys(readableKeys(l.data.Data[p.offset : p.offset+p.bytes])); keys != nil {
