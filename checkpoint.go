@@ -26,8 +26,6 @@ type snapshotCommand struct {
 	answer chan snapshotAnswer // of one place
 }
 
-func (*snapshotCommand) isCommand() {}
-
 // snapshotAnswer tells of the snapshot under way; checkpoint is nil if the newest one covers everything.
 type snapshotAnswer struct {
 	checkpoint *checkpoint
@@ -46,7 +44,7 @@ func (s *Store) Snapshot(ctx context.Context) error {
 		return err
 	}
 	c := &snapshotCommand{answer: make(chan snapshotAnswer, 1)}
-	if err := s.queue.sendControl(ctx, c); err != nil {
+	if err := s.mailbox.SendControl(ctx, c); err != nil {
 		return err
 	}
 	var answer snapshotAnswer

@@ -7,24 +7,22 @@ import (
 	"sync/atomic"
 
 	"kvstore/internal/format"
+	"kvstore/internal/mailbox"
 )
 
-// This file is what travels to the writer goroutine. Callers encode their own entries, and a command owns its bytes from
-// the moment it is queued.
-
-// command is a message to the writer goroutine, which answers each exactly once.
-type command interface{ isCommand() }
+// This file is what travels to the writer goroutine, which answers each command exactly once. Callers encode their own entries, and a
+// command owns its bytes from the moment it is queued.
 
 // writeCommand is one commit: a Set, a Delete or a Batch.
 type writeCommand struct {
+	mailbox.Slip
 	entries []byte     // SET and DELETE entries, timestamps still zero; owned by the writer once queued
 	count   int        // how many entries
 	sets    int        // how many of them are SET
 	answer  chan error // of one place; for a caller that waits in Set, Delete or Apply
 	commit  *Commit    // for a caller of ApplyAsync; nil for the others
-	weight  int64      // acquired of the queue's bytes
 
-	condition *condition // of a CompareAndSwap; nil for the others
+	condition *condition // of a CompareAndSwap or a transaction; nil for the others
 }
 
 // syncCommand asks for everything accepted before it to be durable.
@@ -40,10 +38,32 @@ type flushCommand struct {
 // closeCommand is the last command of a store.
 type closeCommand struct{}
 
-func (*writeCommand) isCommand() {}
-func (*syncCommand) isCommand()  {}
-func (*flushCommand) isCommand() {}
-func (*closeCommand) isCommand() {}
+// maxSpareBytes keeps huge buffers out of the pool. What is in it was on the way together, and goes at the next garbage collection.
+const maxSpareBytes = 1 << 20
+
+// newCommand returns an empty command for a write of so many bytes, to be filled and committed. If that is much, or attended is false, it
+// waits until the writer's mailbox has room. Attended is whether the caller will wait for the answer, come what may.
+func (s *Store) newCommand(ctx context.Context, bytes int, attended bool) (*writeCommand, error) {
+	slip, err := s.mailbox.Reserve(ctx, bytes, attended)
+	if err != nil {
+		return nil, err
+	}
+	c, ok := s.spare.Get().(*writeCommand)
+	if !ok {
+		c = &writeCommand{answer: make(chan error, 1)}
+	}
+	c.Slip = slip
+	return c, nil
+}
+
+// recycle takes back a command from the goroutine that got its answer, or never sent it.
+func (s *Store) recycle(c *writeCommand) {
+	if cap(c.entries) > maxSpareBytes {
+		c.entries = nil
+	}
+	c.entries, c.count, c.sets, c.condition = c.entries[:0], 0, 0, nil
+	s.spare.Put(c)
+}
 
 func (c *writeCommand) set(key string, value []byte) {
 	c.entries = appendSet(c.entries, key, value)

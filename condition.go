@@ -33,7 +33,7 @@ type expectation struct {
 }
 
 // CompareAndSwap sets key to next if its value is old, and reports whether it was. A nil old stands for an absent key, a nil next deletes
-// the key; empty values that are not nil are values. The comparison is made in commit order, against everything that was queued before
+// the key; empty values that are not nil are values. The comparison is made in commit order, against everything that commits before
 // it, and the answer, false too, comes when all that it depends on is durable and visible.
 //
 // Errors are those of Set; swapped is false then, and as with Set, what has become of the write is unknown after ErrFailed.
@@ -45,7 +45,7 @@ func (s *Store) CompareAndSwap(key string, old, next []byte) (swapped bool, err 
 	if err := s.admit(ctx); err != nil {
 		return false, err
 	}
-	c, err := s.queue.reserve(ctx, format.EntryOverhead+len(key)+len(next)+len(old))
+	c, err := s.newCommand(ctx, format.EntryOverhead+len(key)+len(next)+len(old), true)
 	if err != nil {
 		return false, err
 	}

@@ -22,7 +22,8 @@
 // # Concurrency
 //
 //   - All methods of [Store], [View] and [Commit] may be called from any number of goroutines. A [Batch] is for one at a time.
-//   - The calls of one goroutine commit in their order, those of several in the order in which they were queued.
+//   - The calls of one goroutine commit in their order. Of those of several, one that has returned commits before one that begins afterwards; this holds for
+//     ApplyAsync too.
 //   - Each commit is atomic for readers: once one read has shown a write of a batch, every later read shows all of it.
 //   - Bytes are copied on the way in and out: slices passed in may be changed when the call has returned, slices returned belong
 //     to the caller.

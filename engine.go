@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"kvstore/internal/format"
+	"kvstore/internal/mailbox"
 	"kvstore/internal/table"
 	"kvstore/internal/vfs"
 )
@@ -26,9 +27,13 @@ type Store struct {
 	table    atomic.Pointer[table.Table] // written by the writer under its own locks; nil once Close has begun
 	memory   *table.Table                // immutable after Open: the same table, for the figures of views that outlive Close
 	views    openViews
-	id       format.StoreID // immutable after Open
-	queue    *queue         // to the writer; nil if read-only
-	release  func() error   // of a read-only store, which has no writer to do it
+	id       format.StoreID   // immutable after Open
+	mailbox  *mailbox.Mailbox // the writer's; nil if read-only
+	release  func() error     // of a read-only store, which has no writer to do it
+
+	// spare holds commands whose callers have got their answer. It is not a global one, since a channel that was made in
+	// a testing/synctest bubble must not turn up in another.
+	spare sync.Pool
 
 	goroutines errgroup.Group // the writer, the flusher, and what they start
 	closing    sync.Once
@@ -142,12 +147,12 @@ func recoverDir(dir vfs.Dir, config Config, env environment) (_ *recovery, _ *se
 
 // start hands everything that writes to the writer goroutine.
 func (s *Store) start(r *recovery, segment *segment, env environment, lock io.Closer) {
-	s.queue = newQueue()
+	s.mailbox = mailbox.New(ErrClosed)
 	if env.background == nil {
 		env.background = s.goroutines.Go
 	}
 	w := &walWriter{
-		queue: s.queue, table: r.table, status: s.status, dir: r.dir, lock: lock, log: s.config.Logger,
+		mailbox: s.mailbox, table: r.table, status: s.status, dir: r.dir, lock: lock, log: s.config.Logger,
 		spawn: s.goroutines.Go, background: env.background, wake: make(chan struct{}, 1), now: env.now, syncWrites: s.config.SyncWrites, maxKeys: env.maxKeys,
 		snapshotBytes: s.config.SnapshotBytes, snapshotDue: s.config.SnapshotBytes,
 		segment: segment, rotation: rotation{bytes: min(2*env.firstSegmentBytes, maxSegmentBytes)},
@@ -155,7 +160,7 @@ func (s *Store) start(r *recovery, segment *segment, env environment, lock io.Cl
 	}
 	s.goroutines.Go(w.run)
 	if !s.config.SyncWrites {
-		s.goroutines.Go(func() error { return flusher(s.queue, s.config.SyncInterval, w.wake) })
+		s.goroutines.Go(func() error { return flusher(s.mailbox, s.config.SyncInterval, w.wake) })
 	}
 }
 
@@ -269,7 +274,7 @@ func (s *Store) Set(key string, value []byte) error {
 	if err := s.admit(ctx); err != nil {
 		return err
 	}
-	c, err := s.queue.reserve(ctx, format.EntryOverhead+len(key)+len(value))
+	c, err := s.newCommand(ctx, format.EntryOverhead+len(key)+len(value), true)
 	if err != nil {
 		return err
 	}
@@ -286,7 +291,7 @@ func (s *Store) Delete(key string) error {
 	if err := s.admit(ctx); err != nil {
 		return err
 	}
-	c, err := s.queue.reserve(ctx, format.EntryOverhead+len(key))
+	c, err := s.newCommand(ctx, format.EntryOverhead+len(key), true)
 	if err != nil {
 		return err
 	}
@@ -303,7 +308,7 @@ func (s *Store) Apply(ctx context.Context, b *Batch) error {
 	if err := s.admitBatch(ctx, b); err != nil || b.count == 0 {
 		return err
 	}
-	c, err := s.queue.reserve(ctx, len(b.entries))
+	c, err := s.newCommand(ctx, len(b.entries), ctx.Done() == nil)
 	if err != nil {
 		return err
 	}
@@ -320,11 +325,11 @@ func (s *Store) ApplyAsync(ctx context.Context, b *Batch) *Commit {
 		commit.finish(err)
 		return commit
 	}
-	c, err := s.queue.reserve(ctx, len(b.entries))
+	c, err := s.newCommand(ctx, len(b.entries), false)
 	if err == nil {
 		b.fill(c)
 		c.commit = commit
-		err = s.queue.send(c, c.weight)
+		err = s.mailbox.SendWrite(c)
 	}
 	if err != nil {
 		commit.finish(err)
@@ -343,7 +348,7 @@ func (s *Store) Sync() error {
 		return err
 	}
 	c := &syncCommand{answer: make(chan error, 1)}
-	if err := s.queue.sendControl(ctx, c); err != nil {
+	if err := s.mailbox.SendControl(ctx, c); err != nil {
 		return err
 	}
 	return <-c.answer
@@ -371,7 +376,7 @@ func (s *Store) admitBatch(ctx context.Context, b *Batch) error {
 
 // commit queues a command and waits for the answer, at most as long as ctx lasts.
 func (s *Store) commit(ctx context.Context, c *writeCommand) error {
-	err := s.queue.send(c, c.weight)
+	err := s.mailbox.SendWrite(c)
 	switch done := ctx.Done(); {
 	case err != nil:
 	case done == nil:
@@ -383,7 +388,7 @@ func (s *Store) commit(ctx context.Context, c *writeCommand) error {
 			return ctx.Err() // c is the writer's still
 		}
 	}
-	s.queue.recycle(c)
+	s.recycle(c)
 	return err
 }
 
@@ -403,7 +408,7 @@ func (s *Store) Close() error {
 			err = s.release()
 			return
 		}
-		s.queue.close()
+		s.mailbox.Close(&closeCommand{})
 		err = s.goroutines.Wait()
 	})
 	return err

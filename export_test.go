@@ -54,34 +54,6 @@ func FillBatch(b *Batch, n int) {
 	*b = Batch{entries: b.entries[:n], count: 1}
 }
 
-// RegroupsInVain returns after how many of so many groups the writer waits for callers to come back: if each time it has answered so
-// many, so many commands are queued, the sync took so long, and nobody comes.
-func RegroupsInVain(answered, queued int, synced time.Duration, groups int) (waits int) {
-	q := newQueue()
-	defer q.end()
-	r := regroup{synced: synced, answered: answered, queued: queued}
-	for range groups {
-		failed := r.failed
-		if r.wait(q); r.failed != failed {
-			waits++
-		}
-	}
-	return waits
-}
-
-// GivesWayTo returns how many of so many goroutines, which all are ready to queue a command, have done so when the writer, after a sync, has
-// given way.
-func GivesWayTo(goroutines int) (came int) {
-	q := newQueue()
-	defer q.end()
-	for range goroutines {
-		go func() { q.commands <- &closeCommand{} }()
-	}
-	r := regroup{synced: time.Nanosecond}
-	r.wait(q)
-	return len(q.commands)
-}
-
 // RestoreFS is Restore on another file system.
 func RestoreFS(fs vfs.FS, dataDir string, r io.Reader) error { return restore(fs, dataDir, r) }
 

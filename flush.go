@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"kvstore/internal/mailbox"
 	"kvstore/internal/vfs"
 )
 
@@ -23,9 +24,9 @@ type flush struct {
 // segment, takes some milliseconds, and a power cut takes little even of a busy store.
 const flushBytes = 1 << 20
 
-// flusher fsyncs the log in the background every interval, and when the writer wakes it, until the queue is closed. It shares nothing
+// flusher fsyncs the log in the background every interval, and when the writer wakes it, until the mailbox is closed. It shares nothing
 // with the writer but the commands it sends and the flush it is answered with.
-func flusher(q *queue, interval time.Duration, wake <-chan struct{}) error {
+func flusher(m *mailbox.Mailbox, interval time.Duration, wake <-chan struct{}) error {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	c := &flushCommand{answer: make(chan *flush, 1)}
@@ -33,10 +34,10 @@ func flusher(q *queue, interval time.Duration, wake <-chan struct{}) error {
 		select {
 		case <-ticker.C:
 		case <-wake:
-		case <-q.closing.Done():
+		case <-m.Closing():
 			return nil
 		}
-		if err := q.send(c, 0); err != nil {
+		if err := m.Send(c); err != nil {
 			return nil // closed: the writer makes everything durable itself
 		}
 		if f := <-c.answer; f != nil {

@@ -705,43 +705,6 @@ func TestOneProcessorMakesLargeGroups(t *testing.T) {
 	r.close(s)
 }
 
-// P2: on one processor, who is ready to write has its turn before the next sync. Now and then the scheduler gives the writer the first turn
-// again, and then nobody has come.
-func TestWhoIsReadyIsInTheNextGroup(t *testing.T) {
-	const callers, groups = 500, 20
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-	synctest.Test(t, func(t *testing.T) { // where the clock stands still, and nothing is given up for want of time
-		came := 0
-		for range groups {
-			came += kvstore.GivesWayTo(callers)
-			synctest.Wait()
-		}
-		if came < groups*callers/2 {
-			t.Errorf("%d of %d came in time", came, groups*callers)
-		}
-	})
-}
-
-// P10: a lone caller is not waited for, nor many where a sync takes no longer than their coming back; and who has waited in vain does
-// so less and less often.
-func TestWhomTheWriterWaitsFor(t *testing.T) {
-	for _, c := range []struct {
-		answered, queued int
-		synced           time.Duration
-		want             int
-	}{
-		{1, 0, time.Millisecond, 0},
-		{0, 5, time.Millisecond, 0},
-		{100, 0, 10 * time.Microsecond, 0},
-		{2, 0, time.Millisecond, 3},
-		{1, 1, time.Millisecond, 3},
-	} {
-		if got := kvstore.RegroupsInVain(c.answered, c.queued, c.synced, 10); got != c.want {
-			t.Errorf("%d answered, %d queued, a sync of %v: waits after %d of 10 groups, want %d", c.answered, c.queued, c.synced, got, c.want)
-		}
-	}
-}
-
 // P2, P6: so many writes that recovery applies them in several pieces, each while it reads the next one.
 func TestP6ManyOperationsAreReplayedInOrder(t *testing.T) {
 	const rounds, keys = 20, 10_000

@@ -99,7 +99,7 @@ func (s *Store) commitTx(ctx context.Context, tx *Tx) error {
 	var c *writeCommand
 	err := s.admitBatch(ctx, b)
 	if err == nil {
-		c, err = s.queue.reserve(ctx, len(b.entries)+read.bytes())
+		c, err = s.newCommand(ctx, len(b.entries)+read.bytes(), ctx.Done() == nil)
 	}
 	switch {
 	case ctx.Err() != nil && errors.Is(err, ctx.Err()):

@@ -475,6 +475,51 @@ func TestContextEndedDuringTheSync(t *testing.T) {
 	})
 }
 
+// P2: a write that its caller does not wait for is ahead of that caller's next one, though a small one could go along with what somebody else has
+// queued before both.
+func TestP2NobodyOvertakesHimself(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // all meet in one lane
+	large := strings.Repeat("first", 1000)
+	for name, begin := range map[string]func(s *kvstore.Store, ended context.Context) error{
+		"ApplyAsync": func(s *kvstore.Store, _ context.Context) error {
+			s.ApplyAsync(ctx, batch("key", large))
+			return nil
+		},
+		"Apply": func(s *kvstore.Store, ended context.Context) error { return s.Apply(ended, batch("key", large)) },
+		"Update": func(s *kvstore.Store, ended context.Context) error {
+			return s.Update(ended, func(tx *kvstore.Tx) error {
+				tx.Set("key", []byte(large))
+				return nil
+			})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t)
+				s := r.open()
+				st := r.stall(vfs.OpSync)
+				inFront := async(func() error { return s.Set("in the sync", nil) })
+				r.waits(inFront)
+				queued := async(func() error { return s.Set("queued", nil) })
+				r.waits(queued)
+				short, cancel := context.WithTimeout(ctx, time.Minute)
+				defer cancel()
+				if err := begin(s, short); err != nil {
+					r.fails(err, context.DeadlineExceeded)
+				}
+				second := async(func() error { return s.Set("key", []byte("second")) })
+				r.waits(second)
+				st.release()
+				for _, result := range []<-chan error{inFront, queued, second} {
+					r.ok(<-result)
+				}
+				r.want(s, "in the sync", "", "queued", "", "key", "second")
+				r.close(s)
+			})
+		})
+	}
+}
+
 func TestCommitWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)

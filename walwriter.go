@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"kvstore/internal/format"
+	"kvstore/internal/mailbox"
+	"kvstore/internal/regroup"
 	"kvstore/internal/table"
 	"kvstore/internal/vfs"
 )
@@ -39,14 +41,14 @@ const (
 //
 // Fields are owned by [walWriter.run] unless they say otherwise.
 type walWriter struct {
-	queue  *queue       // shared; the writer alone receives
-	table  *table.Table // shared; the writer alone changes it
-	status *status      // shared; written by the writer, read by Store
-	dir    vfs.Dir
-	lock   io.Closer // the data directory's; released when everything else has ended
-	log    *slog.Logger
-	spawn  func(func() error) // starts a goroutine that Close waits for
-	now    func() time.Time   // the clock
+	mailbox *mailbox.Mailbox // shared; the writer alone receives
+	table   *table.Table     // shared; the writer alone changes it
+	status  *status          // shared; written by the writer, read by Store
+	dir     vfs.Dir
+	lock    io.Closer // the data directory's; released when everything else has ended
+	log     *slog.Logger
+	spawn   func(func() error) // starts a goroutine that Close waits for
+	now     func() time.Time   // the clock
 
 	background func(func() error) // spawn, or what tests replace it by
 	wake       chan struct{}      // to the flusher; of one place
@@ -71,8 +73,7 @@ type walWriter struct {
 	commits     []table.Commit // likewise
 	group       []*writeCommand
 	writes      []*writeCommand // those of group that are to be written: all but those whose condition is not met
-	held        *writeCommand   // received, but left for the next group
-	regroup     regroup
+	regroup     regroup.Waiter
 	syncer      vfs.Syncer
 }
 
@@ -104,7 +105,7 @@ type status struct {
 //  5. [walWriter.apply] shows it to readers, one commit after the other, each under the locks of its shards and no longer.
 //  6. [walWriter.answer] tells the callers, in commit order.
 //  7. [walWriter.prepareRotation] has the next segment made in the background or, when this one has its END, gives the next one its
-//     name. [regroup.wait] lets callers come back.
+//     name. [regroup.Waiter] lets callers come back.
 //  8. A control command that ended the gathering is carried out.
 //
 // What holds between any two steps:
@@ -118,8 +119,8 @@ type status struct {
 //   - The first error of a write or an fsync is the last: [walWriter.fail] keeps it, and every later command gets it.
 //     After a failed fsync the kernel may have dropped the pages and marked them clean, and the next fsync would
 //     succeed without writing anything; so it is never tried again on that file.
-//   - Every command is answered exactly once, in commit order, failed or not, and gives back its bytes of the queue after that. So who waits for
-//     an answer or for room is released by the writer going on, and by [queue.close] when it will not.
+//   - Every command is answered exactly once, in commit order, failed or not, and gives back its bytes of the mailbox after that. So who waits for
+//     an answer or for room is released by the writer going on, and by [mailbox.Mailbox.Close] when it will not.
 //
 // Tried and dropped: pwritev2 with RWF_DSYNC in place of two calls (no faster), appending to a segment that recovery has
 // read (the tail of one crash would look like damage after the next), and an END without what it knows durable (a crash
@@ -131,13 +132,13 @@ func (w *walWriter) run() error {
 		switch c := control.(type) {
 		case *syncCommand:
 			c.answer <- w.makeDurable()
-			w.queue.bytes.Release(minCommandBytes)
+			w.mailbox.ReleaseControl()
 		case *flushCommand:
 			c.answer <- w.beginFlush()
 		case *snapshotCommand:
 			checkpoint, err := w.beginCheckpoint()
 			c.answer <- snapshotAnswer{checkpoint: checkpoint, err: err}
-			w.queue.bytes.Release(minCommandBytes)
+			w.mailbox.ReleaseControl()
 		case *closeCommand:
 			return w.shutdown()
 		}
@@ -146,17 +147,17 @@ func (w *walWriter) run() error {
 
 // gather fills w.group: it waits for one command and takes those behind it that are queued already, up to maxGroupBytes. A
 // control command ends the group and is returned.
-func (w *walWriter) gather() (control command) {
+func (w *walWriter) gather() (control any) {
 	w.group = w.group[:0]
 	sets, bytes := 0, 0
 	for bytes < maxGroupBytes {
-		c := w.next(len(w.group) == 0)
+		c := w.mailbox.Receive(len(w.group) == 0)
 		write, ok := c.(*writeCommand)
 		if !ok {
 			return c
 		}
 		if len(w.group) > 0 && !w.hasRoomFor(sets+write.sets) {
-			w.held = write // to be looked at alone: see admit
+			w.mailbox.PutBack(write) // to be looked at alone: see admit
 			return nil
 		}
 		w.group = append(w.group, write)
@@ -164,18 +165,6 @@ func (w *walWriter) gather() (control command) {
 		bytes += len(write.entries)
 	}
 	return nil
-}
-
-// next returns the next command; nil if there is none and it is not to wait.
-func (w *walWriter) next(wait bool) command {
-	if c := w.held; c != nil {
-		w.held = nil
-		return c
-	}
-	if !wait && len(w.queue.commands) == 0 {
-		return nil // nobody else receives, so what len counts cannot vanish, and a plain receive does not block
-	}
-	return <-w.queue.commands
 }
 
 // commitGroup makes w.group durable, visible and answered, or fails all of it.
@@ -190,23 +179,23 @@ func (w *walWriter) commitGroup() {
 	w.answer(err)
 	w.prepareRotation()
 	w.checkpointIfDue()
-	w.regroup.wait(w.queue)
+	w.regroup.Wait(w.mailbox.Waiting)
 }
 
 // answer tells the callers of w.group, which may use their commands again at once.
 func (w *walWriter) answer(err error) {
-	weight := int64(0)
-	w.regroup.answered, w.regroup.queued = 0, len(w.queue.commands)
+	var done mailbox.Receipt
+	w.regroup.Answered, w.regroup.Waiting = 0, w.mailbox.Waiting()
 	for _, c := range w.group {
-		weight += c.weight
+		done.Add(c)
 		if c.commit == nil {
-			w.regroup.answered++
+			w.regroup.Answered++
 		}
 		c.finish(err)
 	}
 	clear(w.group)
 	clear(w.writes)
-	w.queue.bytes.Release(weight)
+	w.mailbox.Release(done)
 }
 
 // persistGroup decides what of w.group is to be written, brings that to the disk (SyncWrites false: to the operating system), and stages it.
@@ -240,7 +229,7 @@ func (w *walWriter) persistGroup() error {
 	if w.syncWrites {
 		w.status.syncs.Add(1)
 		err = w.sync()
-		w.regroup.synced = time.Since(started)
+		w.regroup.Synced = time.Since(started)
 	}
 	return err
 }

@@ -28,6 +28,14 @@ func tableRace(tests string) layer {
 	return layer{name: "L0 race detector", pkg: "internal/table", tests: tests, race: true}
 }
 
+func mailboxTest(tests string) layer {
+	return layer{name: "L0 mailbox", pkg: "internal/mailbox", tests: tests}
+}
+
+func regroupTest(tests string) layer {
+	return layer{name: "L9 synctest", pkg: "internal/regroup", tests: tests}
+}
+
 func vfsTest(tests string) layer {
 	return layer{name: "L0 file systems", pkg: "internal/vfs", tests: tests}
 }
@@ -42,7 +50,7 @@ func hanging(l layer) layer {
 func mutations() []mutation {
 	var all []mutation
 	for _, part := range [][]mutation{
-		durabilityOfWrites(), durabilityOfFiles(), rotations(), recoveries(), replays(), judgements(), lengths(), failures(), actors(), beginnings(),
+		durabilityOfWrites(), durabilityOfFiles(), rotations(), recoveries(), replays(), judgements(), lengths(), failures(), actors(), mailboxes(), beginnings(),
 		memory(), slots(), records(), views(), indexes(), trees(), scans(), transactions(), checkpoints(), restores(), conditions(), limits(),
 	} {
 		all = append(all, part...)
@@ -157,8 +165,8 @@ func durabilityOfWrites() []mutation {
 		},
 		{
 			name: "a large group is visible though its fsync has failed", file: "walwriter.go", promise: "P3",
-			old:   "\t\tw.regroup.synced = time.Since(started)\n\t}\n",
-			new:   "\t\tw.regroup.synced = time.Since(started)\n\t}\n\tw.apply()\n",
+			old:   "\t\tw.regroup.Synced = time.Since(started)\n\t}\n",
+			new:   "\t\tw.regroup.Synced = time.Since(started)\n\t}\n\tw.apply()\n",
 			layer: actor("TestP3LargeBatchIsSeenWhenDurable"),
 		},
 		{
@@ -841,14 +849,14 @@ func failures() []mutation {
 func actors() []mutation {
 	return []mutation{
 		{
-			name: "a closed queue takes commands that nobody will answer", file: "queue.go", promise: "P10",
-			old:   "\tif q.closed {\n\t\tq.bytes.Release(weight)\n\t\treturn ErrClosed\n\t}",
-			new:   "\tif false {\n\t\tq.bytes.Release(weight)\n\t\treturn ErrClosed\n\t}",
+			name: "a closed mailbox takes commands that nobody will answer", file: "internal/mailbox/mailbox.go", promise: "P10",
+			old:   "\tif m.ended {\n\t\tm.bytes.Release(weight)\n\t\treturn m.closed\n\t}",
+			new:   "\tif false {\n\t\tm.bytes.Release(weight)\n\t\treturn m.closed\n\t}",
 			layer: actor("TestP10CallsThatMeetClose"),
 		},
 		{
-			name: "sending does not exclude closing", file: "queue.go", promise: "P10",
-			old:   "\tq.gate.RLock()\n\tdefer q.gate.RUnlock()\n",
+			name: "sending does not exclude closing", file: "internal/mailbox/mailbox.go", promise: "P10",
+			old:   "\tm.gate.RLock()\n\tdefer m.gate.RUnlock()\n",
 			new:   "",
 			layer: layer{name: "L0 race detector", tests: "TestP10CloseAgainstEverything", race: true},
 		},
@@ -859,33 +867,33 @@ func actors() []mutation {
 			layer: actor("TestP10CloseOnAStalledDisk"),
 		},
 		{
-			name: "who waits for room in the queue does not hear of Close", file: "queue.go", promise: "P10",
-			old:   "\tdefer context.AfterFunc(q.closing, cancel)()\n",
+			name: "who waits for room in the mailbox does not hear of Close", file: "internal/mailbox/mailbox.go", promise: "P10",
+			old:   "\tdefer context.AfterFunc(m.closing, cancel)()\n",
 			new:   "",
 			layer: actor("TestP10CloseOnAStalledDisk"),
 		},
 		{
-			name: "the queue's bytes are never given back", file: "walwriter.go", promise: "P10",
-			old:   "\tw.queue.bytes.Release(weight)",
-			new:   "\t_ = weight",
+			name: "the mailbox's bytes are never given back", file: "walwriter.go", promise: "P10",
+			old:   "\tw.mailbox.Release(done)",
+			new:   "\t_ = done",
 			layer: actor("TestP5FailureReleasesTheQueue"),
 		},
 		{
-			name: "each Sync makes the queue smaller", file: "walwriter.go", promise: "P10",
-			old:   "\t\t\tc.answer <- w.makeDurable()\n\t\t\tw.queue.bytes.Release(minCommandBytes)\n",
+			name: "each Sync makes the mailbox smaller", file: "walwriter.go", promise: "P10",
+			old:   "\t\t\tc.answer <- w.makeDurable()\n\t\t\tw.mailbox.ReleaseControl()\n",
 			new:   "\t\t\tc.answer <- w.makeDurable()\n",
 			layer: actor("TestP10QueueKeepsItsSize"),
 		},
 		{
 			name: "a command that was left for the next group is lost", file: "walwriter.go", promise: "P10",
-			old:   "\t\t\tw.held = write // to be looked at alone: see admit",
-			new:   "\t\t\t_ = write",
+			old:   "\t\t\tw.mailbox.PutBack(write) // to be looked at alone: see admit\n",
+			new:   "",
 			layer: actor("TestP12MaxKeysInOneGroup"),
 		},
 		{
-			name: "a command larger than the queue waits for ever", file: "queue.go", promise: "P12",
-			old:   "int64(min(max(n, minCommandBytes), maxQueuedBytes))",
-			new:   "int64(max(n, minCommandBytes))",
+			name: "a command larger than the mailbox waits for ever", file: "internal/mailbox/mailbox.go", promise: "P12",
+			old:   "int64(min(max(n, minBytes), maxBytes))",
+			new:   "int64(max(n, minBytes))",
 			layer: actor("TestP10QueueKeepsItsSize"),
 		},
 		{
@@ -907,28 +915,155 @@ func actors() []mutation {
 			layer: actor("TestP9QueuedCommandsOwnTheirBytes"),
 		},
 		{
-			name: "the writer waits for ever for callers that do not come back", file: "regroup.go", promise: "P10",
-			old:   "\tfor range maxRegroupYields {\n",
+			name: "the writer waits for ever for callers that do not come back", file: "internal/regroup/regroup.go", promise: "P10",
+			old:   "\tfor range maxYields {\n",
 			new:   "\tfor {\n",
 			layer: hanging(actor("TestP10NobodyIsWaitedForForEver")),
 		},
 		{
-			name: "the writer waits for a lone caller", file: "regroup.go", promise: "P10",
-			old:   "answered+queued < 2 || answered == 0",
-			new:   "answered == 0",
-			layer: behaviour("TestWhomTheWriterWaitsFor"),
+			name: "the writer waits for a lone caller", file: "internal/regroup/regroup.go", promise: "P10",
+			old:   "w.Answered+w.Waiting < 2 || w.Answered == 0",
+			new:   "w.Answered == 0",
+			layer: regroupTest("TestWhomTheWriterWaitsFor"),
 		},
 		{
-			name: "the writer waits longer than a sync takes", file: "regroup.go", promise: "P10",
-			old:   "\tif time.Duration(answered)*time.Microsecond/2 > r.synced {\n\t\treturn\n\t}\n",
+			name: "the writer waits longer than a sync takes", file: "internal/regroup/regroup.go", promise: "P10",
+			old:   "\tif time.Duration(w.Answered)*time.Microsecond/2 > w.Synced {\n\t\treturn\n\t}\n",
 			new:   "",
-			layer: behaviour("TestWhomTheWriterWaitsFor"),
+			layer: regroupTest("TestWhomTheWriterWaitsFor"),
 		},
 		{
-			name: "the writer waits again and again for callers that do not come back", file: "regroup.go", promise: "P10",
-			old:   "\tr.pause = r.failed\n",
+			name: "the writer waits again and again for callers that do not come back", file: "internal/regroup/regroup.go", promise: "P10",
+			old:   "\tw.pause = w.failed\n",
 			new:   "",
-			layer: behaviour("TestWhomTheWriterWaitsFor"),
+			layer: regroupTest("TestWhomTheWriterWaitsFor"),
+		},
+	}
+}
+
+// mailboxes is about the way of commands to the writer.
+func mailboxes() []mutation {
+	const mailbox, lane = "internal/mailbox/mailbox.go", "internal/mailbox/lane.go"
+	return []mutation{
+		{
+			name: "a small write goes along with others while there is one that nobody waits for", file: lane, promise: "P2",
+			old:   "\tif m.unattended.Load() > 0 {",
+			new:   "\tif false {",
+			layer: mailboxTest("TestNobodyOvertakesHimself"),
+		},
+		{
+			name: "writes that nobody waits for do not count as such", file: mailbox, promise: "P2",
+			old:   "\tif s.unattended {\n\t\tm.unattended.Add(n)\n\t}\n",
+			new:   "",
+			layer: mailboxTest("TestNobodyOvertakesHimself"),
+		},
+		{
+			name: "writes that nobody waits for count as such for ever", file: mailbox, promise: "P2",
+			old:   "\t\tm.unattended.Add(-r.unattended)",
+			new:   "\t\t_ = r.unattended",
+			layer: mailboxTest("TestNobodyOvertakesHimself"),
+		},
+		{
+			name: "a write that was refused counts as on the way", file: mailbox, promise: "P10",
+			old:   "\t\tm.count(s, -1)\n",
+			new:   "",
+			layer: mailboxTest("TestNothingComesAfterTheLast"),
+		},
+		{
+			name: "ApplyAsync is taken for a call that waits", file: "engine.go", promise: "P2",
+			old:   "s.newCommand(ctx, len(b.entries), false)",
+			new:   "s.newCommand(ctx, len(b.entries), true)",
+			layer: actor("TestP2NobodyOvertakesHimself"),
+		},
+		{
+			name: "Apply is taken for a call that waits though its context may end", file: "engine.go", promise: "P2",
+			old:   "s.newCommand(ctx, len(b.entries), ctx.Done() == nil)",
+			new:   "s.newCommand(ctx, len(b.entries), true)",
+			layer: actor("TestP2NobodyOvertakesHimself"),
+		},
+		{
+			name: "a bundle that was received is joined", file: lane, promise: "P10",
+			old:   "\t\tb.lane.open = nil\n",
+			new:   "",
+			layer: mailboxTest("TestBundles"),
+		},
+		{
+			name: "the end of an old bundle ends the open one", file: lane, promise: "P10",
+			old:   "\tif b.lane.open == b {",
+			new:   "\tif true {",
+			layer: mailboxTest("TestBundles"),
+		},
+		{
+			name: "a bundle is never full", file: lane, promise: "P10",
+			old:   "\tif len(l.open.writes) == bundleWrites {",
+			new:   "\tif false {",
+			layer: mailboxTest("TestBundles"),
+		},
+		{
+			name: "a bundle arrives the wrong way round", file: lane, promise: "P2",
+			old:   "b.writes[len(b.writes)-1-i]",
+			new:   "b.writes[i]",
+			layer: mailboxTest("TestBundles"),
+		},
+		{
+			name: "what was in a bundle counts as on the way for ever", file: lane, promise: "P2",
+			old:   "\tm.received += int64(len(b.writes))\n",
+			new:   "",
+			layer: mailboxTest("TestBundles"),
+		},
+		{
+			name: "what came by itself counts as on the way for ever", file: mailbox, promise: "P2",
+			old:   "\t\t\tm.received++\n",
+			new:   "",
+			layer: mailboxTest("TestLargeWrites"),
+		},
+		{
+			name: "a bundle's bytes are never given back", file: lane, promise: "P10",
+			old:   "\t\tw.slip().weight = minBytes\n\t\tm.held",
+			new:   "\t\tm.held",
+			layer: mailboxTest("TestBundles"),
+		},
+		{
+			name: "a bundle takes no room", file: lane, promise: "P10",
+			old:   "\tif err := m.acquire(ctx, bundleBytes); err != nil {\n\t\treturn err\n\t}\n\treturn m.sendBundle(l, w)\n",
+			new:   "\tm.bytes.TryAcquire(bundleBytes)\n\treturn m.sendBundle(l, w)\n",
+			layer: mailboxTest("TestSmallWritesAreBounded"),
+		},
+		{
+			name: "who sends no bundle after all keeps the room for it", file: lane, promise: "P10",
+			old:   "\t\tm.bytes.Release(bundleBytes)\n",
+			new:   "",
+			layer: mailboxTest("TestSecondBundle"),
+		},
+		{
+			name: "a second bundle replaces the open one", file: lane, promise: "P10",
+			old:   "\tif l.open != nil {\n\t\tm.bytes",
+			new:   "\tif false {\n\t\tm.bytes",
+			layer: mailboxTest("TestSecondBundle"),
+		},
+		{
+			name: "a lane is used without its lock", file: lane, promise: "P10",
+			old:   "\tl.mu.Lock()\n\tdefer l.mu.Unlock()\n\tif l.open == nil {",
+			new:   "\tif l.open == nil {",
+			layer: layer{name: "L0 race detector", pkg: "internal/mailbox", tests: "TestOrderOfManySenders", race: true},
+		},
+		{
+			name: "a bundle that is not full takes as much room as a full one", file: lane, promise: "P10",
+			old:   "\t\tm.bytes.Release(int64(unused))\n",
+			new:   "",
+			layer: mailboxTest("TestBundles"),
+		},
+		{
+			name: "a bundle is unpacked while others join it", file: lane, promise: "P10",
+			old:   "\tb.lane.mu.Lock()\n\tif b.lane.open == b {\n\t\tb.lane.open = nil\n\t}\n\tb.lane.mu.Unlock()\n",
+			new:   "\tif b.lane.open == b {\n\t\tb.lane.open = nil\n\t}\n",
+			layer: layer{name: "L0 race detector", pkg: "internal/mailbox", tests: "TestOrderOfManySenders", race: true},
+		},
+		{
+			name: "what is put back comes last", file: mailbox, promise: "P2",
+			old:   "m.held = append(m.held, w) }",
+			new:   "m.held = append([]Write{w}, m.held...) }",
+			layer: mailboxTest("TestPutBack"),
 		},
 	}
 }
@@ -967,21 +1102,21 @@ func beginnings() []mutation {
 			layer: tableTest("TestLaterOpsOfACommitWin"),
 		},
 		{
-			name: "who is ready to write has to wait for a sync", file: "regroup.go", promise: "P2",
-			old:   "\tfor n := -1; r.synced > 0 && ",
-			new:   "\tfor n := -1; false && ",
-			layer: actor("TestWhoIsReadyIsInTheNextGroup"),
+			name: "who is ready to write has to wait for a sync", file: "internal/regroup/regroup.go", promise: "P2",
+			old:   "w.Synced > 0 && n > before && ",
+			new:   "false && n > before && ",
+			layer: regroupTest("TestWhoIsReadyIsInTheNextGroup"),
 		},
 		{
 			name: "the next group is of those who had their turn by chance", file: "walwriter.go", promise: "P2",
-			old:   "\tw.regroup.wait(w.queue)\n",
+			old:   "\tw.regroup.Wait(w.mailbox.Waiting)\n",
 			new:   "",
 			layer: behaviour("TestOneProcessorMakesLargeGroups"),
 		},
 		{
-			name: "the writer gives way whether or not anybody comes", file: "regroup.go", promise: "P10",
-			old:   "len(q.commands) > n && ",
-			new:   "n < len(q.commands)+1 && ",
+			name: "the writer gives way whether or not anybody comes", file: "internal/regroup/regroup.go", promise: "P10",
+			old:   "n > before && ",
+			new:   "n > before-1 && ",
 			layer: hanging(actor("TestP10NobodyIsWaitedForForEver")),
 		},
 		{
@@ -2015,8 +2150,8 @@ func conditions() []mutation {
 			old: "return err == nil && only.met, err", new: "return only.met, err", layer: behaviour("TestCompareAndSwapIsRefused"),
 		},
 		{
-			name: "a command's condition stays in the pool", file: "queue.go", promise: "CompareAndSwap",
-			old: "c.condition = c.entries[:0], 0, 0, 0, nil", new: "_ = c.entries[:0], 0, 0, 0, any(nil)", layer: behaviour("TestSetAfterCompareAndSwap"),
+			name: "a command's condition stays in the pool", file: "commands.go", promise: "CompareAndSwap",
+			old: "c.condition = c.entries[:0], 0, 0, nil", new: "_ = c.entries[:0], 0, 0, any(nil)", layer: behaviour("TestSetAfterCompareAndSwap"),
 		},
 	}
 }
