@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"kvstore"
@@ -240,6 +241,49 @@ func TestLogOfDamage(t *testing.T) {
 	}, nil)
 	if err != nil || fmt.Sprint(groups) != "[1 3 4 5 6 7 8 9]" || len(damaged) != 1 || damaged[0].Offset != int64(second.offset) {
 		t.Fatalf("groups %v, damage %+v, %v", groups, damaged, err)
+	}
+}
+
+// One look may see a group half, as it was before it was written, and the one behind it, which says that it was durable, as it is now. Only
+// what is bad in a look that began after that was seen is damage.
+func TestLogOfGroupsThatAppearWhileItLooks(t *testing.T) {
+	i := images(rand.New(rand.NewPCG(1, 2)))["log"].clone()
+	groups := i.groups[len(i.groups)-2:] // of the last segment
+	file := groups[1].file
+	if groups[0].file != file {
+		t.Fatal("the last segment has less than two groups")
+	}
+	now := slices.Clone(i.files[file])
+	half := slices.Clone(now)
+	clear(half[groups[0].offset : groups[0].end-1])
+	clear(i.files[file][groups[0].offset:])
+	dir := t.TempDir()
+	i.write(t, dir)
+	d, err := openDirectory(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.close()
+	looks, last := 0, uint64(0)
+	l := &logReader{ctx: t.Context(), path: dir, id: d.identity()}
+	l.emit = func(r *Record) error {
+		if r.What == Damaged || r.What == Torn {
+			return fmt.Errorf("%+v", r)
+		}
+		last = max(last, r.Group)
+		return nil
+	}
+	l.look = func(_ *dataFile, data []byte, offset int) error {
+		if looks++; looks == 2 {
+			copy(data[offset:], half[offset:])
+		}
+		if looks > 2 {
+			copy(data[offset:], now[offset:])
+		}
+		return nil
+	}
+	if err := l.log(d); err != nil || last != uint64(len(i.groups)) {
+		t.Fatalf("the last group is %d of %d, after %d looks: %v", last, len(i.groups), looks, err)
 	}
 }
 

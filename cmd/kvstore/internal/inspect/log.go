@@ -67,7 +67,12 @@ func Log(ctx context.Context, path string, follow bool, emit func(r *Record) err
 		return err
 	}
 	defer d.close()
-	l := &logReader{ctx: ctx, path: path, follow: follow, emit: emit, idle: idle, id: d.identity()}
+	l := &logReader{ctx: ctx, path: path, follow: follow, emit: emit, idle: idle, look: (*dataFile).readAgain, id: d.identity()}
+	return l.log(d)
+}
+
+// log hands on what is in d and then, if the log is followed, what comes.
+func (l *logReader) log(d *directory) error {
 	for i := range d.data {
 		f := &d.data[i]
 		if f.isSnapshot {
@@ -79,7 +84,7 @@ func Log(ctx context.Context, path string, follow bool, emit func(r *Record) err
 		l.next = f.number + 1
 	}
 	l.next = max(l.next, d.files.Newest(), 1)
-	for follow {
+	for l.follow {
 		if err := l.follows(); err != nil {
 			return err
 		}
@@ -94,6 +99,7 @@ type logReader struct {
 	follow bool
 	emit   func(r *Record) error
 	idle   func() error
+	look   func(f *dataFile, data []byte, offset int) error // readAgain, or what a test has in its place
 	id     format.StoreID
 	next   uint64 // the segment that comes next
 	last   uint64 // the last group
@@ -224,7 +230,7 @@ func (l *logReader) settle(p piece) (_ piece, isLast bool, err error) {
 		if err := l.reopen(); err != nil {
 			return p, isLast, err
 		}
-		if err := l.file.readAgain(l.data.Data, p.offset); err != nil {
+		if err := l.look(l.file, l.data.Data, p.offset); err != nil {
 			return p, isLast, err
 		}
 		if p.offset >= len(l.data.Data) {
