@@ -22,6 +22,8 @@ type writeCommand struct {
 	answer  chan error // of one place; for a caller that waits in Set, Delete or Apply
 	commit  *Commit    // for a caller of ApplyAsync; nil for the others
 
+	next chan<- error // whom the caller is to pass the answer on to; nil for nobody. Set by the writer, cleared by the caller
+
 	condition *condition // of a CompareAndSwap or a transaction; nil for the others
 }
 
@@ -83,6 +85,14 @@ func (c *writeCommand) finish(err error) {
 		return
 	}
 	c.answer <- err
+}
+
+// passOn is for the caller, who has been told: the next one, or the writer, waits for it.
+func (c *writeCommand) passOn(err error) {
+	if next := c.next; next != nil {
+		c.next = nil // c will be used again
+		next <- err  // it has room
+	}
 }
 
 // Commit is the future result of ApplyAsync. Its methods may be called from any number of goroutines.

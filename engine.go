@@ -153,7 +153,7 @@ func (s *Store) start(r *recovery, segment *segment, env environment, lock io.Cl
 	}
 	w := &walWriter{
 		mailbox: s.mailbox, table: r.table, status: s.status, dir: r.dir, lock: lock, log: s.config.Logger,
-		spawn: s.goroutines.Go, background: env.background, wake: make(chan struct{}, 1), now: env.now, syncWrites: s.config.SyncWrites, maxKeys: env.maxKeys,
+		spawn: s.goroutines.Go, background: env.background, wake: make(chan struct{}, 1), told: make(chan error, 1), now: env.now, syncWrites: s.config.SyncWrites, maxKeys: env.maxKeys,
 		snapshotBytes: s.config.SnapshotBytes, snapshotDue: s.config.SnapshotBytes,
 		segment: segment, rotation: rotation{bytes: min(2*env.firstSegmentBytes, maxSegmentBytes)},
 		written: r.chain.LastGroup, durable: r.chain.LastGroup, version: r.table.Version(), snapshotted: r.snapshotted,
@@ -381,6 +381,7 @@ func (s *Store) commit(ctx context.Context, c *writeCommand) error {
 	case err != nil:
 	case done == nil:
 		err = <-c.answer // half the price of a select
+		c.passOn(err)
 	default:
 		select {
 		case err = <-c.answer:

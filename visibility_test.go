@@ -2,7 +2,9 @@ package kvstore_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"runtime"
 	"slices"
 	"strconv"
@@ -518,6 +520,76 @@ func TestP2NobodyOvertakesHimself(t *testing.T) {
 			})
 		})
 	}
+}
+
+// P1, P10: in groups of all sizes, with callers who tell each other and those who cannot, everybody is told once: after the group's sync, before the next one
+// begins, and of a failure too.
+func TestP1EverybodyIsToldOnce(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, kvstore.WithFirstSegmentBytes(4<<20))
+		s := r.open()
+		short, cancel := context.WithCancel(ctx)
+		defer cancel()
+		var told atomic.Int64
+		// write makes a small write of some kind; attended is whether it waits for its answer, come what may.
+		write := func(kind int, attended bool) error {
+			defer told.Add(1)
+			switch {
+			case !attended && kind%2 == 0:
+				return s.Apply(short, batch("key", ""))
+			case !attended:
+				return s.ApplyAsync(ctx, batch("key", "")).Wait(ctx)
+			case kind%4 == 0:
+				return s.Delete("key")
+			case kind%4 == 1:
+				_, err := s.CompareAndSwap("key", []byte("what it has not"), nil)
+				return err
+			case kind%4 == 2:
+				return s.Apply(ctx, batch("key", ""))
+			}
+			return s.Set("key", nil)
+		}
+		sizes := []int{1, 1, 1, 2, 31, 32, 40, 40, 64, 100, 160, 161, 200, 256, 384, 385, 600}
+		sizes = append(sizes, sizes...) // commands are used again
+		rng.Shuffle(len(sizes), func(i, j int) { sizes[i], sizes[j] = sizes[j], sizes[i] })
+		for turn, n := range append(sizes, 40) {
+			var failure error
+			if turn == len(sizes) {
+				failure = syscall.EIO
+			}
+			before := told.Load()
+			var seen []int64 // how many have been told when a sync ends
+			r.fs.SetHook(func(op vfs.Op) error {
+				if !written(vfs.OpSync)(op) {
+					return nil
+				}
+				time.Sleep(time.Millisecond) // until everybody waits for something
+				if seen = append(seen, told.Load()-before); len(seen) == 2 {
+					return failure
+				}
+				return nil
+			})
+			inFront := async(func() error { return write(3, true) })
+			r.waits(inFront)
+			results, mixed := make(chan error, n), failure == nil && rng.IntN(3) == 0
+			for i := range n {
+				kind := rng.Int()
+				go func() { results <- write(kind, !mixed || i%5 > 0) }()
+			}
+			r.ok(<-inFront)
+			for range n {
+				if err := <-results; !errors.Is(err, failure) {
+					t.Fatalf("turn %d, %d callers: %v, want %v", turn, n, err, failure)
+				}
+			}
+			if want := []int64{0, 1}; failure == nil && !slices.Equal(seen, want) && n > 2 {
+				t.Fatalf("turn %d, %d callers: at the end of syncs, %v have been told, want %v", turn, n, seen, want)
+			}
+		}
+	})
 }
 
 func TestCommitWait(t *testing.T) {

@@ -33,6 +33,9 @@ const (
 	// processors have enough to do.
 	helpedOps = 512
 	batchOps  = 8
+
+	// wakingCaller is who wakes a writer that has told all callers, counted from the last. Go runs the very last one first.
+	wakingCaller = 8
 )
 
 // walWriter is the state of the writer goroutine. Open builds it, hands it to its goroutine and forgets it: no other
@@ -74,6 +77,8 @@ type walWriter struct {
 	group       []*writeCommand
 	writes      []*writeCommand // those of group that are to be written: all but those whose condition is not met
 	regroup     regroup.Waiter
+	teller      regroup.Teller
+	told        chan error // of one place; from the caller who wakes the writer
 	syncer      vfs.Syncer
 }
 
@@ -103,7 +108,7 @@ type status struct {
 //     goroutine helps, from before step 3 on. [walWriter.sync] makes it durable with one fdatasync, or waits for the one that was begun
 //     (SyncWrites false: the flusher does, every SyncInterval and every MiB).
 //  5. [walWriter.apply] shows it to readers, one commit after the other, each under the locks of its shards and no longer.
-//  6. [walWriter.answer] tells the callers, in commit order.
+//  6. [walWriter.answer] tells the callers, in commit order; of some dozens, the first, and each of them the next ([regroup.Teller]).
 //  7. [walWriter.prepareRotation] has the next segment made in the background or, when this one has its END, gives the next one its
 //     name. [regroup.Waiter] lets callers come back.
 //  8. A control command that ended the gathering is carried out.
@@ -120,7 +125,8 @@ type status struct {
 //     After a failed fsync the kernel may have dropped the pages and marked them clean, and the next fsync would
 //     succeed without writing anything; so it is never tried again on that file.
 //   - Every command is answered exactly once, in commit order, failed or not, and gives back its bytes of the mailbox after that. So who waits for
-//     an answer or for room is released by the writer going on, and by [mailbox.Mailbox.Close] when it will not.
+//     an answer or for room is released by the writer going on, and by [mailbox.Mailbox.Close] when it will not. The writer may wait for callers to
+//     pass answers on: only for those who wait for theirs whatever happens, and who pass it on before they do anything else.
 //
 // Tried and dropped: pwritev2 with RWF_DSYNC in place of two calls (no faster), appending to a segment that recovery has
 // read (the tail of one crash would look like damage after the next), and an END without what it knows durable (a crash
@@ -191,11 +197,40 @@ func (w *walWriter) answer(err error) {
 		if c.commit == nil {
 			w.regroup.Answered++
 		}
-		c.finish(err)
 	}
+	way := regroup.AtOnce
+	if done.Attended() {
+		way = w.teller.Choose(len(w.group), w.regroup.Synced)
+	}
+	w.tell(way, err)
 	clear(w.group)
 	clear(w.writes)
 	w.mailbox.Release(done)
+}
+
+// tell gives the callers of w.group their answer, in commit order. It returns when the one who is to wake the writer has it, if somebody is.
+func (w *walWriter) tell(way regroup.Way, err error) {
+	callers := w.group
+	switch way {
+	case regroup.AtOnce:
+	case regroup.Asleep:
+		callers[len(callers)-wakingCaller].next = w.told
+	case regroup.InTurn:
+		for i, c := range callers[1:] {
+			callers[i].next = c.answer
+		}
+		callers[len(callers)-1].next = w.told
+		callers = callers[:1] // the others will hear of it
+	}
+	for _, c := range callers {
+		c.finish(err)
+	}
+	if way == regroup.AtOnce {
+		return
+	}
+	started := time.Now()
+	<-w.told //nolint:errcheck // the writer has told it
+	w.teller.Slept(len(w.group), time.Since(started))
 }
 
 // persistGroup decides what of w.group is to be written, brings that to the disk (SyncWrites false: to the operating system), and stages it.

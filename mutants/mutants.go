@@ -50,7 +50,7 @@ func hanging(l layer) layer {
 func mutations() []mutation {
 	var all []mutation
 	for _, part := range [][]mutation{
-		durabilityOfWrites(), durabilityOfFiles(), rotations(), recoveries(), replays(), judgements(), lengths(), failures(), actors(), mailboxes(), beginnings(),
+		durabilityOfWrites(), durabilityOfFiles(), rotations(), recoveries(), replays(), judgements(), lengths(), failures(), actors(), tellings(), mailboxes(), beginnings(),
 		memory(), slots(), records(), views(), indexes(), trees(), scans(), transactions(), checkpoints(), restores(), conditions(), limits(),
 	} {
 		all = append(all, part...)
@@ -928,15 +928,82 @@ func actors() []mutation {
 		},
 		{
 			name: "the writer waits longer than a sync takes", file: "internal/regroup/regroup.go", promise: "P10",
-			old:   "\tif time.Duration(w.Answered)*time.Microsecond/2 > w.Synced {\n\t\treturn\n\t}\n",
+			old:   "!soonBack(w.Answered, w.Synced) || ",
 			new:   "",
 			layer: regroupTest("TestWhomTheWriterWaitsFor"),
 		},
 		{
 			name: "the writer waits again and again for callers that do not come back", file: "internal/regroup/regroup.go", promise: "P10",
-			old:   "\tw.pause = w.failed\n",
-			new:   "",
+			old:   "\t\tw.patience.learn(false)\n",
+			new:   "\t\tw.patience.last++\n",
 			layer: regroupTest("TestWhomTheWriterWaitsFor"),
+		},
+		{
+			name: "what was in vain is never tried again", file: "internal/regroup/patience.go", promise: "P10",
+			old:   "\t\tp.pause--\n",
+			new:   "",
+			layer: regroupTest("TestHowCallersAreTold"),
+		},
+		{
+			name: "what was good counts as a failure before the next one", file: "internal/regroup/patience.go", promise: "P10",
+			old:   "\t\tp.last = 0\n",
+			new:   "",
+			layer: regroupTest("TestPatienceComesBack"),
+		},
+	}
+}
+
+// tellings is about how callers have their answers.
+func tellings() []mutation {
+	store, teller := actor("TestP1EverybodyIsToldOnce"), regroupTest("TestHowCallersAreTold")
+	return []mutation{
+		{
+			name: "a caller keeps the answer to itself", file: "engine.go", promise: "P10",
+			old: "\t\tc.passOn(err)\n", new: "", layer: store,
+		},
+		{
+			name: "a command that is used again tells the one that came after it before", file: "commands.go", promise: "P1",
+			old: "\t\tc.next = nil // c will be used again\n", new: "", layer: store,
+		},
+		{
+			name: "of a failure, the first in line is told alone", file: "commands.go", promise: "P5",
+			old: "\t\tnext <- err  // it has room\n", new: "\t\tnext <- nil\n", layer: store,
+		},
+		{
+			name: "somebody who may have left is to tell the next", file: "walwriter.go", promise: "P10",
+			old: "\tif done.Attended() {\n", new: "\tif true {\n", layer: store,
+		},
+		{
+			name: "nobody wakes the writer", file: "walwriter.go", promise: "P10",
+			old: "\t\tcallers[len(callers)-1].next = w.told\n", new: "", layer: store,
+		},
+		{
+			name: "callers are told by the writer and by one another", file: "walwriter.go", promise: "P1",
+			old: "\t\tcallers = callers[:1] // the others will hear of it\n", new: "", layer: store,
+		},
+		{
+			name: "the writer does not wait for who is to wake it", file: "walwriter.go", promise: "P10",
+			old: "\t<-w.told //nolint", new: "\t//nolint", layer: store,
+		},
+		{
+			name: "the writer sleeps, though so few gain nothing", file: "internal/regroup/teller.go", promise: "P10",
+			old: "callers < minTold || ", new: "", layer: teller,
+		},
+		{
+			name: "a thousand callers are told in turn", file: "internal/regroup/teller.go", promise: "P10",
+			old: " || callers > maxAsleep", new: "", layer: teller,
+		},
+		{
+			name: "callers are told in turn though the disk is faster than they", file: "internal/regroup/teller.go", promise: "P10",
+			old: " || !soonBack(callers, synced)", new: "", layer: teller,
+		},
+		{
+			name: "a writer that has slept for long sleeps again", file: "internal/regroup/teller.go", promise: "P10",
+			old: "slept <= time.Duration(callers)*turnTime", new: "true", layer: teller,
+		},
+		{
+			name: "one processor tells all callers", file: "internal/regroup/teller.go", promise: "P10",
+			old: "\tcase callers > maxInTurn:\n\t\treturn Asleep\n", new: "", layer: teller,
 		},
 	}
 }

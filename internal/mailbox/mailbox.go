@@ -211,6 +211,9 @@ func (r *Receipt) Add(w Write) {
 	}
 }
 
+// Attended reports whether the senders of all of them wait for their answers.
+func (r *Receipt) Attended() bool { return r.unattended == 0 }
+
 // Release gives back what writes have taken, once they are answered.
 func (m *Mailbox) Release(r Receipt) {
 	if r.unattended > 0 { // or else the senders' processors keep what they have of it

@@ -1,4 +1,5 @@
-// Package regroup decides how long a writer goroutine waits for its callers before it writes the next group of what they want to have written.
+// Package regroup decides how a writer goroutine and its callers take turns: who tells callers that their writes are done, and how long the writer waits for them
+// before it writes the next group.
 package regroup
 
 import (
@@ -17,9 +18,6 @@ const (
 	// maxYields bounds the waiting where the clock stands still.
 	maxYields = 4096
 
-	// maxPause is how many groups go by, at most, before it is tried again after nobody came.
-	maxPause = 64
-
 	// maxGiveWay bounds how long others go first. It is about what a thousand callers need, one after the other, on one processor.
 	maxGiveWay = 2 * time.Millisecond
 )
@@ -35,8 +33,12 @@ type Waiter struct {
 	Answered int           // callers of the last group that were waiting for their answer
 	Waiting  int           // writes that were waiting for the writer when they were answered
 
-	pause  int // groups for which not to try
-	failed int // the last pause
+	patience patience
+}
+
+// soonBack reports whether so many callers, who write again at once, can be expected to do so in the time of a sync. A goroutine needs some half a microsecond.
+func soonBack(callers int, synced time.Duration) bool {
+	return time.Duration(callers)*time.Microsecond/2 <= synced
 }
 
 // Wait waits for callers to come back, if that is worth it; waiting says how many writes wait for the writer. Then it gives way to goroutines that are
@@ -55,11 +57,7 @@ func (w *Waiter) waitForAnswered(waiting func() int) {
 	if w.Answered+w.Waiting < 2 || w.Answered == 0 {
 		return
 	}
-	if time.Duration(w.Answered)*time.Microsecond/2 > w.Synced {
-		return
-	}
-	if w.pause > 0 {
-		w.pause--
+	if !soonBack(w.Answered, w.Synced) || !w.patience.try() {
 		return
 	}
 	want := w.Waiting + w.Answered - w.Answered/10
@@ -67,7 +65,7 @@ func (w *Waiter) waitForAnswered(waiting func() int) {
 	started := time.Now()
 	for range maxYields {
 		if waiting() >= want {
-			w.failed = 0
+			w.patience.learn(true)
 			return
 		}
 		if time.Since(started) >= limit {
@@ -75,9 +73,7 @@ func (w *Waiter) waitForAnswered(waiting func() int) {
 		}
 		runtime.Gosched()
 	}
-	if back := waiting() - w.Waiting; 2*back >= w.Answered {
-		return // most of them are slow, but they do come
+	if back := waiting() - w.Waiting; 2*back < w.Answered { // or else most of them are slow, but they do come
+		w.patience.learn(false)
 	}
-	w.failed = min(2*w.failed+1, maxPause)
-	w.pause = w.failed
 }

@@ -48,8 +48,8 @@ func TestWhomTheWriterWaitsFor(t *testing.T) {
 		waits := 0 // after how many of ten groups
 		w := Waiter{Synced: c.synced, Answered: c.answered, Waiting: c.waiting}
 		for range 10 {
-			failed := w.failed
-			if w.Wait(func() int { return 0 }); w.failed != failed {
+			last := w.patience.last
+			if w.Wait(func() int { return 0 }); w.patience.last != last {
 				waits++
 			}
 		}
