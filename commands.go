@@ -10,7 +10,7 @@ import (
 	"kvstore/internal/mailbox"
 )
 
-// This file is what travels to the writer goroutine, which answers each command exactly once. Callers encode their own entries, and a
+// This file is what travels to the writer goroutine. Each command is answered exactly once, by the writer or by the caller of another one. Callers encode their own entries, and a
 // command owns its bytes from the moment it is queued.
 
 // writeCommand is one commit: a Set, a Delete or a Batch.
@@ -22,7 +22,7 @@ type writeCommand struct {
 	answer  chan error // of one place; for a caller that waits in Set, Delete or Apply
 	commit  *Commit    // for a caller of ApplyAsync; nil for the others
 
-	next chan<- error // whom the caller is to pass the answer on to; nil for nobody. Set by the writer, cleared by the caller
+	next chan<- error // whom the caller is to pass the answer on to; nil for nobody. Set by the writer before it answers
 
 	condition *condition // of a CompareAndSwap or a transaction; nil for the others
 }
@@ -63,7 +63,7 @@ func (s *Store) recycle(c *writeCommand) {
 	if cap(c.entries) > maxSpareBytes {
 		c.entries = nil
 	}
-	c.entries, c.count, c.sets, c.condition = c.entries[:0], 0, 0, nil
+	c.entries, c.count, c.sets, c.condition, c.next = c.entries[:0], 0, 0, nil, nil
 	s.spare.Put(c)
 }
 
@@ -87,11 +87,10 @@ func (c *writeCommand) finish(err error) {
 	c.answer <- err
 }
 
-// passOn is for the caller, who has been told: the next one, or the writer, waits for it.
+// passOn is for the caller, who has been told, to do before anything else: the next one, or the writer, waits for it.
 func (c *writeCommand) passOn(err error) {
-	if next := c.next; next != nil {
-		c.next = nil // c will be used again
-		next <- err  // it has room
+	if c.next != nil {
+		c.next <- err // it has room
 	}
 }
 

@@ -374,18 +374,18 @@ func (s *Store) admitBatch(ctx context.Context, b *Batch) error {
 	return s.admit(ctx)
 }
 
-// commit queues a command and waits for the answer, at most as long as ctx lasts.
+// commit queues a command and waits for the answer, at most as long as ctx lasts unless the command is attended. Then others may have to hear of it too.
 func (s *Store) commit(ctx context.Context, c *writeCommand) error {
 	err := s.mailbox.SendWrite(c)
-	switch done := ctx.Done(); {
+	switch {
 	case err != nil:
-	case done == nil:
+	case c.Attended():
 		err = <-c.answer // half the price of a select
 		c.passOn(err)
 	default:
 		select {
 		case err = <-c.answer:
-		case <-done:
+		case <-ctx.Done():
 			return ctx.Err() // c is the writer's still
 		}
 	}

@@ -523,73 +523,99 @@ func TestP2NobodyOvertakesHimself(t *testing.T) {
 }
 
 // P1, P10: in groups of all sizes, with callers who tell each other and those who cannot, everybody is told once: after the group's sync, before the next one
-// begins, and of a failure too.
+// ends, of a failure too, and while the store is being closed.
 func TestP1EverybodyIsToldOnce(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	rng := rand.New(rand.NewPCG(seed, 0))
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, kvstore.WithFirstSegmentBytes(4<<20))
-		s := r.open()
-		short, cancel := context.WithCancel(ctx)
-		defer cancel()
-		var told atomic.Int64
-		// write makes a small write of some kind; attended is whether it waits for its answer, come what may.
-		write := func(kind int, attended bool) error {
-			defer told.Add(1)
-			switch {
-			case !attended && kind%2 == 0:
-				return s.Apply(short, batch("key", ""))
-			case !attended:
-				return s.ApplyAsync(ctx, batch("key", "")).Wait(ctx)
-			case kind%4 == 0:
-				return s.Delete("key")
-			case kind%4 == 1:
-				_, err := s.CompareAndSwap("key", []byte("what it has not"), nil)
-				return err
-			case kind%4 == 2:
-				return s.Apply(ctx, batch("key", ""))
-			}
-			return s.Set("key", nil)
+	for _, last := range []string{"EIO 40", "EIO 200", "Close 40", "Close 200"} {
+		t.Run(last, func(t *testing.T) {
+			seed := rand.Uint64()
+			t.Logf("seed %d", seed)
+			synctest.Test(t, func(t *testing.T) { everybodyIsTold(t, rand.New(rand.NewPCG(seed, 0)), last) })
+		})
+	}
+}
+
+func everybodyIsTold(t *testing.T, rng *rand.Rand, last string) {
+	r := newRig(t, kvstore.WithFirstSegmentBytes(4<<20))
+	s := r.open()
+	short, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var told atomic.Int64
+	// write makes a small write of some kind; attended is whether it waits for its answer, come what may.
+	write := func(kind int, attended bool) error {
+		defer told.Add(1)
+		switch {
+		case !attended && kind%2 == 0:
+			return s.Apply(short, batch("key", ""))
+		case !attended:
+			return s.ApplyAsync(ctx, batch("key", "")).Wait(ctx)
+		case kind%4 == 0:
+			return s.Delete("key")
+		case kind%4 == 1:
+			_, err := s.CompareAndSwap("key", []byte("what it has not"), nil)
+			return err
+		case kind%4 == 2:
+			return s.Apply(ctx, batch("key", ""))
 		}
-		sizes := []int{1, 1, 1, 2, 31, 32, 40, 40, 64, 100, 160, 161, 200, 256, 384, 385, 600}
-		sizes = append(sizes, sizes...) // commands are used again
-		rng.Shuffle(len(sizes), func(i, j int) { sizes[i], sizes[j] = sizes[j], sizes[i] })
-		for turn, n := range append(sizes, 40) {
-			var failure error
-			if turn == len(sizes) {
-				failure = syscall.EIO
-			}
-			before := told.Load()
-			var seen []int64 // how many have been told when a sync ends
-			r.fs.SetHook(func(op vfs.Op) error {
-				if !written(vfs.OpSync)(op) {
-					return nil
-				}
-				time.Sleep(time.Millisecond) // until everybody waits for something
-				if seen = append(seen, told.Load()-before); len(seen) == 2 {
-					return failure
-				}
+		return s.Set("key", nil)
+	}
+	// group has a group of n callers written, each of whom then makes some writes more.
+	group := func(n, more int, mixed bool, failure error, queued func()) {
+		t.Helper()
+		before := told.Load()
+		var seen []int64 // how many have been told when a sync ends, the first one and that of the group
+		r.fs.SetHook(func(op vfs.Op) error {
+			if !written(vfs.OpSync)(op) || len(seen) == 2 {
 				return nil
-			})
-			inFront := async(func() error { return write(3, true) })
-			r.waits(inFront)
-			results, mixed := make(chan error, n), failure == nil && rng.IntN(3) == 0
-			for i := range n {
-				kind := rng.Int()
-				go func() { results <- write(kind, !mixed || i%5 > 0) }()
 			}
-			r.ok(<-inFront)
-			for range n {
-				if err := <-results; !errors.Is(err, failure) {
-					t.Fatalf("turn %d, %d callers: %v, want %v", turn, n, err, failure)
+			time.Sleep(time.Millisecond) // until everybody waits for something
+			if seen = append(seen, told.Load()-before); len(seen) == 2 {
+				return failure
+			}
+			return nil
+		})
+		inFront := async(func() error { return write(3, true) })
+		r.waits(inFront)
+		results := make(chan error, n)
+		for i := range n {
+			kind := rng.Int()
+			go func() {
+				err := write(kind, !mixed || i%5 > 0)
+				for j := range more {
+					err = errors.Join(err, write(kind+j+1, !mixed || (i+j)%50 > 0))
 				}
-			}
-			if want := []int64{0, 1}; failure == nil && !slices.Equal(seen, want) && n > 2 {
-				t.Fatalf("turn %d, %d callers: at the end of syncs, %v have been told, want %v", turn, n, seen, want)
+				results <- err
+			}()
+		}
+		queued()
+		r.ok(<-inFront)
+		for range n {
+			if err := <-results; !errors.Is(err, failure) {
+				t.Fatalf("%d callers: %v, want %v", n, err, failure)
 			}
 		}
+		if want := []int64{0, 1}; more == 0 && failure == nil && n > 2 && !slices.Equal(seen, want) {
+			t.Fatalf("%d callers: at the end of syncs, %v have been told, want %v", n, seen, want)
+		}
+	}
+	sizes := []int{1, 1, 1, 2, 31, 32, 40, 40, 64, 100, 160, 161, 200, 256, 384, 385, 600}
+	sizes = append(sizes, sizes...) // commands are used again
+	rng.Shuffle(len(sizes), func(i, j int) { sizes[i], sizes[j] = sizes[j], sizes[i] })
+	for _, n := range sizes {
+		group(n, rng.IntN(2)*rng.IntN(4), rng.IntN(3) == 0, nil, func() {})
+	}
+	how, number, _ := strings.Cut(last, " ")
+	n, err := strconv.Atoi(number)
+	r.ok(err)
+	if how == "EIO" {
+		group(n, 0, false, syscall.EIO, func() {})
+		return
+	}
+	var closing <-chan error
+	group(n, 0, false, nil, func() {
+		synctest.Wait() // for all of the group to be queued
+		closing = async(s.Close)
 	})
+	r.ok(<-closing)
 }
 
 func TestCommitWait(t *testing.T) {

@@ -33,9 +33,6 @@ const (
 	// processors have enough to do.
 	helpedOps = 512
 	batchOps  = 8
-
-	// wakingCaller is who wakes a writer that has told all callers, counted from the last. Go runs the very last one first.
-	wakingCaller = 8
 )
 
 // walWriter is the state of the writer goroutine. Open builds it, hands it to its goroutine and forgets it: no other
@@ -108,7 +105,8 @@ type status struct {
 //     goroutine helps, from before step 3 on. [walWriter.sync] makes it durable with one fdatasync, or waits for the one that was begun
 //     (SyncWrites false: the flusher does, every SyncInterval and every MiB).
 //  5. [walWriter.apply] shows it to readers, one commit after the other, each under the locks of its shards and no longer.
-//  6. [walWriter.answer] tells the callers, in commit order; of some dozens, the first, and each of them the next ([regroup.Teller]).
+//  6. [walWriter.answer] tells the callers, in commit order. Of some dozens who all wait, come what may, it tells the first and sleeps: each tells the next,
+//     and the last one wakes the writer ([regroup.Teller]).
 //  7. [walWriter.prepareRotation] has the next segment made in the background or, when this one has its END, gives the next one its
 //     name. [regroup.Waiter] lets callers come back.
 //  8. A control command that ended the gathering is carried out.
@@ -214,7 +212,7 @@ func (w *walWriter) tell(way regroup.Way, err error) {
 	switch way {
 	case regroup.AtOnce:
 	case regroup.Asleep:
-		callers[len(callers)-wakingCaller].next = w.told
+		callers[len(callers)-1-regroup.Waker].next = w.told
 	case regroup.InTurn:
 		for i, c := range callers[1:] {
 			callers[i].next = c.answer
@@ -230,7 +228,7 @@ func (w *walWriter) tell(way regroup.Way, err error) {
 	}
 	started := time.Now()
 	<-w.told //nolint:errcheck // the writer has told it
-	w.teller.Slept(len(w.group), time.Since(started))
+	w.teller.Slept(way, len(w.group), time.Since(started))
 }
 
 // persistGroup decides what of w.group is to be written, brings that to the disk (SyncWrites false: to the operating system), and stages it.

@@ -934,7 +934,7 @@ func actors() []mutation {
 		},
 		{
 			name: "the writer waits again and again for callers that do not come back", file: "internal/regroup/regroup.go", promise: "P10",
-			old:   "\t\tw.patience.learn(false)\n",
+			old:   "\t\tw.patience.vain(1)\n",
 			new:   "\t\tw.patience.last++\n",
 			layer: regroupTest("TestWhomTheWriterWaitsFor"),
 		},
@@ -945,10 +945,22 @@ func actors() []mutation {
 			layer: regroupTest("TestHowCallersAreTold"),
 		},
 		{
-			name: "what was good counts as a failure before the next one", file: "internal/regroup/patience.go", promise: "P10",
-			old:   "\t\tp.last = 0\n",
+			name: "what was good does not make up for failures", file: "internal/regroup/patience.go", promise: "P10",
+			old:   "p.last /= 2",
 			new:   "",
 			layer: regroupTest("TestPatienceComesBack"),
+		},
+		{
+			name: "a single success makes up for all failures", file: "internal/regroup/patience.go", promise: "P10",
+			old:   "p.last /= 2",
+			new:   "p.last = 0",
+			layer: regroupTest("TestPatienceComesBack"),
+		},
+		{
+			name: "what is in vain is tried as often, whatever it costs", file: "internal/regroup/patience.go", promise: "P10",
+			old:   " * max(groups, 1)",
+			new:   "",
+			layer: regroupTest("TestHowCallersAreTold"),
 		},
 	}
 }
@@ -963,11 +975,11 @@ func tellings() []mutation {
 		},
 		{
 			name: "a command that is used again tells the one that came after it before", file: "commands.go", promise: "P1",
-			old: "\t\tc.next = nil // c will be used again\n", new: "", layer: store,
+			old: "c.condition, c.next = c.entries[:0], 0, 0, nil, nil", new: "c.condition = c.entries[:0], 0, 0, nil", layer: store,
 		},
 		{
 			name: "of a failure, the first in line is told alone", file: "commands.go", promise: "P5",
-			old: "\t\tnext <- err  // it has room\n", new: "\t\tnext <- nil\n", layer: store,
+			old: "c.next <- err", new: "c.next <- nil", layer: store,
 		},
 		{
 			name: "somebody who may have left is to tell the next", file: "walwriter.go", promise: "P10",
@@ -987,7 +999,7 @@ func tellings() []mutation {
 		},
 		{
 			name: "the writer sleeps, though so few gain nothing", file: "internal/regroup/teller.go", promise: "P10",
-			old: "callers < minTold || ", new: "", layer: teller,
+			old: "callers < minTold || ", new: "callers < 2 || ", layer: teller,
 		},
 		{
 			name: "a thousand callers are told in turn", file: "internal/regroup/teller.go", promise: "P10",
@@ -998,12 +1010,20 @@ func tellings() []mutation {
 			old: " || !soonBack(callers, synced)", new: "", layer: teller,
 		},
 		{
+			name: "the writer may sleep for longer than a sync", file: "internal/regroup/teller.go", promise: "P10",
+			old: "min(t.synced, time.Duration(callers)*turnTime)", new: "time.Duration(callers)*turnTime", layer: teller,
+		},
+		{
+			name: "one way is given up for the other", file: "internal/regroup/teller.go", promise: "P10",
+			old: "\tif way == Asleep {\n\t\treturn &t.asleep\n\t}\n", new: "", layer: regroupTest("TestWaysAreJudgedByThemselves"),
+		},
+		{
 			name: "a writer that has slept for long sleeps again", file: "internal/regroup/teller.go", promise: "P10",
-			old: "slept <= time.Duration(callers)*turnTime", new: "true", layer: teller,
+			old: "slept <= min(t.synced, time.Duration(callers)*turnTime)", new: "true", layer: teller,
 		},
 		{
 			name: "one processor tells all callers", file: "internal/regroup/teller.go", promise: "P10",
-			old: "\tcase callers > maxInTurn:\n\t\treturn Asleep\n", new: "", layer: teller,
+			old: "\t\tway = Asleep\n", new: "", layer: teller,
 		},
 	}
 }

@@ -59,6 +59,9 @@ type Slip struct {
 
 func (s *Slip) slip() *Slip { return s }
 
+// Attended reports whether the sender will wait for the answer, come what may.
+func (s *Slip) Attended() bool { return !s.unattended }
+
 // Write is what embeds a Slip.
 type Write interface{ slip() *Slip }
 
@@ -211,7 +214,7 @@ func (r *Receipt) Add(w Write) {
 	}
 }
 
-// Attended reports whether the senders of all of them wait for their answers.
+// Attended reports whether the senders of all of them wait for their answers, come what may.
 func (r *Receipt) Attended() bool { return r.unattended == 0 }
 
 // Release gives back what writes have taken, once they are answered.

@@ -65,7 +65,7 @@ func (w *Waiter) waitForAnswered(waiting func() int) {
 	started := time.Now()
 	for range maxYields {
 		if waiting() >= want {
-			w.patience.learn(true)
+			w.patience.good()
 			return
 		}
 		if time.Since(started) >= limit {
@@ -74,6 +74,6 @@ func (w *Waiter) waitForAnswered(waiting func() int) {
 		runtime.Gosched()
 	}
 	if back := waiting() - w.Waiting; 2*back < w.Answered { // or else most of them are slow, but they do come
-		w.patience.learn(false)
+		w.patience.vain(1)
 	}
 }

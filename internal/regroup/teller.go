@@ -28,8 +28,13 @@ const (
 	// and one of the last to be told is no longer one of the last to run.
 	maxAsleep = 384
 
-	// turnTime is what a caller may need, on average, until it is the next one's turn: twice what it does if it has nothing else to do than write again.
-	turnTime = time.Microsecond
+	// Waker is which caller wakes the writer that is Asleep: so many before the last. Go runs the very last one first, and the others in the order in which
+	// they were made ready.
+	Waker = 8
+
+	// turnTime is how long the writer may sleep for each caller: some times as long as callers need who have nothing else to do than write again. All of it
+	// may take as long as a sync.
+	turnTime = 2 * time.Microsecond
 )
 
 // Teller decides how callers are told.
@@ -46,21 +51,35 @@ const (
 //
 // A Teller is the writer's alone. The zero value is ready.
 type Teller struct {
-	patience patience
+	asleep, inTurn patience
+	synced         time.Duration // of the group told last
 }
 
 // Choose returns how to tell so many callers, where a group takes so long to write and sync. If the writer sleeps, [Teller.Slept] is to follow.
 func (t *Teller) Choose(callers int, synced time.Duration) Way {
-	switch {
-	case callers < minTold || callers > maxAsleep || !soonBack(callers, synced) || !t.patience.try():
-		return AtOnce
-	case callers > maxInTurn:
-		return Asleep
+	way := InTurn
+	if callers > maxInTurn {
+		way = Asleep
 	}
-	return InTurn
+	t.synced = synced
+	if callers < minTold || callers > maxAsleep || !soonBack(callers, synced) || !t.patience(way).try() {
+		return AtOnce
+	}
+	return way
 }
 
-// Slept says how long the writer slept when it had told so many callers.
-func (t *Teller) Slept(callers int, slept time.Duration) {
-	t.patience.learn(slept <= time.Duration(callers)*turnTime)
+// Slept says how long the writer slept when it had told so many callers in this way.
+func (t *Teller) Slept(way Way, callers int, slept time.Duration) {
+	if p := t.patience(way); slept <= min(t.synced, time.Duration(callers)*turnTime) {
+		p.good()
+	} else {
+		p.vain(int(slept / t.synced))
+	}
+}
+
+func (t *Teller) patience(way Way) *patience {
+	if way == Asleep {
+		return &t.asleep
+	}
+	return &t.inTurn
 }
