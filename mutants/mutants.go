@@ -2238,7 +2238,7 @@ func conditions() []mutation {
 		},
 		{
 			name: "a command's condition stays in the pool", file: "commands.go", promise: "CompareAndSwap",
-			old: "c.condition = c.entries[:0], 0, 0, nil", new: "_ = c.entries[:0], 0, 0, any(nil)", layer: behaviour("TestSetAfterCompareAndSwap"),
+			old: "c.condition, c.next = c.entries[:0], 0, 0, nil, nil", new: "_, c.next = c.entries[:0], 0, 0, any(nil), nil", layer: behaviour("TestSetAfterCompareAndSwap"),
 		},
 	}
 }
