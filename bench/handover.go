@@ -15,7 +15,7 @@ const (
 func handoverFloorSpec() spec {
 	return spec{
 		name: "hand-over floor", role: handoverFloor, volatile: true,
-		durable: "callers send their bytes through a channel to one goroutine, which writes all that are queued at once, as the disk floor does, and answers; it waits for those it answered as kvstore does. No checksums, nothing in memory, no bounds, nothing made ahead",
+		durable: "callers send their bytes through a channel to one goroutine, which writes all that are queued at once, as the disk floor does, and answers; it tells all of them itself, and waits awake for them to come back. No checksums, nothing in memory, no bounds, nothing made ahead",
 		relaxed: "–",
 		open:    openHandoverFloor,
 	}
