@@ -10,8 +10,8 @@ import (
 	"kvstore/internal/mailbox"
 )
 
-// This file is what travels to the writer goroutine. Each command is answered exactly once, by the writer or by the caller of another one. Callers encode their own entries, and a
-// command owns its bytes from the moment it is queued.
+// This file is what travels to the writer goroutine. Callers encode their own entries, and a command owns its bytes from the moment it is queued. It is
+// answered exactly once, by the writer or by the caller of the command in front of it.
 
 // writeCommand is one commit: a Set, a Delete or a Batch.
 type writeCommand struct {

@@ -915,25 +915,25 @@ func actors() []mutation {
 			layer: actor("TestP9QueuedCommandsOwnTheirBytes"),
 		},
 		{
-			name: "the writer waits for ever for callers that do not come back", file: "internal/regroup/regroup.go", promise: "P10",
+			name: "the writer waits for ever for callers that do not come back", file: "internal/regroup/waiter.go", promise: "P10",
 			old:   "\tfor range maxYields {\n",
 			new:   "\tfor {\n",
 			layer: hanging(actor("TestP10NobodyIsWaitedForForEver")),
 		},
 		{
-			name: "the writer waits for a lone caller", file: "internal/regroup/regroup.go", promise: "P10",
+			name: "the writer waits for a lone caller", file: "internal/regroup/waiter.go", promise: "P10",
 			old:   "w.Answered+w.Waiting < 2 || w.Answered == 0",
 			new:   "w.Answered == 0",
 			layer: regroupTest("TestWhomTheWriterWaitsFor"),
 		},
 		{
-			name: "the writer waits longer than a sync takes", file: "internal/regroup/regroup.go", promise: "P10",
+			name: "the writer waits longer than a sync takes", file: "internal/regroup/waiter.go", promise: "P10",
 			old:   "!soonBack(w.Answered, w.Synced) || ",
 			new:   "",
 			layer: regroupTest("TestWhomTheWriterWaitsFor"),
 		},
 		{
-			name: "the writer waits again and again for callers that do not come back", file: "internal/regroup/regroup.go", promise: "P10",
+			name: "the writer waits again and again for callers that do not come back", file: "internal/regroup/waiter.go", promise: "P10",
 			old:   "\t\tw.patience.vain(1)\n",
 			new:   "\t\tw.patience.last++\n",
 			layer: regroupTest("TestWhomTheWriterWaitsFor"),
@@ -1189,7 +1189,7 @@ func beginnings() []mutation {
 			layer: tableTest("TestLaterOpsOfACommitWin"),
 		},
 		{
-			name: "who is ready to write has to wait for a sync", file: "internal/regroup/regroup.go", promise: "P2",
+			name: "who is ready to write has to wait for a sync", file: "internal/regroup/waiter.go", promise: "P2",
 			old:   "w.Synced > 0 && n > before && ",
 			new:   "false && n > before && ",
 			layer: regroupTest("TestWhoIsReadyIsInTheNextGroup"),
@@ -1201,7 +1201,7 @@ func beginnings() []mutation {
 			layer: behaviour("TestOneProcessorMakesLargeGroups"),
 		},
 		{
-			name: "the writer gives way whether or not anybody comes", file: "internal/regroup/regroup.go", promise: "P10",
+			name: "the writer gives way whether or not anybody comes", file: "internal/regroup/waiter.go", promise: "P10",
 			old:   "n > before && ",
 			new:   "n > before-1 && ",
 			layer: hanging(actor("TestP10NobodyIsWaitedForForEver")),
