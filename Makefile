@@ -18,7 +18,7 @@ fuzz: ## EXECS inputs each; a count, since Go before 1.27 may report the end of 
 		go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(or $(EXECS),150000)x -fuzzminimizetime 10x $$p || exit 1; done; done
 bench:
 	go test -run '^$$' -bench . -benchmem .
-peers: ## beside other stores, into docs/BENCHMARKS.md; an hour
+peers: ## beside other stores, into docs/BENCHMARKS.md; one to two hours
 	cd bench && GOWORK=off go run . -out ../docs
 crash: ## 200 cycles of SIGKILL under load
 	KVSTORE_CRASH_CYCLES=200 go test -race -run 'Crash|Kill' -count 1 -timeout 20m -v .
