@@ -420,6 +420,35 @@ func TestP6RoadmapReaderReadsNoTornGroup(t *testing.T) {
 	}
 }
 
+// P1, P6: the log turns over many times, with END riding with a group, and not for want of a next segment.
+func TestP6OrderOfRotations(t *testing.T) {
+	for _, syncWrites := range []bool{true, false} {
+		for _, bytes := range []int{1, 200, 1000} {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t)
+				r.config.SyncWrites = syncWrites
+				o := newOracle(func(rule string) { t.Errorf("order: %s", rule) })
+				var segments atomic.Int64
+				r.fs.SetHook(func(op vfs.Op) error {
+					if o.happens(op); op.Kind == vfs.OpRename && strings.HasPrefix(op.Name, "wal-") {
+						segments.Add(1)
+					}
+					return nil
+				})
+				s := r.open()
+				for segments.Load() < 5 {
+					r.set(s, "key", strings.Repeat("x", bytes))
+					if syncWrites {
+						o.acknowledges()
+					}
+					synctest.Wait() // for the next segment
+				}
+				r.close(s)
+			})
+		}
+	}
+}
+
 // P3: a process dies in Close, at any operation, and the power goes in the Open after it, at any operation: what the snapshot replaces
 // goes only when nothing can take the snapshot away.
 func TestP3CrashInCloseThenInOpen(t *testing.T) {
@@ -465,6 +494,34 @@ func TestP3CrashInCloseThenInOpen(t *testing.T) {
 			}
 		}
 	}
+}
+
+// P3: a process dies in Close when the snapshot has its name, and before the directory is synced. Open sees a name there that the next power cut
+// may take away, and with it all that was removed for it.
+func TestP3NameThatIsNotDurable(t *testing.T) {
+	r := newRig(t)
+	order := newOracle(func(rule string) { t.Errorf("order: %s", rule) })
+	dying := false
+	r.fs.SetHook(func(op vfs.Op) error {
+		if dying && order.renamed && op.Kind == vfs.OpSyncDir {
+			r.fs.Kill()
+			return nil
+		}
+		order.happens(op)
+		return nil
+	})
+	s := r.open()
+	r.set(s, "a", "1")
+	s = r.reopenAfter(s, r.close) // so there is an older snapshot
+	r.set(s, "b", "2")
+	dying = true
+	if err := s.Close(); err == nil || !order.renamed {
+		t.Fatalf("Close: %v; it should have died before a name was durable", err)
+	}
+	dying = false
+	s = r.open()
+	order.opened()
+	r.want(s, "a", "1", "b", "2")
 }
 
 // closingContext is a context that closes the store when it is asked whether it has ended: after the call has found the store open, and before it

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"kvstore/internal/vfs"
@@ -15,6 +16,7 @@ import (
 
 // oracle follows the operations of one file system.
 type oracle struct {
+	mu       sync.Mutex        // guards what follows
 	dirty    map[string]bool   // files with bytes that no successful fsync has covered
 	groups   map[string]bool   // segments that were written to under their own name
 	read     map[string]bool   // files read by the Open under way
@@ -41,6 +43,8 @@ func number(name string) (n uint64) {
 
 // happens is told of each operation that succeeds, before it does.
 func (o *oracle) happens(op vfs.Op) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	switch op.Kind {
 	case vfs.OpRead:
 		if op.Name != "LOCK" {
@@ -97,6 +101,8 @@ func (o *oracle) remove(name string) {
 
 // acknowledges is told when a write with SyncWrites, or a Sync, has returned nil.
 func (o *oracle) acknowledges() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	for _, name := range slices.Sorted(maps.Keys(o.dirty)) {
 		if isSegment(name) {
 			o.breach("acknowledged before " + name + " is synced")
@@ -106,6 +112,8 @@ func (o *oracle) acknowledges() {
 
 // opened is told when Open has returned a store.
 func (o *oracle) opened() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	for _, name := range slices.Sorted(maps.Keys(o.read)) {
 		if o.dirty[name] {
 			o.breach("opened before " + name + ", which was loaded, is synced")

@@ -28,6 +28,7 @@ func run() int {
 	pattern := flag.String("run", "", "only mutations whose name, file, promise or layer matches this `regexp`")
 	verbose := flag.Bool("v", false, "show what the tests print")
 	jobs := flag.Int("j", 2, "mutations at a time")
+	times := flag.Int("times", 1, "run each test `n` times; it has to notice every time, for a test that notices by chance fails some day")
 	root := flag.String("root", "..", "directory of the module `kvstore`")
 	flag.Parse()
 	wanted, err := regexp.Compile(*pattern)
@@ -43,7 +44,7 @@ func run() int {
 			list = append(list, m)
 		}
 	}
-	r := &runner{ctx: ctx, root: *root, verbose: *verbose}
+	r := &runner{ctx: ctx, root: *root, verbose: *verbose, times: max(1, *times)}
 	if err := r.run(list, max(1, *jobs)); err != nil {
 		fmt.Fprintln(os.Stderr, "mutants:", err)
 		return 1
@@ -88,6 +89,7 @@ type runner struct {
 	ctx     context.Context
 	root    string
 	verbose bool
+	times   int // that each fault has to be noticed
 
 	mu     sync.Mutex // guards what follows, and the terminal
 	counts map[outcome]int
@@ -277,20 +279,22 @@ func (w *worker) mutate(m *mutation) (err error) {
 		return w.ctx.Err()
 	}
 	started := time.Now()
-	out, err := w.test(m.layer)
-	took := time.Since(started)
-	switch {
-	case w.ctx.Err() != nil:
-		return w.ctx.Err()
-	case err == nil:
-		w.report(m, survived, "", took, out)
-	default:
+	for n := range w.times {
+		out, err := w.test(m.layer)
+		took := time.Since(started)
 		how, ok := symptom(out)
-		if !ok {
+		switch {
+		case w.ctx.Err() != nil:
+			return w.ctx.Err()
+		case err == nil:
+			w.report(m, survived, fmt.Sprintf("run %d of %d", n+1, w.times), took, out)
+			return nil
+		case !ok:
 			w.report(m, failed, err.Error(), took, out)
 			return nil
+		case n == w.times-1:
+			w.report(m, killed, how, took, out)
 		}
-		w.report(m, killed, how, took, out)
 	}
 	return nil
 }

@@ -266,7 +266,7 @@ func rotations() []mutation {
 			name: "with SyncWrites false END rides with a group, and nobody syncs it", file: "rotation.go", promise: "P6",
 			old:   "\tif w.durable != w.written { // END was",
 			new:   "\tif false { // END was",
-			layer: explorer(),
+			layer: promise("TestP6OrderOfRotations"),
 		},
 		{
 			name: "an END vouches for the group that it rides with", file: "walwriter.go", promise: "P6",
@@ -428,7 +428,7 @@ func recoveries() []mutation {
 			name: "Open removes what the snapshot covers before it is durable", file: "recovery.go", promise: "P3",
 			old:   "\tif err := removeAll(r.dir, r.files.Temporary); err != nil {",
 			new:   "\tif err := removeAll(r.dir, append(r.files.Below(r.snapshot), r.files.Temporary...)); err != nil {",
-			layer: promise("TestP3CrashInCloseThenInOpen"),
+			layer: promise("TestP3NameThatIsNotDurable"),
 		},
 		{
 			name: "the oldest snapshot is loaded", file: "internal/format/names.go", promise: "P6",
@@ -1330,13 +1330,13 @@ func memory() []mutation {
 			name: "a batch takes its shards' locks one after the other", file: "internal/table/apply.go", promise: "P4",
 			old:   "\tif len(c.Ops) == 1 {\n",
 			new:   "\tif len(c.Ops) > 1 {\n\t\tfor i := range c.Ops {\n\t\t\tt.publishCommit(Commit{Ops: c.Ops[i : i+1], Version: c.Version}, first+i)\n\t\t}\n\t\treturn\n\t}\n\tif len(c.Ops) == 1 {\n",
-			layer: tableTest("TestCommitsAreSeenWhole"),
+			layer: tableRace("TestCommitCountsBeforeItIsSeen"),
 		},
 		{
 			name: "Len changes after the locks of a batch are free", file: "internal/table/apply.go", promise: "P4",
 			old:   "\tt.length.Add(int64(grown))\n\tt.version.Store(c.Version)\n\tfor i := range touched.all {\n\t\tt.shards[i].mu.Unlock()\n\t}\n",
 			new:   "\tt.version.Store(c.Version)\n\tfor i := range touched.all {\n\t\tt.shards[i].mu.Unlock()\n\t}\n\tt.length.Add(int64(grown))\n",
-			layer: tableTest("TestCommitsAreSeenWhole"),
+			layer: tableRace("TestCommitCountsBeforeItIsSeen"),
 		},
 		{
 			name: "Keys looks at one shard after the other", file: "internal/table/table.go", promise: "P4",
@@ -1498,7 +1498,7 @@ func records() []mutation {
 			name: "Version changes after the locks of a batch are free", file: "internal/table/apply.go", promise: "P4",
 			old:   "\tt.version.Store(c.Version)\n\tfor i := range touched.all {\n\t\tt.shards[i].mu.Unlock()\n\t}\n",
 			new:   "\tfor i := range touched.all {\n\t\tt.shards[i].mu.Unlock()\n\t}\n\tt.version.Store(c.Version)\n",
-			layer: tableTest("TestCommitsAreSeenWhole"),
+			layer: tableRace("TestCommitCountsBeforeItIsSeen"),
 		},
 		{
 			name: "readers look at what the writer is writing", file: "internal/table/table.go", promise: "P9",
