@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"math"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -19,49 +18,6 @@ func TestMain(m *testing.M) {
 		os.Exit(runChild(text))
 	}
 	os.Exit(m.Run())
-}
-
-func TestPercentilesAreThoseOfTheSortedDurations(t *testing.T) {
-	random := rand.New(rand.NewPCG(1, 2))
-	for _, n := range []int{1, 2, 100, 10_000} {
-		h, other := new(histogram), new(histogram)
-		var all []time.Duration
-		for i := range n {
-			d := time.Duration(math.Exp(random.Float64() * 25)) // up to 72 s
-			all = append(all, d)
-			if i%2 == 0 {
-				h.add(d)
-			} else {
-				other.add(d)
-			}
-		}
-		h.merge(other)
-		slices.Sort(all)
-		for _, p := range []float64{0, 0.5, 0.99, 0.999, 1} {
-			exact := all[max(1, int(math.Ceil(p*float64(n))))-1]
-			got := h.percentile(p)
-			if got < exact || float64(got) > float64(exact)*(1+1.0/subBuckets) {
-				t.Errorf("%d durations, p = %v: %v, should be %v or a little more", n, p, got, exact)
-			}
-		}
-		if h.max != all[n-1] {
-			t.Errorf("max is %v, should be %v", h.max, all[n-1])
-		}
-	}
-}
-
-func TestBucketsHaveNoGaps(t *testing.T) {
-	for i := range bucketCount {
-		if got := bucketOf(bucketEnd(i)); got != i {
-			t.Fatalf("the end of bucket %d, %d, is in bucket %d", i, bucketEnd(i), got)
-		}
-		if i+1 < bucketCount && bucketOf(bucketEnd(i)+1) != i+1 {
-			t.Fatalf("behind the end of bucket %d is bucket %d", i, bucketOf(bucketEnd(i)+1))
-		}
-	}
-	if got := bucketOf(math.MaxInt64); got != bucketCount-1 {
-		t.Errorf("the longest duration is in bucket %d of %d", got, bucketCount)
-	}
 }
 
 func TestMedian(t *testing.T) {

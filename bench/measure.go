@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
 // kind tells apart the operations of a mixed workload, whose latencies are not to be thrown together.
@@ -38,7 +40,7 @@ type measured struct {
 	hasCPU       bool
 	syncs        uint64
 	hasSyncs     bool
-	latency      [kinds]*histogram
+	latency      [kinds]*hdrhistogram.Histogram // nanoseconds
 }
 
 // measure runs l on e for the time d.
@@ -62,6 +64,7 @@ func measureDuring(e engine, l load, meanwhile func() error) (measured, error) {
 	var wg sync.WaitGroup
 	for g := range workers {
 		w := &worker{step: l.worker(g), mask: max(1, l.every) - 1, pause: l.pause}
+		w.latency[kindMain] = newHistogram() // now, and not in the first step of each
 		workers[g] = w
 		wg.Go(func() {
 			<-start
@@ -96,9 +99,9 @@ func (m *measured) gather(workers []*worker) error {
 				continue
 			}
 			if m.latency[k] == nil {
-				m.latency[k] = new(histogram)
+				m.latency[k] = newHistogram()
 			}
-			m.latency[k].merge(h)
+			m.latency[k].Merge(h)
 		}
 	}
 	return errors.Join(failed...)
@@ -118,7 +121,7 @@ type worker struct {
 	pause   time.Duration
 	done    [kinds]int
 	err     error
-	latency [kinds]*histogram
+	latency [kinds]*hdrhistogram.Histogram // nanoseconds
 }
 
 // run makes at least one step. It goes on until stop, which it sets itself after an error: the others need not go on then.
@@ -142,9 +145,12 @@ func (w *worker) run(stop *atomic.Bool) {
 		}
 		w.done[k]++
 		if w.latency[k] == nil {
-			w.latency[k] = new(histogram)
+			w.latency[k] = newHistogram()
 		}
-		w.latency[k].add(took)
+		if err := w.latency[k].RecordValue(took.Nanoseconds()); err != nil {
+			w.fail(stop, err)
+			return
+		}
 		if w.pause > 0 {
 			time.Sleep(w.pause)
 		}
@@ -196,13 +202,15 @@ func (m measured) kindSample(name string, k kind, ops int) sample {
 	}
 }
 
-func latencyOf(h *histogram) *latency {
-	if h == nil {
+// newHistogram is for nanoseconds up to an hour; what it shows is at most a hundredth too high.
+func newHistogram() *hdrhistogram.Histogram { return hdrhistogram.New(1, time.Hour.Nanoseconds(), 2) }
+
+func latencyOf(h *hdrhistogram.Histogram) *latency {
+	if h == nil || h.TotalCount() == 0 {
 		return nil
 	}
-	return &latency{
-		P50: micros(h.percentile(0.5)), P99: micros(h.percentile(0.99)), P999: micros(h.percentile(0.999)), Max: micros(h.max),
-	}
+	at := func(percentile float64) float64 { return micros(time.Duration(h.ValueAtPercentile(percentile))) }
+	return &latency{P50: at(50), P99: at(99), P999: at(99.9), Max: micros(time.Duration(h.Max()))}
 }
 
 func micros(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e3 }

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/HdrHistogram/hdrhistogram-go"
+
 	"kvstore"
 )
 
@@ -45,7 +47,7 @@ type benchWorker struct {
 	keys      []string
 	value     []byte
 	writes    kvstore.Batch
-	histogram histogram
+	histogram *hdrhistogram.Histogram
 	calls     uint64
 }
 
@@ -92,7 +94,9 @@ func (w *benchWorker) work(ctx context.Context, call func(w *benchWorker) error)
 		if err := call(w); err != nil {
 			return err
 		}
-		w.histogram.add(time.Since(before))
+		if err := w.histogram.RecordValue(time.Since(before).Nanoseconds()); err != nil {
+			return err
+		}
 		w.calls++
 	}
 	return nil
@@ -117,7 +121,7 @@ func (c *benchCase) measure(ctx context.Context, dir string, load benchLoad) (_ 
 	defer func() { err = errors.Join(err, store.Close(), os.RemoveAll(config.DataDir)) }()
 	workers := make([]*benchWorker, load.writers)
 	for i := range workers {
-		workers[i] = &benchWorker{store: store, keys: load.keys, random: rand.New(rand.NewPCG(uint64(i), 1)), value: slices.Clone(load.value)}
+		workers[i] = &benchWorker{store: store, keys: load.keys, random: rand.New(rand.NewPCG(uint64(i), 1)), value: slices.Clone(load.value), histogram: newHistogram()}
 	}
 	if c.loaded {
 		if err := fillStore(ctx, store, load); err != nil {
@@ -138,9 +142,11 @@ func (c *benchCase) share(ctx context.Context, store *kvstore.Store, workers []*
 		wg.Go(func() { errs[i] = w.work(limited, c.call) })
 	}
 	wg.Wait()
-	r := &benchResult{Case: c.name, Writers: len(workers), took: time.Since(started), Fsyncs: store.Stats().Syncs - syncs}
+	r := &benchResult{
+		Case: c.name, Writers: len(workers), took: time.Since(started), Fsyncs: store.Stats().Syncs - syncs, histogram: newHistogram(),
+	}
 	for _, w := range workers {
-		r.histogram.merge(&w.histogram)
+		r.histogram.Merge(w.histogram)
 		r.Operations += w.calls * uint64(c.keys+c.reads)
 	}
 	return r, errors.Join(errs...)

@@ -28,7 +28,7 @@ func measureFloor(ctx context.Context, dir string, duration time.Duration) (_ *b
 		return nil, err
 	}
 	block := make([]byte, floorBlock)
-	r := &benchResult{Case: "disk floor", Writers: 1, ValueBytes: floorBlock}
+	r := &benchResult{Case: "disk floor", Writers: 1, ValueBytes: floorBlock, histogram: newHistogram()}
 	for started, at := time.Now(), int64(0); ; at = (at + floorBlock) % floorSpace {
 		before := time.Now()
 		block[0]++
@@ -39,7 +39,9 @@ func measureFloor(ctx context.Context, dir string, duration time.Duration) (_ *b
 			return nil, err
 		}
 		after := time.Now()
-		r.histogram.add(after.Sub(before))
+		if err := r.histogram.RecordValue(after.Sub(before).Nanoseconds()); err != nil {
+			return nil, err
+		}
 		r.Operations++
 		r.Fsyncs++
 		if r.took = after.Sub(started); r.took >= duration || ctx.Err() != nil {

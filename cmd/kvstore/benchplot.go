@@ -40,11 +40,11 @@ func (b *benchReport) plot(w *bufio.Writer) error {
 func (r *benchResult) cumulative() plotter.XYs {
 	var points plotter.XYs
 	seen := uint64(0)
-	for _, bar := range r.histogram.bars(subBuckets) {
+	for _, bar := range bars(r.histogram, 16) {
 		seen += bar.Count
 		points = append(points, plotter.XY{
 			X: math.Max(1e-3, float64(bar.UpTo)/1e3), // a logarithm is taken of it
-			Y: 100 * float64(seen) / float64(r.histogram.total),
+			Y: 100 * float64(seen) / float64(r.histogram.TotalCount()),
 		})
 	}
 	return points

@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/HdrHistogram/hdrhistogram-go"
 	"github.com/dustin/go-humanize"
 )
 
@@ -42,7 +43,7 @@ type benchResult struct {
 	Histogram  []bar   `json:"histogram"`
 
 	took      time.Duration
-	histogram histogram
+	histogram *hdrhistogram.Histogram
 }
 
 // latency has the usual percentiles.
@@ -56,14 +57,16 @@ type latency struct {
 
 // finish fills in what follows from what was measured.
 func (r *benchResult) finish(floor *benchResult) {
-	h := &r.histogram
 	r.Seconds = r.took.Seconds()
 	r.Rate = math.Round(float64(r.Operations) / max(r.Seconds, 1e-9))
 	if floor.Rate > 0 && r.Fsyncs > 0 {
 		r.Floors = math.Round(r.Rate/floor.Rate*100) / 100
 	}
-	r.Latency = latency{h.percentile(0.5), h.percentile(0.9), h.percentile(0.99), h.percentile(0.999), h.max}
-	r.Histogram = h.bars(4)
+	at := func(percentile float64) time.Duration {
+		return time.Duration(r.histogram.ValueAtPercentile(percentile))
+	}
+	r.Latency = latency{at(50), at(90), at(99), at(99.9), time.Duration(r.histogram.Max())}
+	r.Histogram = bars(r.histogram, 4)
 }
 
 // title names the result in a histogram or a plot.
@@ -98,7 +101,7 @@ func (b *benchReport) write(w *bufio.Writer) error {
 		if _, err := fmt.Fprintf(w, "\n%s: latency\n", r.title()); err != nil {
 			return err
 		}
-		if err := drawBars(w, r.histogram.bars(2), r.histogram.total); err != nil {
+		if err := drawBars(w, bars(r.histogram, 2), uint64(r.histogram.TotalCount())); err != nil {
 			return err
 		}
 	}

@@ -1,69 +1,40 @@
 package main
 
 import (
-	"strings"
 	"testing"
 	"time"
 )
 
-// TestHistogram: percentiles are at most a sixteenth too high, and never above the longest duration; bars hold each duration once.
-func TestHistogram(t *testing.T) {
-	var h, other histogram
+// Bars hold each duration once, end at parts of powers of two, and begin and end with one that is not empty.
+func TestBars(t *testing.T) {
+	h := newHistogram()
 	for i := range 1000 {
-		into := &h
-		if i%2 == 0 {
-			into = &other
-		}
-		into.add(time.Duration(i+1) * time.Microsecond)
-	}
-	h.merge(&other)
-	for p, want := range map[float64]time.Duration{0.001: 1, 0.5: 500, 0.9: 900, 0.99: 990, 1: 1000} {
-		want *= time.Microsecond
-		if got := h.percentile(p); got < want || got > want+want/16 || got > h.max {
-			t.Errorf("percentile %v is %v, want %v", p, got, want)
+		if err := h.RecordValue(997 * int64(20+i*i)); err != nil {
+			t.Fatal(err)
 		}
 	}
-	for _, perPower := range []int{1, 2, 4, subBuckets} {
+	for _, perPower := range []int{1, 2, 4, 16} {
+		all := bars(h, perPower)
 		sum, before := uint64(0), time.Duration(0)
-		for _, b := range h.bars(perPower) {
+		for _, b := range all {
 			if b.UpTo <= before {
 				t.Errorf("a bar up to %v after one up to %v", b.UpTo, before)
+			}
+			part := time.Duration(1) // the width of a bar that ends there
+			for part*time.Duration(2*perPower) <= b.UpTo {
+				part *= 2
+			}
+			if (b.UpTo+1)%part != 0 || before > 0 && b.UpTo-before > 2*part {
+				t.Errorf("%d bars in each power of two: one up to %d after one up to %d", perPower, b.UpTo, before)
 			}
 			before = b.UpTo
 			sum += b.Count
 		}
-		if sum != h.total || before < h.max {
-			t.Errorf("%d of %d durations are in bars up to %v", sum, h.total, before)
+		if sum != 1000 || all[0].Count == 0 || all[len(all)-1].Count == 0 {
+			t.Errorf("%d of 1000 durations are in the bars %v", sum, all)
 		}
 	}
-	if new(histogram).percentile(0.5) != 0 || len(new(histogram).bars(4)) != 0 {
-		t.Error("an empty histogram is not empty")
-	}
-}
-
-// TestHistogramBuckets: each value is in the bucket that ends with it or with the next larger end.
-func TestHistogramBuckets(t *testing.T) {
-	for shift := range 62 {
-		for _, v := range []uint64{1 << shift, 1<<shift + 1, 2<<shift - 1} {
-			i := bucketOf(v)
-			if v > bucketEnd(i) || i > 0 && v <= bucketEnd(i-1) {
-				t.Errorf("%d is in bucket %d, which ends with %d", v, i, bucketEnd(i))
-			}
-		}
-	}
-}
-
-func TestDrawBars(t *testing.T) {
-	var text strings.Builder
-	bars := []bar{{100 * time.Microsecond, 1000}, {time.Millisecond, 505}, {2 * time.Second, 0}, {time.Minute, 1}}
-	if err := drawBars(&text, bars, 1506); err != nil {
-		t.Fatal(err)
-	}
-	want := "   100µs ▏██████████████████████████████████████████████████  66.40 %\n" +
-		"     1ms ▏█████████████████████████▎                          33.53 %\n" +
-		"      2s ▏                                                     0.00 %\n" +
-		"    1m0s ▏·                                                    0.07 %\n"
-	if text.String() != want {
-		t.Errorf("%s\nwant\n%s", text.String(), want)
+	if all := bars(newHistogram(), 4); len(all) != 0 {
+		t.Errorf("an empty histogram has bars: %v", all)
 	}
 }
