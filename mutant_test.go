@@ -653,8 +653,9 @@ func TestP3LargeBatchIsSeenWhenDurable(t *testing.T) {
 				}
 				r.ok(err)
 				r.fs.SetHook(nil) // from here on, the fsync may well be done first
-				for round := range 20 {
-					value := strings.Repeat(fmt.Sprint(round%10), 100+8*round) // never as long as the one before, so that each needs a new record
+				// Chance says who stages what.
+				for round := range 100 {
+					value := strings.Repeat(fmt.Sprint(round%10), 100+8*(round%20)) // never as long as the one before, so that each needs a new record
 					r.ok(s.Apply(ctx, large(value)))
 					for i := range keys {
 						if got, _ := s.Get(fmt.Sprint(i)); string(got) != value {
