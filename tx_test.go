@@ -36,7 +36,7 @@ func TestUpdateSeesItsOwnWrites(t *testing.T) {
 	r, rng := newRandomRig(t)
 	s := r.open()
 	stored := map[string]string{}
-	for range 60 {
+	for range 400 {
 		state := maps.Clone(stored)
 		fails := rng.IntN(4) == 0
 		r.fails(s.Update(ctx, func(tx *kvstore.Tx) error {
