@@ -503,7 +503,7 @@ func TestP3NameThatIsNotDurable(t *testing.T) {
 	order := newOracle(func(rule string) { t.Errorf("order: %s", rule) })
 	dying := false
 	r.fs.SetHook(func(op vfs.Op) error {
-		if dying && order.renamed && op.Kind == vfs.OpSyncDir {
+		if dying && op.Kind == vfs.OpSyncDir && order.unsynced() {
 			r.fs.Kill()
 			return nil
 		}
@@ -515,7 +515,7 @@ func TestP3NameThatIsNotDurable(t *testing.T) {
 	s = r.reopenAfter(s, r.close) // so there is an older snapshot
 	r.set(s, "b", "2")
 	dying = true
-	if err := s.Close(); err == nil || !order.renamed {
+	if err := s.Close(); err == nil || !order.unsynced() {
 		t.Fatalf("Close: %v; it should have died before a name was durable", err)
 	}
 	dying = false

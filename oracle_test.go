@@ -99,6 +99,13 @@ func (o *oracle) remove(name string) {
 	}
 }
 
+// unsynced reports whether a name has changed since the directory was synced.
+func (o *oracle) unsynced() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.renamed
+}
+
 // acknowledges is told when a write with SyncWrites, or a Sync, has returned nil.
 func (o *oracle) acknowledges() {
 	o.mu.Lock()

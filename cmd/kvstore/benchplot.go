@@ -36,7 +36,7 @@ func (b *benchReport) plot(w *bufio.Writer) error {
 	return writeSVG(w, p)
 }
 
-// cumulative has a point for each bucket: microseconds, and the percentage that took no longer.
+// cumulative has 16 points for each power of two: microseconds, and the percentage that took no longer.
 func (r *benchResult) cumulative() plotter.XYs {
 	var points plotter.XYs
 	seen := uint64(0)
