@@ -22,11 +22,11 @@ bench:
 peers: ## beside other stores, into docs/BENCHMARKS.md; one to two hours
 	cd bench && GOWORK=off go run . -out ../docs
 crash: ## 200 cycles of SIGKILL under load
-	KVSTORE_CRASH_CYCLES=200 go test -race -run 'Crash|Kill' -count 1 -timeout 20m -v .
+	KVSTORE_CRASH_CYCLES=$(or $(CYCLES),200) go test -race -run '^TestKill' -count 1 -timeout 20m -v ./tests
 explore: ## a million crash states
 	KVSTORE_STATES=$(or $(STATES),1000000) go test -run '^TestExploreCrashes$$' -count 1 -timeout 2h -v .
 powercut: ## 300 power cuts of a real file system; needs root
-	KVSTORE_REQUIRE_LAYERS=1 KVSTORE_POWER_CUTS=$(or $(CUTS),300) go test -run 'TestPowerCut|TestLimit' -count 1 -timeout 2h -v .
+	KVSTORE_REQUIRE_LAYERS=1 KVSTORE_POWER_CUTS=$(or $(CUTS),300) go test -run '^TestPowerCut|^TestLimit' -count 1 -timeout 2h -v ./tests
 linear: ## linearizability of recorded histories
 	cd linear && GOWORK=off go test -race -count 1 ./...
 mutants: ## planted faults, each of which must be killed
@@ -34,5 +34,5 @@ mutants: ## planted faults, each of which must be killed
 soak: ## a night's worth
 	$(MAKE) explore STATES=50000000
 	$(MAKE) powercut CUTS=10000
-	KVSTORE_CRASH_CYCLES=5000 go test -race -run TestKill -count 1 -timeout 8h -v .
+	KVSTORE_CRASH_CYCLES=5000 go test -race -run '^TestKill' -count 1 -timeout 8h -v ./tests
 	$(MAKE) fuzz EXECS=10000000

@@ -8,8 +8,5 @@ import (
 
 // TestMain checks after all tests that no goroutine of any store is left.
 func TestMain(m *testing.M) {
-	if runCrashChild() {
-		return
-	}
 	goleak.VerifyTestMain(m)
 }

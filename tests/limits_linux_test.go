@@ -1,4 +1,4 @@
-package kvstore_test
+package tests
 
 // This file meets the limits of a real operating system: a full disk, no inodes, a limit on files' sizes and on open files, a directory
 // that must not be written to or moves away, a disk that fails an fsync. Each has one clear error; nothing that was
@@ -123,6 +123,17 @@ func (r *realStore) trySet(s *kvstore.Store, key string, size int) error {
 func (r *realStore) verify(s *kvstore.Store) {
 	r.Helper()
 	r.same(state(s))
+}
+
+// state returns what a store shows to Keys and Get.
+func state(s *kvstore.Store) map[string]string {
+	state := map[string]string{}
+	for _, key := range s.Keys() {
+		if value, ok := s.Get(key); ok {
+			state[key] = string(value)
+		}
+	}
+	return state
 }
 
 func (r *realStore) same(got map[string]string) {

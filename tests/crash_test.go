@@ -1,4 +1,4 @@
-package kvstore_test
+package tests
 
 // This file kills processes. A child, which is the test binary once more, works on a store and prints what has been
 // acknowledged; the parent kills it at a random moment, with SIGKILL or what the system has for that, and looks at what it left:

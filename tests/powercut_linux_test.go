@@ -1,4 +1,4 @@
-package kvstore_test
+package tests
 
 // This file cuts the power of a real kernel. The store lies on ext4 in a file behind a loop device; an ioctl makes the file system
 // forget, from one moment to the next, all that was not synced, and mounting it again replays its journal. As in crash_test.go a
