@@ -1,0 +1,101 @@
+package tests
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+)
+
+// P5, P10: a full disk fails the writes that need room and nothing else; Close that finds none leaves the log.
+func TestLimitFullDisk(t *testing.T) {
+	if !aloneWithMounts(t) {
+		return
+	}
+	for name, newFS := range map[string]func(*testing.T) *mount{
+		"tmpfs": func(t *testing.T) *mount { return newTmpfs(t, "size=10m") },
+		"ext4": func(t *testing.T) *mount {
+			return newDisk(t, filepath.Join(t.TempDir(), "disk"), 16<<20, "") // 5 MiB are its own
+		},
+	} {
+		for _, syncWrites := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, SyncWrites %t", name, syncWrites), func(t *testing.T) {
+				fillsDisk(t, newFS(t), syncWrites)
+			})
+		}
+	}
+}
+
+func fillsDisk(t *testing.T, m *mount, syncWrites bool) {
+	const large, ballast = 60 << 10, 8 << 20
+	r := newRealStore(t, filepath.Join(m.dir, "store"))
+	r.config.SyncWrites = syncWrites
+	small, big := filepath.Join(m.dir, "small"), filepath.Join(m.dir, "big")
+	r.ok(os.WriteFile(small, make([]byte, 256<<10), 0o600))
+	r.ok(os.WriteFile(big, make([]byte, ballast), 0o600))
+	s := r.open()
+	r.set(s, "first", 100)
+	var err error
+	written := 0
+	for ; err == nil && written < 1000; written++ {
+		err = r.trySet(s, fmt.Sprint("large ", written), large)
+	}
+	r.fails(err, syscall.ENOSPC)
+	if written < 10 {
+		t.Fatalf("the disk was full after %d writes", written)
+	}
+	r.verify(s)
+	for range 3 { // nothing of a write that failed is in the way of the next
+		r.fails(r.trySet(s, "none", large), syscall.ENOSPC)
+		r.set(s, "first", 50) // it fits
+	}
+	r.ok(s.Sync())
+	r.verify(s)
+	r.ok(os.Remove(small))
+	r.set(s, "after", large)
+	r.verify(s)
+
+	makeRoom := fillUp(t, m.dir)
+	for err = nil; err == nil && written < 2000; written++ {
+		err = r.trySet(s, fmt.Sprint("large ", written), large)
+	}
+	r.fails(err, syscall.ENOSPC)
+	r.fails(s.Close(), syscall.ENOSPC)
+	r.hasLog()
+	r.opensNot(syscall.ENOSPC)
+	makeRoom()
+	r.ok(os.Remove(big))
+	s = r.open()
+	r.set(s, "room again", large)
+	r.close(s)
+	s = r.open()
+	if stats := s.Stats(); stats.Recovery.Groups != 0 {
+		t.Errorf("Close with room again has left a log: %+v", stats)
+	}
+	r.close(s)
+}
+
+// P5: no inode for the next segment is a full disk too.
+func TestLimitNoInodes(t *testing.T) {
+	if !aloneWithMounts(t) {
+		return
+	}
+	m := newTmpfs(t, "size=16m,nr_inodes=4") // the root, the directory, LOCK, one segment
+	r := newRealStore(t, filepath.Join(m.dir, "store"))
+	s := r.open()
+	r.set(s, "first", mostOfSegment)
+	for range 3 {
+		r.fails(r.trySet(s, "second", mostOfSegment), syscall.ENOSPC)
+		r.set(s, "small", 100)
+	}
+	r.verify(s)
+	m.change(t, 0, "nr_inodes=5")
+	r.set(s, "second", mostOfSegment)
+	r.fails(s.Close(), syscall.ENOSPC)
+	r.hasLog()
+	r.opensNot(syscall.ENOSPC)
+	m.change(t, 0, "nr_inodes=100")
+	r.close(r.open())
+	r.close(r.open())
+}

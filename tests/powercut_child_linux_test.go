@@ -1,0 +1,154 @@
+package tests
+
+// This file has what a child does: see powercut_linux_test.go.
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"kvstore"
+)
+
+// powerEnv holds the powerJob of a child process.
+const powerEnv = "KVSTORE_POWER_CHILD"
+
+// powerJob is what a child is told.
+type powerJob struct {
+	Dir          string
+	SyncWrites   bool
+	SyncInterval time.Duration
+	SyncEvery    int  // if not 0, a write is reported when the goroutine's next Sync has returned, after so many commits
+	Write        bool // from all goroutines until the end; otherwise it waits for that
+	CloseAfter   int  // so many reports, if not 0, it closes the store while the goroutines go on
+}
+
+// A child is one before TestMain, which knows nothing of jobs that only Linux has.
+func init() {
+	if runPowerCutChild() {
+		os.Exit(0)
+	}
+}
+
+// runPowerCutChild does the work of a child, if this process is one, and tells whether it was.
+func runPowerCutChild() bool {
+	text := os.Getenv(powerEnv)
+	if text == "" {
+		return false
+	}
+	var job powerJob
+	err := json.Unmarshal([]byte(text), &job)
+	if err == nil {
+		err = job.run()
+	}
+	crashExit(err)
+	return true
+}
+
+// run prints "opening"; "has GOROUTINE COMMIT" for what it found; "open"; "ack GOROUTINE COMMIT"; around Close "closing" and "closed". When
+// the disk fails it prints "failed ERROR" and waits for its end; anything else that goes wrong goes to stderr.
+func (job powerJob) run() error {
+	fmt.Println("opening")
+	store, err := kvstore.OpenWithConfig(kvstore.Config{
+		DataDir: job.Dir, SyncWrites: job.SyncWrites, SyncInterval: job.SyncInterval,
+	})
+	switch {
+	case errors.Is(err, kvstore.ErrCorrupt), errors.Is(err, kvstore.ErrFailed), errors.Is(err, kvstore.ErrLocked):
+		return err
+	case err != nil:
+		fmt.Println("failed", err)
+	default:
+		if err := job.use(store); err != nil {
+			return err
+		}
+	}
+	_, err = io.Copy(io.Discard, os.Stdin) // ends with the parent, if that does not kill us
+	return err
+}
+
+func (job powerJob) use(store *kvstore.Store) error {
+	sequences, err := crashSequences(store)
+	if err != nil {
+		return err
+	}
+	var lines strings.Builder
+	for writer, n := range sequences {
+		fmt.Fprintf(&lines, "has %d %d\n", writer, n)
+	}
+	fmt.Println(lines.String() + "open")
+	if !job.Write {
+		return nil
+	}
+	return job.write(store, sequences)
+}
+
+// write lets the goroutines write until it is time to close the store, or the disk fails.
+func (job powerJob) write(store *kvstore.Store, sequences [crashWriters]int) error {
+	printer := crashPrinter{acks: make(chan crashAck, crashWriters), closeAfter: job.CloseAfter, enough: make(chan struct{})}
+	ends := make(chan error, crashWriters)
+	var writers, printing sync.WaitGroup
+	printing.Go(func() { crashExit(printer.run()) })
+	for writer, n := range sequences {
+		writers.Go(func() {
+			if job.SyncEvery > 0 {
+				ends <- powerWriteOn(store, writer, n, job.SyncEvery, printer.acks)
+			} else {
+				ends <- crashWriteOn(store, writer, n, printer.acks)
+			}
+		})
+	}
+	var failure error
+	select {
+	case <-printer.enough:
+	case failure = <-ends:
+		if _, err := crashSequences(store); err != nil {
+			return fmt.Errorf("reads of the failed store: %w", err)
+		}
+	}
+	closeErr := store.Close()
+	writers.Wait()
+	close(printer.acks)
+	printing.Wait()
+	close(ends)
+	for err := range ends {
+		if failure == nil {
+			failure = err
+		}
+		if err != nil && !errors.Is(err, kvstore.ErrFailed) {
+			return err
+		}
+	}
+	switch {
+	case failure != nil && (!errors.Is(failure, kvstore.ErrFailed) || !errors.Is(closeErr, kvstore.ErrFailed)):
+		return fmt.Errorf("writes end with %w, and Close with %w", failure, closeErr)
+	case closeErr != nil:
+		fmt.Println("failed", closeErr)
+	default:
+		fmt.Println("closed")
+	}
+	return nil
+}
+
+// powerWriteOn commits what follows the n-th commit, and reports what a Sync has made durable.
+func powerWriteOn(store *kvstore.Store, writer, n, every int, acks chan<- crashAck) error {
+	for {
+		n++
+		err := crashOpOf(writer, n).start(store)()
+		if err == nil && (n+writer)%every == 0 {
+			if err = store.Sync(); err == nil {
+				acks <- crashAck{writer, n}
+			}
+		}
+		if errors.Is(err, kvstore.ErrClosed) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
