@@ -17,8 +17,8 @@ import (
 	"kvstore/internal/vfs"
 )
 
-// This file has what the tests of the promises share: those in engine_test.go, limits_test.go, visibility_test.go, failure_test.go,
-// close_test.go and opener_test.go.
+// This file has what most tests share: a store on a file system in memory, which
+// can hang, fail and lose power.
 
 var ctx = context.Background()
 
