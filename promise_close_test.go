@@ -2,6 +2,7 @@ package kvstore_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"runtime"
@@ -274,6 +275,40 @@ func TestP10CloseAgainstEverything(t *testing.T) {
 	goleak.VerifyNone(t)
 }
 
+// closingContext is a context that closes the store when it is asked whether it has ended: after the call has found the store open, and before it
+// queues its command.
+type closingContext struct {
+	context.Context
+	close func()
+}
+
+func (c *closingContext) Err() error {
+	c.close()
+	return nil
+}
+
+// P10: a call that meets Close between its checks and the queue gets ErrClosed. Nobody is left who would answer it.
+func TestP10CallsThatMeetClose(t *testing.T) {
+	for name, apply := range map[string]func(s *kvstore.Store, closing context.Context) error{
+		"Apply": func(s *kvstore.Store, closing context.Context) error { return s.Apply(closing, batch("late", "")) },
+		"ApplyAsync": func(s *kvstore.Store, closing context.Context) error {
+			return s.ApplyAsync(closing, batch("late", "")).Wait(ctx)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t)
+				s := r.open()
+				r.set(s, "a", "1")
+				closing := &closingContext{ctx, func() { r.ok(s.Close()) }}
+				r.fails(apply(s, closing), kvstore.ErrClosed)
+				closed(r, s)
+				r.want(r.open(), "a", "1")
+			})
+		})
+	}
+}
+
 // P10: Close writes a snapshot of what is new, and nothing if nothing is; a session that wrote nothing leaves no segment.
 func TestP10WhatCloseLeaves(t *testing.T) {
 	r := newRig(t)
@@ -399,6 +434,18 @@ func TestP10CloseWithoutSnapshot(t *testing.T) {
 			}
 		}
 	}
+}
+
+// P10: a Close that could not write its snapshot has still made the log durable, with SyncWrites false too.
+func TestP10CloseWithoutSnapshotSyncsTheLog(t *testing.T) {
+	r := newRig(t)
+	r.config.SyncWrites = false
+	s := r.open()
+	r.set(s, "a", "1", "b", "2")
+	r.fail(func(op vfs.Op) bool { return strings.HasPrefix(op.Name, "snapshot-") }, syscall.ENOSPC, forever)
+	failedSnapshot(r, s.Close(), syscall.ENOSPC)
+	r.fs.SetHook(nil)
+	r.want(r.reopenAfter(s, r.cutPower), "a", "1", "b", "2")
 }
 
 // failedSnapshot wants Close's error to be the disk's, and not that of a failed store: nothing was lost.

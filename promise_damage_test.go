@@ -4,161 +4,14 @@ package kvstore_test
 
 import (
 	"bytes"
-	"errors"
-	"fmt"
+	"encoding/binary"
+	"hash/crc32"
 	"maps"
 	"slices"
 	"strings"
 	"testing"
 
 	"kvstore"
-	"kvstore/internal/vfs"
-)
-
-const (
-	recoveryDir  = "/store"
-	recoveryKeys = 5 // groups in the log that the rows damage: key-0 to key-4, one Set each
-)
-
-// directory is the bytes of a data directory, by base name.
-type directory map[string][]byte
-
-func readDirectory(fs *vfs.Mem) directory {
-	d := directory{}
-	for _, name := range fs.Names(recoveryDir) {
-		if name != "LOCK" {
-			d[name], _ = fs.ReadFile(recoveryDir + "/" + name)
-		}
-	}
-	return d
-}
-
-// mount puts the files on a fresh disk.
-func (d directory) mount(t testing.TB) *vfs.Mem {
-	t.Helper()
-	fs := vfs.NewMem(nil)
-	if err := errors.Join(fs.Mkdir(recoveryDir), fs.SyncParent(recoveryDir)); err != nil {
-		t.Fatal(err)
-	}
-	for name, data := range d {
-		if err := fs.WriteFile(recoveryDir+"/"+name, data); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return fs
-}
-
-func (d directory) clone() directory {
-	c := directory{}
-	for name, data := range d {
-		c[name] = bytes.Clone(data)
-	}
-	return c
-}
-
-// killed returns what a process leaves that wrote key-0 to key-4 and was killed, and the offset behind each group.
-func killed(t testing.TB, config kvstore.Config) (directory, []int) {
-	t.Helper()
-	fs := directory{}.mount(t)
-	s := openMem(t, fs, config)
-	ends := []int{}
-	for i := range recoveryKeys {
-		setKey(t, s, i)
-		ends = append(ends, 53+int(s.Stats().WALBytes)) // behind the SEGMENT entry
-	}
-	fs.Kill()
-	d := readDirectory(fs)
-	_ = s.Close() // fails: its file system is gone
-	return d, ends
-}
-
-func setKey(t testing.TB, s *kvstore.Store, i int) {
-	t.Helper()
-	if err := s.Set(fmt.Sprintf("key-%d", i), bytes.Repeat([]byte{byte('a' + i)}, 8)); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func openMem(t testing.TB, fs *vfs.Mem, config kvstore.Config) *kvstore.Store {
-	t.Helper()
-	config.DataDir = recoveryDir
-	s, err := kvstore.OpenFS(fs, config)
-	if err != nil {
-		t.Fatalf("open: %v", err)
-	}
-	return s
-}
-
-// wantKeys checks that exactly the first n keys are there, whole.
-func wantKeys(t testing.TB, s *kvstore.Store, n int) {
-	t.Helper()
-	for i := range n {
-		value, ok := s.Get(fmt.Sprintf("key-%d", i))
-		if !ok || !bytes.Equal(value, bytes.Repeat([]byte{byte('a' + i)}, 8)) {
-			t.Fatalf("key-%d = %q, %v", i, value, ok)
-		}
-	}
-	if s.Len() != n {
-		t.Fatalf("%d keys, want %d: %q", s.Len(), n, s.Keys())
-	}
-}
-
-// opens checks that the directory opens with the first n keys and reports as many dropped bytes as said, that a second
-// Open finds the same, and that a ReadOnly one does too and writes nothing.
-func (d directory) opens(t testing.TB, n int, dropped int64) {
-	t.Helper()
-	fs := d.mount(t)
-	ro := openMem(t, fs, kvstore.Config{ReadOnly: true})
-	wantKeys(t, ro, n)
-	if err := ro.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if got := readDirectory(fs); !maps.EqualFunc(got, d, bytes.Equal) {
-		t.Fatal("a ReadOnly store has changed its files")
-	}
-	s := openMem(t, fs, kvstore.Config{SyncWrites: true})
-	wantKeys(t, s, n)
-	var reported int64
-	for _, drop := range s.Stats().Recovery.Dropped {
-		reported += drop.Bytes
-	}
-	if reported != dropped {
-		t.Fatalf("dropped %d bytes, want %d", reported, dropped)
-	}
-	fs.Kill()
-	_ = s.Close() // fails: its file system is gone
-	s = openMem(t, fs, kvstore.Config{SyncWrites: true})
-	wantKeys(t, s, n)
-	if dropped := s.Stats().Recovery.Dropped; len(dropped) > 0 {
-		t.Fatalf("dropped again: %+v", dropped)
-	}
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// refused checks that Open returns this error and touches nothing.
-func (d directory) refused(t testing.TB, want error) {
-	t.Helper()
-	fs := d.mount(t)
-	for _, readOnly := range []bool{false, true} {
-		_, err := kvstore.OpenFS(fs, kvstore.Config{DataDir: recoveryDir, SyncWrites: true, ReadOnly: readOnly})
-		if !errors.Is(err, want) {
-			t.Fatalf("open: %v, want %v", err, want)
-		}
-		if damage, ok := errors.AsType[*kvstore.CorruptError](err); errors.Is(want, kvstore.ErrCorrupt) && (!ok || damage.File == "" || damage.Reason == "") {
-			t.Fatalf("no useful CorruptError: %#v", damage)
-		}
-	}
-	if got := readDirectory(fs); !maps.EqualFunc(got, d, bytes.Equal) {
-		t.Fatal("a refused Open has changed files")
-	}
-}
-
-const (
-	wal1 = "wal-00000000000000000001.log"
-	wal2 = "wal-00000000000000000002.log"
-	wal3 = "wal-00000000000000000003.log"
 )
 
 func TestP6TornTails(t *testing.T) {
@@ -325,6 +178,28 @@ func TestP6DamageIsRefused(t *testing.T) {
 	}
 }
 
+// P6: a segment is missing, and no group behind it tells: the one that follows is empty.
+func TestP6GapBeforeAnEmptySegment(t *testing.T) {
+	log, _ := killed(t, kvstore.Config{SyncWrites: true})
+	d := reopened(t, log, func(s *kvstore.Store) { setKey(t, s, recoveryKeys) })
+	d = reopened(t, d) // groups and END, a group and END, nothing
+	if len(d) != 3 {
+		t.Fatalf("files %q", slices.Sorted(maps.Keys(d)))
+	}
+	d.clone().opens(t, recoveryKeys+1, 0)
+	for _, name := range []string{wal1, wal2} {
+		gap := d.clone()
+		delete(gap, name)
+		gap.refused(t, kvstore.ErrCorrupt)
+	}
+	d = reopened(t, afterSnapshot(t, closedDirectory(t, log))) // a snapshot, a group and END, nothing
+	delete(d, wal2)
+	if len(d) != 2 || d[wal3] == nil {
+		t.Fatalf("files %q", slices.Sorted(maps.Keys(d)))
+	}
+	d.refused(t, kvstore.ErrCorrupt)
+}
+
 func TestP6EveryBitOfTheSnapshot(t *testing.T) {
 	log, _ := killed(t, kvstore.Config{SyncWrites: true})
 	closed := closedDirectory(t, log)
@@ -383,83 +258,39 @@ func TestP6WhatIsNotJudged(t *testing.T) {
 	}
 }
 
-// closedDirectory opens the directory, closes it and returns what is left: one snapshot.
-func closedDirectory(t testing.TB, d directory) directory {
-	t.Helper()
-	fs := d.mount(t)
-	if err := openMem(t, fs, kvstore.Config{SyncWrites: true}).Close(); err != nil {
-		t.Fatal(err)
-	}
-	closed := readDirectory(fs)
-	if len(closed) != 1 {
-		t.Fatalf("Close left %q", slices.Sorted(maps.Keys(closed)))
-	}
-	return closed
-}
-
-// afterSnapshot writes one more key to a closed directory and kills the process.
-func afterSnapshot(t testing.TB, d directory) directory {
-	t.Helper()
-	fs := d.mount(t)
-	s := openMem(t, fs, kvstore.Config{SyncWrites: true})
-	if err := s.Set("later", nil); err != nil {
-		t.Fatal(err)
-	}
-	fs.Kill()
-	after := readDirectory(fs)
-	_ = s.Close() // fails: its file system is gone
-	return after
-}
-
-// rotatedDirectory returns what a process leaves that wrote 40 keys over at least 3 segments and was killed.
-func rotatedDirectory(t testing.TB) directory {
-	t.Helper()
-	fs := directory{}.mount(t)
-	s := openMem(t, fs, kvstore.Config{SyncWrites: true})
-	for i := range 40 {
-		if err := s.Set(fmt.Sprint(i), make([]byte, 700)); err != nil {
-			t.Fatal(err)
+// P11: lengths that are off by a little are as wrong as those that are off by gigabytes.
+func TestP11LengthsNearTheRightOne(t *testing.T) {
+	log, _ := killed(t, kvstore.Config{SyncWrites: true})
+	for tail := range 60 {
+		for keyLen := range tail + 1 {
+			d := directory{wal1: append(bytes.Clone(log[wal1][:53]), make([]byte, 17+tail)...)} // up to the end of the file
+			copy(d[wal1][53:], "KVLG\x01")
+			binary.BigEndian.PutUint32(d[wal1][53+13:], uint32(keyLen))
+			s := openMem(t, d.mount(t), kvstore.Config{SyncWrites: true})
+			wantKeys(t, s, 0)
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
-	fs.Kill()
-	d := readDirectory(fs)
-	_ = s.Close() // fails: its file system is gone
-	if d[wal3] == nil {
-		t.Fatalf("too few segments: %q", slices.Sorted(maps.Keys(d)))
-	}
-	return d
-}
-
-// Two power cuts in a row, each with a torn tail, and an Open after a failed fsync followed by a power cut: nothing that was
-// acknowledged is lost, nothing is refused (P1, P3, P6).
-func TestP3RecoveryRewritesWhatOnlyTheCacheHas(t *testing.T) {
-	fs := directory{}.mount(t)
-	s := openMem(t, fs, kvstore.Config{SyncWrites: true})
-	setKey(t, s, 0)
-	fs.SetHook(func(op vfs.Op) error {
-		if op.Kind == vfs.OpSync {
-			return errors.New("injected EIO")
+	closed := closedDirectory(t, log)
+	snapshot := slices.Sorted(maps.Keys(closed))[0]
+	size := len(closed[snapshot])
+	trailerAt := size - 16 - int(binary.BigEndian.Uint64(closed[snapshot][size-12:]))
+	pairAt := trailerAt - (4 + len("key-0") + 4 + 8) // the last one
+	for at, right := range map[int]uint32{pairAt: 5, pairAt + 9: 8} {
+		for length := range uint32(40) {
+			d := closed.clone()
+			b := d[snapshot]
+			binary.BigEndian.PutUint32(b[at:], length)
+			castagnoli := crc32.MakeTable(crc32.Castagnoli)
+			binary.BigEndian.PutUint32(b[trailerAt+40+12:], crc32.Checksum(b[16:trailerAt], castagnoli)) // the block's
+			binary.BigEndian.PutUint32(b[size-4:], crc32.Checksum(b[trailerAt:size-4], castagnoli))
+			if length == right {
+				d.opens(t, recoveryKeys, 0)
+			} else {
+				d.refused(t, kvstore.ErrCorrupt)
+			}
 		}
-		return nil
-	})
-	if err := s.Set("key-1", bytes.Repeat([]byte("b"), 8)); !errors.Is(err, kvstore.ErrFailed) {
-		t.Fatal(err)
-	}
-	fs.SetHook(nil)
-	if err := s.Close(); !errors.Is(err, kvstore.ErrFailed) {
-		t.Fatal(err)
-	}
-	// The failed group is in the cache, clean, and not on the disk. Whoever serves it has to write it again.
-	s = openMem(t, fs, kvstore.Config{SyncWrites: true})
-	wantKeys(t, s, 2)
-	for round := range 2 {
-		fs.PowerCut()
-		_ = s.Close() // fails: its file system is gone
-		s = openMem(t, fs, kvstore.Config{SyncWrites: true})
-		wantKeys(t, s, 2+round)
-		setKey(t, s, 2+round)
-	}
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
 	}
 }

@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -19,72 +17,6 @@ import (
 
 // This file is about P5: the first failed write or fsync of the log is the last, and running out of space is no such failure where
 // it can be told from one.
-
-// disk fails operations, and counts those that it sees.
-type disk struct {
-	mu     sync.Mutex
-	fails  func(vfs.Op) bool
-	err    error
-	left   int // how often it still fails; negative is for ever
-	failed int
-	seen   map[vfs.OpKind]int
-}
-
-const forever = -1
-
-// fail makes the next operations that match fail, so many times.
-func (r *rig) fail(fails func(vfs.Op) bool, err error, times int) *disk {
-	d := &disk{fails: fails, err: err, left: times, seen: map[vfs.OpKind]int{}}
-	r.fs.SetHook(d.hook)
-	return d
-}
-
-func (d *disk) hook(op vfs.Op) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.seen[op.Kind]++
-	if d.left == 0 || !d.fails(op) {
-		return nil
-	}
-	d.left--
-	d.failed++
-	return d.err
-}
-
-// forget starts to count anew.
-func (d *disk) forget() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	clear(d.seen)
-}
-
-// changes returns what the disk has seen that was to change something.
-func (d *disk) changes() map[vfs.OpKind]int {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	changes := maps.Clone(d.seen)
-	for _, kind := range []vfs.OpKind{vfs.OpRead, vfs.OpSize, vfs.OpList, vfs.OpOpen, vfs.OpOpenDir} {
-		delete(changes, kind)
-	}
-	return changes
-}
-
-func (d *disk) failures() int {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.failed
-}
-
-// segmentOp matches operations of a kind on the segment with this number, by whichever name it was opened.
-func segmentOp(kind vfs.OpKind, number int) func(vfs.Op) bool {
-	return func(op vfs.Op) bool {
-		return op.Kind == kind && strings.HasPrefix(op.Name, fmt.Sprintf("wal-%020d", number))
-	}
-}
-
-// written matches those on the segment that is written first, reserved those on the one that is made when it is full.
-func written(kind vfs.OpKind) func(vfs.Op) bool  { return segmentOp(kind, 1) }
-func reserved(kind vfs.OpKind) func(vfs.Op) bool { return segmentOp(kind, 2) }
 
 // P5, for all ways to fail: everybody in the group is told, and everybody later; nothing of it is seen; reads go on; nothing is
 // tried again; Close changes nothing; the next Open has everything that was acknowledged.
@@ -190,15 +122,6 @@ func failsForGood(t *testing.T, syncWrites bool, fails func(vfs.Op) bool, cause 
 	opensAfterFailure(r, syncWrites)
 }
 
-// failedWith wants the error of a failed store.
-func failedWith(r *rig, err, cause error) {
-	r.Helper()
-	if short, ok := errors.AsType[*vfs.ShortWrite](cause); ok {
-		cause = short.Err
-	}
-	r.fails(err, kvstore.ErrFailed, cause)
-}
-
 // opensAfterFailure wants a new Open to leave the failure behind. Whether the failed group is there is unknown; half of it must not be.
 func opensAfterFailure(r *rig, syncWrites bool) {
 	r.Helper()
@@ -277,6 +200,24 @@ func TestP5FirstGroupFails(t *testing.T) {
 			r.set(s, "b", "1")
 			r.lacks(s, "c")
 		})
+	}
+}
+
+// P9: a large batch that could not be written is its caller's again when Apply returns, though a goroutine was staging it: for the race
+// detector.
+func TestP9FailedBatchesAreNotStaged(t *testing.T) {
+	const keys = 10_000
+	for range 5 {
+		r := newRig(t, kvstore.WithFirstSegmentBytes(4<<20))
+		s := r.open()
+		b := &kvstore.Batch{}
+		for i := range keys {
+			b.Set(fmt.Sprint(i), []byte("value"))
+		}
+		r.fail(written(vfs.OpWrite), syscall.EIO, 1)
+		failedWith(r, s.Apply(ctx, b), syscall.EIO)
+		r.fails(s.Apply(ctx, b), kvstore.ErrFailed) // the same memory, encoded again
+		r.fails(s.Close(), kvstore.ErrFailed)
 	}
 }
 
@@ -484,93 +425,4 @@ func TestP5ShortOfSpace(t *testing.T) {
 	r.want(s, pairs...)
 	s = r.reopenAfter(s, r.kill)
 	r.want(s, pairs...)
-}
-
-// P5: that the next segment could not be made ahead of time is no failure: nobody hears of it, and it is made when it is needed. The
-// group before that one fills the segment to where END would ride with it. Segments are so large that their zeros are given to the disk
-// in pieces; a store without SyncWrites writes none.
-func TestP5NextSegmentFailsAheadOfTime(t *testing.T) {
-	for _, kind := range []vfs.OpKind{vfs.OpCreate, vfs.OpAllocate, vfs.OpWrite, vfs.OpWriteBack, vfs.OpSync} {
-		for _, syncWrites := range []bool{true, false} {
-			t.Run(fmt.Sprint(kind, ", SyncWrites ", syncWrites), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					r := newRig(t, kvstore.WithFirstSegmentBytes(256<<10))
-					r.config.SyncWrites = syncWrites
-					s := r.open()
-					d, want := r.fail(reserved(kind), syscall.EIO, 1), 1
-					if kind == vfs.OpWriteBack && !syncWrites {
-						want = 0
-					}
-					pairs := []string{"a", strings.Repeat("a", 125_000), "b", strings.Repeat("b", 129_000), "c", strings.Repeat("c", 32_000)}
-					r.set(s, pairs[:2]...)
-					synctest.Wait()
-					if d.failures() != want {
-						t.Fatalf("%d failures, want %d", d.failures(), want)
-					}
-					if names := r.names(); len(names) != 2-want {
-						t.Fatalf("a segment that failed is kept: %q", names)
-					}
-					r.set(s, pairs[2:]...)
-					r.want(s, pairs...)
-					s = r.reopenAfter(s, r.close)
-					r.want(s, pairs...)
-				})
-			})
-		}
-	}
-}
-
-// The memory of full segments is given back, of each once, and when the group that ends it is durable. That it cannot be is nobody's business.
-func TestFullSegmentsAreForgotten(t *testing.T) {
-	for name, kind := range map[string]vfs.OpKind{"": "", "open fails": vfs.OpOpen, "forget fails": vfs.OpForget} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				r := newRig(t, kvstore.WithFirstSegmentBytes(4<<10))
-				s := r.open()
-				ended := map[string]bool{"wal-00000000000000000001.log": true} // by what comes before the next one's name: its fsync
-				var forgotten []string
-				killed := false
-				d := r.fail(func(op vfs.Op) bool {
-					if op.Kind == vfs.OpRename {
-						ended[strings.TrimSuffix(op.Name, ".tmp")] = true
-					}
-					if op.Kind == vfs.OpForget {
-						if next := following(op.Name); !ended[next] {
-							t.Errorf("%s is forgotten, and there is no %s", op.Name, next)
-						}
-						forgotten = append(forgotten, op.Name)
-					}
-					return op.Kind == kind && !killed
-				}, syscall.EIO, forever)
-				pairs := some(200)
-				for len(pairs) > 0 {
-					r.set(s, pairs[:2]...)
-					synctest.Wait()
-					pairs = pairs[2:]
-				}
-				r.want(s, some(200)...)
-				switch {
-				case kind != "" && d.failures() < 2:
-					t.Errorf("%d failures", d.failures())
-				case kind != vfs.OpOpen && (len(forgotten) < 2 || !slices.IsSorted(forgotten) || len(slices.Compact(slices.Clone(forgotten))) != len(forgotten)):
-					t.Errorf("forgotten: %q", forgotten)
-				}
-				killed = true
-				s = r.reopenAfter(s, r.kill)
-				r.want(s, some(200)...)
-				r.set(s, some(200)...) // and some more are full
-				r.close(s)
-				if n := r.fs.Handles(); n != 0 {
-					t.Errorf("%d handles are left", n)
-				}
-			})
-		})
-	}
-}
-
-// following returns the name of the segment after this one.
-func following(name string) string {
-	var number int
-	_, _ = fmt.Sscanf(name, "wal-%d.log", &number)
-	return fmt.Sprintf("wal-%020d.log", number+1)
 }

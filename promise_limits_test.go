@@ -234,16 +234,6 @@ func TestP12OrderOfChecks(t *testing.T) {
 	}
 }
 
-// failing returns a hook that fails all operations of a kind.
-func failing(kind vfs.OpKind, err error) func(vfs.Op) error {
-	return func(op vfs.Op) error {
-		if op.Kind == kind {
-			return err
-		}
-		return nil
-	}
-}
-
 func TestP12InvalidConfigs(t *testing.T) {
 	for name, config := range map[string]kvstore.Config{
 		"empty DataDir":         {SyncWrites: true},

@@ -4,6 +4,7 @@ package kvstore_test
 // state of every directory that Open or Close has left whole. It verifies nothing, and skips ops it does not know.
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -14,9 +15,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"kvstore"
+	"kvstore/internal/vfs"
 )
 
 // readRoadmap returns the state in a data directory: the newest snapshot's, then what the segments from its number on make
@@ -378,5 +381,41 @@ func TestRoadmapReaderAfterTears(t *testing.T) {
 		}
 		r.open()
 		r.close()
+	}
+}
+
+// P6: after Open, a reader that knows the roadmap's rules alone reads what the store serves, and no write of the torn group, which would
+// fit behind END as if it belonged there. In the second case END and zeros are in the cache, and the disk has the torn group still.
+func TestP6RoadmapReaderReadsNoTornGroup(t *testing.T) {
+	const end, tornAt = 41, 2*512 - 41 // END takes the place of one write, up to the end of a sector
+	value := strings.Repeat("x", tornAt-53-53-21-len("a"))
+	for _, failedOpen := range []bool{false, true} {
+		t.Run(fmt.Sprint("failed Open ", failedOpen), func(t *testing.T) {
+			r := newRig(t)
+			s := r.open()
+			r.set(s, "a", value)
+			b := &kvstore.Batch{}
+			for i := range 8 {
+				b.Set(fmt.Sprint(i), make([]byte, end-21-1))
+			}
+			r.ok(s.Apply(ctx, b))
+			r.kill(s)
+			log := []byte(r.files()[wal1])
+			log[bytes.LastIndex(log, []byte("KVLG\x11"))+52]++
+			r.ok(r.fs.WriteFile(r.config.DataDir+"/"+wal1, log))
+			if failedOpen {
+				r.fail(written(vfs.OpSync), syscall.EIO, 1)
+				_, err := r.tryOpen()
+				r.fails(err, syscall.EIO)
+				r.fs.SetHook(nil)
+			}
+			s = r.open()
+			r.want(s, "a", value)
+			r.cutPower(s)
+			if got := r.writes(); len(got) != 1 || got[0].key != "a" {
+				t.Fatalf("%d writes can be read: %.200v", len(got), got)
+			}
+			r.want(r.open(), "a", value)
+		})
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -101,6 +102,15 @@ func (r *rig) fails(err error, want ...error) {
 			r.Fatalf("error %v, want one that is %v", err, w)
 		}
 	}
+}
+
+// some returns pairs of keys and values, of enough bytes to fill several segments.
+func some(n int) []string {
+	var pairs []string
+	for i := range n {
+		pairs = append(pairs, fmt.Sprintf("key %03d", i), strings.Repeat(fmt.Sprint(i, " "), 100))
+	}
+	return pairs
 }
 
 // set sets pairs of keys and values, each as a commit of its own.
@@ -231,6 +241,91 @@ func (r *rig) stall(kinds ...vfs.OpKind) *stall {
 }
 
 func (st *stall) release() { st.once.Do(func() { close(st.end) }) }
+
+// failing returns a hook that fails all operations of a kind.
+func failing(kind vfs.OpKind, err error) func(vfs.Op) error {
+	return func(op vfs.Op) error {
+		if op.Kind == kind {
+			return err
+		}
+		return nil
+	}
+}
+
+// disk fails operations, and counts those that it sees.
+type disk struct {
+	mu     sync.Mutex
+	fails  func(vfs.Op) bool
+	err    error
+	left   int // how often it still fails; negative is for ever
+	failed int
+	seen   map[vfs.OpKind]int
+}
+
+const forever = -1
+
+// fail makes the next operations that match fail, so many times.
+func (r *rig) fail(fails func(vfs.Op) bool, err error, times int) *disk {
+	d := &disk{fails: fails, err: err, left: times, seen: map[vfs.OpKind]int{}}
+	r.fs.SetHook(d.hook)
+	return d
+}
+
+func (d *disk) hook(op vfs.Op) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.seen[op.Kind]++
+	if d.left == 0 || !d.fails(op) {
+		return nil
+	}
+	d.left--
+	d.failed++
+	return d.err
+}
+
+// forget starts to count anew.
+func (d *disk) forget() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	clear(d.seen)
+}
+
+// changes returns what the disk has seen that was to change something.
+func (d *disk) changes() map[vfs.OpKind]int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	changes := maps.Clone(d.seen)
+	for _, kind := range []vfs.OpKind{vfs.OpRead, vfs.OpSize, vfs.OpList, vfs.OpOpen, vfs.OpOpenDir} {
+		delete(changes, kind)
+	}
+	return changes
+}
+
+func (d *disk) failures() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.failed
+}
+
+// segmentOp matches operations of a kind on the segment with this number, by whichever name it was opened.
+func segmentOp(kind vfs.OpKind, number int) func(vfs.Op) bool {
+	return func(op vfs.Op) bool {
+		return op.Kind == kind && strings.HasPrefix(op.Name, fmt.Sprintf("wal-%020d", number))
+	}
+}
+
+// written matches those on the segment that is written first, reserved those on the one that is made when it is full.
+func written(kind vfs.OpKind) func(vfs.Op) bool  { return segmentOp(kind, 1) }
+func reserved(kind vfs.OpKind) func(vfs.Op) bool { return segmentOp(kind, 2) }
+
+// failedWith wants the error of a failed store.
+func failedWith(r *rig, err, cause error) {
+	r.Helper()
+	if short, ok := errors.AsType[*vfs.ShortWrite](cause); ok {
+		cause = short.Err
+	}
+	r.fails(err, kvstore.ErrFailed, cause)
+}
 
 // async returns the result of do, which another goroutine calls.
 func async(do func() error) <-chan error {

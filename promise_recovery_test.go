@@ -1,0 +1,278 @@
+package kvstore_test
+
+// This file is about what Open serves: it is durable (P3), complete and in order
+// (P2, P6), whatever interrupted the session before, or the last Open.
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"kvstore"
+	"kvstore/internal/vfs"
+)
+
+// P3: a directory that somebody has just copied, and that the disk knows nothing of, is durable, all files of it, when Open has returned.
+func TestP3OpenMakesACopyDurable(t *testing.T) {
+	log, _ := killed(t, kvstore.Config{SyncWrites: true})
+	for name, d := range map[string]directory{
+		"one segment": log, "several segments": rotatedDirectory(t), "a snapshot": closedDirectory(t, log),
+		"a snapshot and a segment":          afterSnapshot(t, closedDirectory(t, log)),
+		"a segment, and one without groups": reopened(t, log),
+	} {
+		t.Run(name, func(t *testing.T) {
+			fs := directory{}.mount(t)
+			for name, data := range d {
+				putNotDurable(t, fs, name, data, false)
+			}
+			s, served := keysOf(t, fs)
+			if served == 0 {
+				t.Fatal("nothing is served")
+			}
+			fs.PowerCut()
+			_ = s.Close() // fails: its file system is gone
+			s, left := keysOf(t, fs)
+			if left != served {
+				t.Fatalf("%d keys were served, %d are left after a power cut", served, left)
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+// P3: the name of a directory that Open has just made is durable, or Open fails: it may not even say that it was not allowed to look.
+func TestP3NameOfNewDirectoryCannotBeSynced(t *testing.T) {
+	r := newRig(t)
+	r.fs.SetHook(failing(vfs.OpSyncParent, syscall.EACCES))
+	_, err := r.tryOpen()
+	r.fails(err, fs.ErrPermission)
+	r.fs.SetHook(nil)
+	r.close(r.open())
+}
+
+// P3: a process dies in Close when the snapshot has its name, and before the directory is synced. Open sees a name there that the next power cut
+// may take away, and with it all that was removed for it.
+func TestP3NameThatIsNotDurable(t *testing.T) {
+	r := newRig(t)
+	order := newOracle(func(rule string) { t.Errorf("order: %s", rule) })
+	dying := false
+	r.fs.SetHook(func(op vfs.Op) error {
+		if dying && op.Kind == vfs.OpSyncDir && order.unsynced() {
+			r.fs.Kill()
+			return nil
+		}
+		order.happens(op)
+		return nil
+	})
+	s := r.open()
+	r.set(s, "a", "1")
+	s = r.reopenAfter(s, r.close) // so there is an older snapshot
+	r.set(s, "b", "2")
+	dying = true
+	if err := s.Close(); err == nil || !order.unsynced() {
+		t.Fatalf("Close: %v; it should have died before a name was durable", err)
+	}
+	dying = false
+	s = r.open()
+	order.opened()
+	r.want(s, "a", "1", "b", "2")
+}
+
+// P6: a power cut at any operation of an Open is harmless, even if the name of the newest segment was not durable when it began: that
+// name is, before a later one is there.
+func TestP6NamesAreDurableInTheirOrder(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	d := rotatedDirectory(t)
+	newest := slices.Max(slices.Collect(maps.Keys(d)))
+	older := d.clone()
+	delete(older, newest)
+	for cutAt := int64(1); ; cutAt++ {
+		done := false
+		for round := range uint64(20) {
+			fs := older.mount(t).Clone(rand.New(rand.NewPCG(seed, uint64(cutAt)<<32|round)).IntN)
+			putNotDurable(t, fs, newest, d[newest], true)
+			var operations atomic.Int64
+			fs.SetHook(func(vfs.Op) error {
+				if operations.Add(1) == cutAt {
+					fs.PowerCut()
+				}
+				return nil
+			})
+			s, err := kvstore.OpenFS(fs, kvstore.Config{DataDir: recoveryDir, SyncWrites: true})
+			fs.SetHook(nil)
+			if done = err == nil; done {
+				fs.PowerCut()
+				_ = s.Close() // fails: its file system is gone
+			}
+			s, err = kvstore.OpenFS(fs, kvstore.Config{DataDir: recoveryDir, SyncWrites: true})
+			if err != nil {
+				t.Fatalf("power cut at operation %d of Open: %v", cutAt, err)
+			}
+			if done && s.Len() != 40 {
+				t.Fatalf("%d of 40 keys are left", s.Len())
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if done {
+			return
+		}
+	}
+}
+
+// Two power cuts in a row, each with a torn tail, and an Open after a failed fsync followed by a power cut: nothing that was
+// acknowledged is lost, nothing is refused (P1, P3, P6).
+func TestP3RecoveryRewritesWhatOnlyTheCacheHas(t *testing.T) {
+	fs := directory{}.mount(t)
+	s := openMem(t, fs, kvstore.Config{SyncWrites: true})
+	setKey(t, s, 0)
+	fs.SetHook(func(op vfs.Op) error {
+		if op.Kind == vfs.OpSync {
+			return errors.New("injected EIO")
+		}
+		return nil
+	})
+	if err := s.Set("key-1", bytes.Repeat([]byte("b"), 8)); !errors.Is(err, kvstore.ErrFailed) {
+		t.Fatal(err)
+	}
+	fs.SetHook(nil)
+	if err := s.Close(); !errors.Is(err, kvstore.ErrFailed) {
+		t.Fatal(err)
+	}
+	// The failed group is in the cache, clean, and not on the disk. Whoever serves it has to write it again.
+	s = openMem(t, fs, kvstore.Config{SyncWrites: true})
+	wantKeys(t, s, 2)
+	for round := range 2 {
+		fs.PowerCut()
+		_ = s.Close() // fails: its file system is gone
+		s = openMem(t, fs, kvstore.Config{SyncWrites: true})
+		wantKeys(t, s, 2+round)
+		setKey(t, s, 2+round)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// P3: a group of several pages that is in the cache alone is rewritten, all of it: its last page, which END shares, is not enough.
+func TestP3RecoveryRewritesLargeGroups(t *testing.T) {
+	r := newRig(t)
+	s := r.open()
+	large := strings.Repeat("x", 3000)
+	r.set(s, "a", "1")
+	r.fs.SetHook(failing(vfs.OpSync, syscall.EIO))
+	r.fails(s.Set("large", []byte(large)), kvstore.ErrFailed)
+	r.fails(s.Close(), kvstore.ErrFailed)
+	r.fs.SetHook(nil)
+	s = r.open()
+	r.want(s, "a", "1", "large", large)
+	s = r.reopenAfter(s, r.cutPower)
+	r.want(s, "a", "1", "large", large)
+}
+
+// P3: an END that is in the cache alone, since its fsync has failed, is rewritten before a later segment is there: or that one would turn
+// a missing END into damage. It lies at every place in a sector.
+func TestP3RecoveryRewritesEnd(t *testing.T) {
+	for pad := range 512 {
+		r := newRig(t)
+		s := r.open()
+		value := strings.Repeat("x", pad)
+		r.set(s, "a", value)
+		r.fail(written(vfs.OpSync), syscall.EIO, 1)
+		r.fails(s.Close(), kvstore.ErrFailed)
+		r.fs.SetHook(nil)
+		s = r.open()
+		r.want(s, "a", value)
+		s = r.reopenAfter(s, r.cutPower)
+		r.want(s, "a", value)
+		r.close(s)
+	}
+}
+
+// P3: a process dies in Close, at any operation, and the power goes in the Open after it, at any operation: what the snapshot replaces
+// goes only when nothing can take the snapshot away.
+func TestP3CrashInCloseThenInOpen(t *testing.T) {
+	const outcomes = 4
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	pairs := some(8)
+	crashAt := func(fs *vfs.Mem, n int64, crash func()) *atomic.Int64 {
+		operations := new(atomic.Int64)
+		fs.SetHook(func(vfs.Op) error {
+			if operations.Add(1) == n {
+				crash()
+			}
+			return nil
+		})
+		return operations
+	}
+	for killAt, more := int64(1), true; more; killAt++ {
+		r := newRig(t)
+		s := r.open()
+		r.set(s, pairs[:8]...)
+		s = r.reopenAfter(s, r.close) // so there is an older snapshot
+		r.set(s, pairs[8:]...)
+		operations := crashAt(r.fs, killAt, r.fs.Kill)
+		_ = s.Close()
+		more = operations.Load() >= killAt
+		killed := r.fs
+		for cutAt, more := int64(1), true; more; cutAt++ {
+			for round := range uint64(outcomes) {
+				r.fs = killed.Clone(rand.New(rand.NewPCG(seed+round, uint64(killAt<<32|cutAt))).IntN)
+				operations := crashAt(r.fs, cutAt, r.fs.PowerCut)
+				if s, err := r.tryOpen(); err == nil {
+					r.cutPower(s)
+				}
+				more = operations.Load() >= cutAt
+				r.fs.SetHook(nil)
+				s, err := r.tryOpen()
+				if err != nil {
+					t.Fatalf("kill at operation %d of Close, power cut at %d of Open: %v", killAt, cutAt, err)
+				}
+				r.want(s, pairs...)
+				r.kill(s)
+			}
+		}
+	}
+}
+
+// P2, P6: so many writes that recovery applies them in several pieces, each while it reads the next one.
+func TestP6ManyOperationsAreReplayedInOrder(t *testing.T) {
+	const rounds, keys = 20, 10_000
+	r := newRig(t, kvstore.WithFirstSegmentBytes(16<<20))
+	s := r.open()
+	want := map[string]string{}
+	for round := range rounds {
+		b := &kvstore.Batch{}
+		for i := range keys {
+			key, value := fmt.Sprint(i), fmt.Sprint("value ", round)
+			if i%3 == round%3 {
+				b.Delete(key)
+				delete(want, key)
+				continue
+			}
+			b.Set(key, []byte(value))
+			want[key] = value
+		}
+		r.ok(s.Apply(ctx, b))
+	}
+	s = r.reopenAfter(s, r.kill)
+	if got := s.Stats().Recovery.Entries; got != rounds*keys {
+		t.Fatalf("%d entries are replayed, want %d", got, rounds*keys)
+	}
+	if !maps.Equal(state(s), want) {
+		t.Fatal("the writes are not replayed in their order")
+	}
+}
