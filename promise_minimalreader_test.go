@@ -1,7 +1,9 @@
 package kvstore_test
 
-// A reader that knows only the roadmap's two tables, the entry and the snapshot, and no code of this package, reads the
-// state of every directory that Open or Close has left whole. It verifies nothing, and skips ops it does not know.
+// This file has the minimal reader of docs/FORMAT.md ("A reader of two tables"). It
+// shares no code with the package: it knows the layout of an entry, SET, DELETE, and
+// a snapshot's header and pairs, skips other ops, and verifies nothing. It must read
+// the right state from every directory that Open or Close has left whole (P8).
 
 import (
 	"bytes"
@@ -22,9 +24,9 @@ import (
 	"kvstore/internal/vfs"
 )
 
-// readRoadmap returns the state in a data directory: the newest snapshot's, then what the segments from its number on make
+// readMinimal returns the state in a data directory: the newest snapshot's, then what the segments from its number on make
 // of it.
-func readRoadmap(dir string) (map[string]string, error) {
+func readMinimal(dir string) (map[string]string, error) {
 	state := map[string]string{}
 	// Sorted by name is sorted by number: all numbers have the same length.
 	snapshots, err := filepath.Glob(filepath.Join(dir, "snapshot-*.kvs"))
@@ -38,35 +40,35 @@ func readRoadmap(dir string) (map[string]string, error) {
 	newest := ""
 	if len(snapshots) > 0 {
 		path := slices.Max(snapshots)
-		newest = roadmapNumber(path)
-		if err := readRoadmapSnapshot(path, state); err != nil {
+		newest = minimalNumber(path)
+		if err := readMinimalSnapshot(path, state); err != nil {
 			return nil, err
 		}
 	}
 	slices.Sort(segments)
 	for _, path := range segments {
-		if roadmapNumber(path) < newest {
+		if minimalNumber(path) < newest {
 			continue
 		}
-		if err := readRoadmapSegment(path, state); err != nil {
+		if err := readMinimalSegment(path, state); err != nil {
 			return nil, err
 		}
 	}
 	return state, nil
 }
 
-// roadmapNumber returns the digits between the last hyphen and the last dot of a path.
-func roadmapNumber(path string) string {
+// minimalNumber returns the digits between the last hyphen and the last dot of a path.
+func minimalNumber(path string) string {
 	return path[strings.LastIndex(path, "-")+1 : strings.LastIndex(path, ".")]
 }
 
-// roadmapBytes are bytes not read yet. A read beyond them is noted, and returns nothing from then on.
-type roadmapBytes struct {
+// minimalBytes are bytes not read yet. A read beyond them is noted, and returns nothing from then on.
+type minimalBytes struct {
 	rest  []byte
 	short bool
 }
 
-func (b *roadmapBytes) take(n uint64) []byte {
+func (b *minimalBytes) take(n uint64) []byte {
 	if b.short || n > uint64(len(b.rest)) {
 		b.short = true
 		return nil
@@ -76,7 +78,7 @@ func (b *roadmapBytes) take(n uint64) []byte {
 	return taken
 }
 
-func (b *roadmapBytes) u32() uint32 {
+func (b *minimalBytes) u32() uint32 {
 	if taken := b.take(4); taken != nil {
 		return binary.BigEndian.Uint32(taken)
 	}
@@ -84,12 +86,12 @@ func (b *roadmapBytes) u32() uint32 {
 }
 
 // text takes a length and as many bytes.
-func (b *roadmapBytes) text() string { return string(b.take(uint64(b.u32()))) }
+func (b *minimalBytes) text() string { return string(b.take(uint64(b.u32()))) }
 
-func readRoadmapSnapshot(path string, state map[string]string) error {
+func readMinimalSnapshot(path string, state map[string]string) error {
 	data, err := os.ReadFile(path)
 	if err == nil {
-		err = decodeRoadmapSnapshot(data, state)
+		err = decodeMinimalSnapshot(data, state)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
@@ -97,8 +99,8 @@ func readRoadmapSnapshot(path string, state map[string]string) error {
 	return nil
 }
 
-func decodeRoadmapSnapshot(data []byte, state map[string]string) error {
-	b := roadmapBytes{rest: data}
+func decodeMinimalSnapshot(data []byte, state map[string]string) error {
+	b := minimalBytes{rest: data}
 	if b.u32() != 0x4B565350 {
 		return errors.New("no snapshot")
 	}
@@ -113,13 +115,13 @@ func decodeRoadmapSnapshot(data []byte, state map[string]string) error {
 	return nil
 }
 
-// readRoadmapSegment applies entries up to the first spot where none is.
-func readRoadmapSegment(path string, state map[string]string) error {
+// readMinimalSegment applies entries up to the first spot where none is.
+func readMinimalSegment(path string, state map[string]string) error {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
-	b := roadmapBytes{rest: data}
+	b := minimalBytes{rest: data}
 	for b.u32() == 0x4B564C47 {
 		op := b.take(1)
 		b.take(8) // timestamp
@@ -137,8 +139,8 @@ func readRoadmapSegment(path string, state map[string]string) error {
 	return nil
 }
 
-// roadmapRun is a store on the real file system beside the state it should have.
-type roadmapRun struct {
+// minimalRun is a store on the real file system beside the state it should have.
+type minimalRun struct {
 	t    *testing.T
 	rand *rand.Rand
 	s    *kvstore.Store
@@ -146,16 +148,16 @@ type roadmapRun struct {
 	want map[string]string
 }
 
-func newRoadmapRun(t *testing.T) *roadmapRun {
+func newMinimalRun(t *testing.T) *minimalRun {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
-	r := &roadmapRun{t: t, rand: rand.New(rand.NewPCG(seed, 0)), dir: t.TempDir(), want: map[string]string{}}
+	r := &minimalRun{t: t, rand: rand.New(rand.NewPCG(seed, 0)), dir: t.TempDir(), want: map[string]string{}}
 	r.open()
 	t.Cleanup(func() { _ = r.s.Close() }) // of a test that failed; otherwise it is closed already
 	return r
 }
 
-func (r *roadmapRun) open() {
+func (r *minimalRun) open() {
 	r.t.Helper()
 	s, err := kvstore.Open(r.dir)
 	if err != nil {
@@ -165,7 +167,7 @@ func (r *roadmapRun) open() {
 	r.check("Open")
 }
 
-func (r *roadmapRun) close() {
+func (r *minimalRun) close() {
 	r.t.Helper()
 	if err := r.s.Close(); err != nil {
 		r.t.Fatal(err)
@@ -174,7 +176,7 @@ func (r *roadmapRun) close() {
 }
 
 // crash goes on with a copy of the directory as it is, which is what a killed process leaves.
-func (r *roadmapRun) crash() {
+func (r *minimalRun) crash() {
 	r.t.Helper()
 	left := r.t.TempDir()
 	if err := os.CopyFS(left, os.DirFS(r.dir)); err != nil {
@@ -187,10 +189,10 @@ func (r *roadmapRun) crash() {
 	r.open()
 }
 
-// check compares what the roadmap's reader finds with the state there should be.
-func (r *roadmapRun) check(after string) {
+// check compares what the minimal reader finds with the state there should be.
+func (r *minimalRun) check(after string) {
 	r.t.Helper()
-	got, err := readRoadmap(r.dir)
+	got, err := readMinimal(r.dir)
 	if err != nil {
 		r.t.Fatalf("after %s: %v", after, err)
 	}
@@ -200,7 +202,7 @@ func (r *roadmapRun) check(after string) {
 }
 
 // segments returns how many there are.
-func (r *roadmapRun) segments() int {
+func (r *minimalRun) segments() int {
 	paths, err := filepath.Glob(filepath.Join(r.dir, "wal-*.log"))
 	if err != nil {
 		r.t.Fatal(err)
@@ -209,11 +211,11 @@ func (r *roadmapRun) segments() int {
 }
 
 // key returns one of few keys, any bytes, the empty one included, so that many are overwritten and deleted.
-func (r *roadmapRun) key() string {
+func (r *minimalRun) key() string {
 	return strings.Repeat(string([]byte{0, 'K', 0xFF}), r.rand.IntN(3)) + strings.Repeat("k", r.rand.IntN(40))
 }
 
-func (r *roadmapRun) value(maxBytes int) []byte {
+func (r *minimalRun) value(maxBytes int) []byte {
 	value := make([]byte, r.rand.IntN(maxBytes+1))
 	for i := range value {
 		value[i] = byte(r.rand.Uint32())
@@ -221,20 +223,20 @@ func (r *roadmapRun) value(maxBytes int) []byte {
 	return value
 }
 
-func (r *roadmapRun) set(maxBytes int) error {
+func (r *minimalRun) set(maxBytes int) error {
 	key, value := r.key(), r.value(maxBytes)
 	r.want[key] = string(value)
 	return r.s.Set(key, value)
 }
 
-func (r *roadmapRun) delete() error {
+func (r *minimalRun) delete() error {
 	key := r.key()
 	delete(r.want, key)
 	return r.s.Delete(key)
 }
 
 // batch applies a batch, and with it, in the same call order, some more without waiting: they may share a group.
-func (r *roadmapRun) batch(maxBytes int) error {
+func (r *minimalRun) batch(maxBytes int) error {
 	var commits []*kvstore.Commit
 	var b kvstore.Batch
 	for range 1 + r.rand.IntN(4) {
@@ -259,7 +261,7 @@ func (r *roadmapRun) batch(maxBytes int) error {
 }
 
 // write makes n changes with values up to a length.
-func (r *roadmapRun) write(n, maxBytes int) {
+func (r *minimalRun) write(n, maxBytes int) {
 	r.t.Helper()
 	for range n {
 		var err error
@@ -277,28 +279,28 @@ func (r *roadmapRun) write(n, maxBytes int) {
 	}
 }
 
-func TestRoadmapReader(t *testing.T) {
+func TestMinimalReader(t *testing.T) {
 	rows := []struct {
 		name string
-		run  func(r *roadmapRun)
+		run  func(r *minimalRun)
 	}{
-		{"a store without a write", func(*roadmapRun) {}},
-		{"a store that is open", func(r *roadmapRun) { r.write(100, 200); r.check("writing") }},
-		{"the empty key and the empty value", func(r *roadmapRun) {
+		{"a store without a write", func(*minimalRun) {}},
+		{"a store that is open", func(r *minimalRun) { r.write(100, 200); r.check("writing") }},
+		{"the empty key and the empty value", func(r *minimalRun) {
 			r.want[""] = ""
 			if err := r.s.Set("", nil); err != nil {
 				r.t.Fatal(err)
 			}
 			r.check("writing")
 		}},
-		{"values that look like entries", func(r *roadmapRun) {
+		{"values that look like entries", func(r *minimalRun) {
 			r.want["k"] = "KVLG\x02\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01k\x00\x00\x00\x00"
 			if err := r.s.Set("k", []byte(r.want["k"])); err != nil {
 				r.t.Fatal(err)
 			}
 			r.check("writing")
 		}},
-		{"every key deleted", func(r *roadmapRun) {
+		{"every key deleted", func(r *minimalRun) {
 			r.write(50, 200)
 			for key := range r.want {
 				if err := r.s.Delete(key); err != nil {
@@ -308,7 +310,7 @@ func TestRoadmapReader(t *testing.T) {
 			clear(r.want)
 			r.check("deleting")
 		}},
-		{"a store that was closed and written to again", func(r *roadmapRun) {
+		{"a store that was closed and written to again", func(r *minimalRun) {
 			for range 3 {
 				r.write(50, 200)
 				r.close()
@@ -317,7 +319,7 @@ func TestRoadmapReader(t *testing.T) {
 				r.check("writing")
 			}
 		}},
-		{"a store that crashed, more than once", func(r *roadmapRun) {
+		{"a store that crashed, more than once", func(r *minimalRun) {
 			for range 3 {
 				r.write(50, 200)
 				r.crash()
@@ -328,7 +330,7 @@ func TestRoadmapReader(t *testing.T) {
 			r.write(50, 200)
 			r.crash()
 		}},
-		{"a log of many segments", func(r *roadmapRun) {
+		{"a log of many segments", func(r *minimalRun) {
 			for r.segments() < 4 {
 				r.write(10, 256<<10)
 			}
@@ -340,7 +342,7 @@ func TestRoadmapReader(t *testing.T) {
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
-			r := newRoadmapRun(t)
+			r := newMinimalRun(t)
 			row.run(r)
 			r.close()
 			if n := r.segments(); n > 0 {
@@ -352,10 +354,11 @@ func TestRoadmapReader(t *testing.T) {
 	}
 }
 
-// Where a crash has left a tear and no Open has repaired it, the roadmap's reader stops there or, at worst, reads a part of a
-// group that was never acknowledged; after Open it reads what the store serves.
-func TestRoadmapReaderAfterTears(t *testing.T) {
-	r := newRoadmapRun(t)
+// After a crash the minimal reader stops at the tear or, at worst, reads a part of
+// a group that was never acknowledged. After the next Open, which repairs the tear,
+// it reads what the store serves.
+func TestMinimalReaderAfterTears(t *testing.T) {
+	r := newMinimalRun(t)
 	r.write(20, 100)
 	var b kvstore.Batch
 	for i := range 20 {
@@ -384,9 +387,11 @@ func TestRoadmapReaderAfterTears(t *testing.T) {
 	}
 }
 
-// P6: after Open, a reader that knows the roadmap's rules alone reads what the store serves, and no write of the torn group, which would
-// fit behind END as if it belonged there. In the second case END and zeros are in the cache, and the disk has the torn group still.
-func TestP6RoadmapReaderReadsNoTornGroup(t *testing.T) {
+// P6: after Open the minimal reader reads what the store serves, and no write of
+// the torn group. One of those writes would fit behind END as if it belonged there.
+// In the second case only the cache has END and zeros: the disk still has the torn
+// group.
+func TestP6MinimalReaderReadsNoTornGroup(t *testing.T) {
 	const end, tornAt = 41, 2*512 - 41 // END takes the place of one write, up to the end of a sector
 	value := strings.Repeat("x", tornAt-53-53-21-len("a"))
 	for _, failedOpen := range []bool{false, true} {

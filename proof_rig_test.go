@@ -376,7 +376,8 @@ func (r *rig) fill(s *kvstore.Store) (queued []*kvstore.Commit) {
 	return nil
 }
 
-// logEntry is an entry of the log, read by the first of the rules alone: those of the roadmap.
+// logEntry is an entry of the log, as the minimal reader sees it: nothing is
+// verified.
 type logEntry struct {
 	op         byte
 	timestamp  int64

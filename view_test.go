@@ -247,7 +247,7 @@ func TestViewsAgainstWrites(t *testing.T) {
 				}
 				_ = v.Close()
 				got := map[string]string{}
-				if err := decodeRoadmapSnapshot(file.Bytes(), got); err != nil || len(got) != keys {
+				if err := decodeMinimalSnapshot(file.Bytes(), got); err != nil || len(got) != keys {
 					t.Errorf("a backup of %d keys: %v", len(got), err)
 					return
 				}

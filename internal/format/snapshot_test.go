@@ -149,7 +149,7 @@ func TestSnapshotDefectsAreRefused(t *testing.T) {
 		{"31 bytes", make([]byte, 31), damaged},
 		{"32 zeros", make([]byte, 32), damaged},
 		{"zeros", make([]byte, 4096), damaged},
-		{"the roadmap's part alone", whole()[:trailerAt], damaged},
+		{"header and pairs alone", whole()[:trailerAt], damaged},
 		{"a byte behind the footer", append(whole(), 0), damaged},
 		{"a byte ahead of the header", append([]byte{0}, whole()...), damaged},
 		{"a byte between pairs and trailer", slices.Insert(whole(), trailerAt, 0), damaged},
