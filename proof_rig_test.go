@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -22,6 +23,13 @@ import (
 // can hang, fail and lose power.
 
 var ctx = context.Background()
+
+// raceEnabled tells tests that count, or that would take too long, that the race
+// detector is on.
+var raceEnabled = func() bool {
+	info, ok := debug.ReadBuildInfo()
+	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
+}()
 
 // rig is what is around a store in a test.
 type rig struct {

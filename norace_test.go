@@ -1,5 +1,0 @@
-//go:build !race
-
-package kvstore_test
-
-const raceEnabled = false
