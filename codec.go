@@ -1,31 +1,43 @@
 package kvstore
 
 import (
-	"iter"
+	"fmt"
 
-	"kvstore/internal/format"
-	"kvstore/internal/table"
+	"kvstore/internal/codec"
 )
 
-// This file is where the store's writes and the bytes of package format meet: calls become entries on their way in, entries become
-// operations of the table on their way to memory. The bytes themselves are format's.
+// This file is how calls become entries of the log, in the caller's goroutine,
+// and what limits they meet first. The bytes are those of package format.
 
-// appendSet and appendDelete append the entry of one write. Its timestamp is the writer's to say.
-func appendSet(dst []byte, key string, value []byte) []byte {
-	return format.AppendEntry(dst, format.OpSet, 0, key, value)
+// entryList is a list of writes, encoded as the log's SET and DELETE entries.
+// Their timestamps are zero until the writer stamps them.
+type entryList struct {
+	entries []byte
+	count   int // of entries
+	sets    int // of SET entries
 }
 
-func appendDelete(dst []byte, key string) []byte {
-	return format.AppendEntry(dst, format.OpDelete, 0, key, "")
+func (l *entryList) set(key string, value []byte) {
+	l.entries = codec.AppendSet(l.entries, key, value)
+	l.count++
+	l.sets++
 }
 
-// entryOps iterates over the operations of SET and DELETE entries; they point into entries.
-func entryOps(entries []byte) iter.Seq[table.Op] {
-	return func(yield func(table.Op) bool) {
-		for _, e := range format.Entries(entries) {
-			if !yield(table.Op{Key: e.Key, Value: e.Value, Delete: e.Op == format.OpDelete}) {
-				return
-			}
-		}
+func (l *entryList) delete(key string) {
+	l.entries = codec.AppendDelete(l.entries, key)
+	l.count++
+}
+
+// reset empties the list and keeps its memory.
+func (l *entryList) reset() { *l = entryList{entries: l.entries[:0]} }
+
+// checkLimits verifies the sizes of one write.
+func checkLimits(key string, value []byte) error {
+	switch {
+	case len(key) > MaxKeyBytes:
+		return fmt.Errorf("%w: %d bytes, limit %d", ErrKeyTooLarge, len(key), MaxKeyBytes)
+	case len(value) > MaxValueBytes:
+		return fmt.Errorf("%w: %d bytes, limit %d", ErrValueTooLarge, len(value), MaxValueBytes)
 	}
+	return nil
 }

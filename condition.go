@@ -5,11 +5,13 @@ import (
 	"context"
 	"slices"
 
+	"kvstore/internal/codec"
 	"kvstore/internal/format"
 	"kvstore/internal/table"
 )
 
-// This file is writes that depend on what is there: the writer decides, in commit order.
+// This file is writes that depend on what is there: the writer decides, in
+// commit order.
 
 // condition is what has to be true for a write to happen.
 type condition struct {
@@ -17,13 +19,15 @@ type condition struct {
 	met         bool        // written by the writer; valid once the command is answered
 }
 
-// requirement is something that the writer can look at: whether it is so in the table, after the operations ahead of it.
+// requirement is something that the writer can check in the table and the
+// operations that are pending ahead of the command.
 type requirement interface {
-	holds(t *table.Table, ahead operations) bool
+	holds(t *table.Table, pending pendingOps) bool
 }
 
-// operations are the last ones on each key.
-type operations map[string]table.Op
+// pendingOps are the last operations on each key of the commands that are ahead
+// in commit order and not applied yet.
+type pendingOps map[string]table.Op
 
 // expectation is the requirement of CompareAndSwap.
 type expectation struct {
@@ -32,59 +36,62 @@ type expectation struct {
 	value   []byte // with this value
 }
 
-// CompareAndSwap sets key to next if its value is old, and reports whether it was. A nil old stands for an absent key, a nil next deletes
-// the key; empty values that are not nil are values. The comparison is made in commit order, against everything that commits before
-// it, and the answer, false too, comes when all that it depends on is durable and visible.
+// CompareAndSwap sets key to next if its value is old, and reports whether it
+// was. A nil old stands for an absent key, a nil next deletes the key; empty
+// values that are not nil are values. The comparison is made in commit order,
+// against everything that commits before it. The answer, false too, comes when
+// all that it depends on is durable and visible.
 //
-// Errors are those of Set; swapped is false then, and as with Set, what has become of the write is unknown after ErrFailed.
+// Errors are those of Set. swapped is false then, and as with Set the outcome is
+// unknown after ErrFailed.
 func (s *Store) CompareAndSwap(key string, old, next []byte) (swapped bool, err error) {
 	ctx := context.Background()
 	if err := checkLimits(key, next); err != nil {
 		return false, err
 	}
-	if err := s.admit(ctx); err != nil {
+	if err := s.checkWritable(ctx); err != nil {
 		return false, err
 	}
 	c, err := s.newCommand(ctx, format.EntryOverhead+len(key)+len(next)+len(old), true)
 	if err != nil {
 		return false, err
 	}
-	// Not from the pool: it is read after the command is given back. A copy of old, like of everything that is queued.
+	// Not pooled, because it is read after the command is given back. old is
+	// copied, like everything that is queued.
 	only := &condition{requirement: &expectation{key: key, present: old != nil, value: slices.Clone(old)}}
 	c.condition = only
 	if next == nil {
-		c.delete(key)
+		c.list.delete(key)
 	} else {
-		c.set(key, next)
+		c.list.set(key, next)
 	}
 	err = s.commit(ctx, c)
 	return err == nil && only.met, err
 }
 
-// decide sorts out the group's commands whose condition is not met: what is left in w.writes is to be written. A command is
-// looked at after those before it, as if they were applied.
-func (w *walWriter) decide() {
-	w.writes = append(w.writes[:0], w.group...)
-	if !slices.ContainsFunc(w.group, func(c *writeCommand) bool { return c.condition != nil }) {
-		return
+// checkConditions selects the commands of group whose conditions are met, into
+// writes. A command is checked after those before it, as if they were applied.
+func checkConditions(t *table.Table, group, writes []*writeCommand) []*writeCommand {
+	if !slices.ContainsFunc(group, func(c *writeCommand) bool { return c.condition != nil }) {
+		return append(writes, group...)
 	}
-	ahead := operations{} // of the commands so far
-	w.writes = w.writes[:0]
-	for _, c := range w.group {
+	pending := pendingOps{}
+	for _, c := range group {
 		if c.condition != nil {
-			if c.condition.met = c.condition.requirement.holds(w.table, ahead); !c.condition.met {
+			if c.condition.met = c.condition.requirement.holds(t, pending); !c.condition.met {
 				continue
 			}
 		}
-		for op := range entryOps(c.entries) {
-			ahead[string(op.Key)] = op
+		for op := range codec.Ops(c.list.entries) {
+			pending[string(op.Key)] = op
 		}
-		w.writes = append(w.writes, c)
+		writes = append(writes, c)
 	}
+	return writes
 }
 
-func (e *expectation) holds(t *table.Table, ahead operations) bool {
-	op, ok := ahead[e.key]
+func (e *expectation) holds(t *table.Table, pending pendingOps) bool {
+	op, ok := pending[e.key]
 	value, present := op.Value, ok && !op.Delete
 	if !ok {
 		value, present = t.Get(nil, e.key)

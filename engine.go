@@ -15,8 +15,10 @@ import (
 
 	"kvstore/internal/format"
 	"kvstore/internal/mailbox"
+	"kvstore/internal/recovery"
 	"kvstore/internal/table"
 	"kvstore/internal/vfs"
+	"kvstore/internal/wal"
 )
 
 // Store is an open store. All its methods may be called from any number of goroutines.
@@ -63,7 +65,7 @@ type environment struct {
 }
 
 func systemEnvironment() environment {
-	return environment{fs: vfs.OS{}, now: time.Now, maxKeys: MaxKeys, firstSegmentBytes: firstSegmentBytes}
+	return environment{fs: vfs.OS{}, now: time.Now, maxKeys: MaxKeys, firstSegmentBytes: wal.FirstSegmentBytes}
 }
 
 // Open opens the store in dataDir, creating it if need be, with every write durable before it is acknowledged.
@@ -93,75 +95,103 @@ func open(config Config, env environment) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, segment, err := recoverDir(dir, config, env)
+	s, err := openLocked(config, env, dir, lock)
 	if err != nil {
-		return nil, errors.Join(err, dir.Close(), lock.Close())
+		return nil, errors.Join(publicError(err), dir.Close(), lock.Close())
 	}
-	r.report.Took = env.now().Sub(started)
-	s := &Store{config: config, recovery: r.report, status: &status{}, memory: r.table, id: r.chain.ID}
-	s.table.Store(r.table)
-	s.status.lastGroup.Store(r.chain.LastGroup)
-	s.status.keys.Store(int64(r.table.Len()))
-	s.status.walBytes.Store(r.walBytes)
-	if config.ReadOnly {
-		s.release = func() error {
-			r.table.Release()
-			return errors.Join(dir.Close(), lock.Close())
-		}
-	} else {
-		s.start(r, segment, env, lock)
-	}
-	r.log(config)
+	s.recovery.Took = env.now().Sub(started)
+	s.logOpened()
 	return s, nil
 }
 
-// recoverDir brings the directory's state into memory and, unless it is read-only, makes all of it durable and begins the
-// session's own segment, in the order that the roadmap gives. Until judge is content, nothing is changed.
-func recoverDir(dir vfs.Dir, config Config, env environment) (_ *recovery, _ *segment, err error) {
-	r := &recovery{dir: dir}
-	defer func() {
-		if err != nil && r.table != nil {
-			r.table.Release()
-		}
-	}()
-	if err := r.judge(); err != nil || config.ReadOnly {
-		return r, nil, err
-	}
-	if r.fresh {
-		if err := vfs.SyncName(env.fs, config.DataDir); err != nil {
-			return nil, nil, fmt.Errorf("kvstore: sync the directory above %s: %w", config.DataDir, err)
-		}
-	}
-	if err := r.repair(); err != nil {
-		return nil, nil, err
-	}
-	segment, err := r.beginSegment(config, env)
+// openLocked recovers the state of a directory that is locked, and starts the
+// writer unless the store is read-only. After an error the caller must close dir
+// and lock.
+func openLocked(config Config, env environment, dir vfs.Dir, lock io.Closer) (*Store, error) {
+	state, err := recovery.Recover(dir, recovery.Options{
+		ReadOnly: config.ReadOnly,
+		SyncName: func() error { return syncName(env.fs, config.DataDir) },
+	})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	if err := removeAll(dir, r.files.Below(r.snapshot)); err != nil {
-		return nil, nil, errors.Join(err, segment.close())
+	s := newStore(config, state)
+	if config.ReadOnly {
+		s.release = func() error {
+			s.memory.Release()
+			return errors.Join(dir.Close(), lock.Close())
+		}
+		return s, nil
 	}
-	return r, segment, nil
+	if err := s.startWriter(state, env, dir, lock); err != nil {
+		s.memory.Release()
+		return nil, err
+	}
+	return s, nil
 }
 
-// start hands everything that writes to the writer goroutine.
-func (s *Store) start(r *recovery, segment *segment, env environment, lock io.Closer) {
-	s.mailbox = mailbox.New(ErrClosed)
+// syncName makes the name of the data directory durable, which the store may
+// just have made.
+func syncName(fsys vfs.FS, path string) error {
+	if err := vfs.SyncName(fsys, path); err != nil {
+		return fmt.Errorf("sync the directory above %s: %w", path, err)
+	}
+	return nil
+}
+
+// newStore returns a store that serves what recovery has found.
+func newStore(config Config, state *recovery.State) *Store {
+	s := &Store{config: config, recovery: newRecovery(state), status: &status{}, memory: state.Table, id: state.ID}
+	s.table.Store(state.Table)
+	s.status.lastGroup.Store(state.LastGroup)
+	s.status.keys.Store(int64(state.Table.Len()))
+	s.status.walBytes.Store(state.WALBytes)
+	return s
+}
+
+// startWriter begins the session's log and starts the writer goroutine, which
+// gets everything that writes, and the flusher.
+func (s *Store) startWriter(state *recovery.State, env environment, dir vfs.Dir, lock io.Closer) error {
 	if env.background == nil {
 		env.background = s.goroutines.Go
 	}
+	wake := make(chan struct{}, 1)
 	w := &walWriter{
-		mailbox: s.mailbox, table: r.table, status: s.status, dir: r.dir, lock: lock, log: s.config.Logger,
-		spawn: s.goroutines.Go, background: env.background, wake: make(chan struct{}, 1), told: make(chan error, 1), now: env.now, syncWrites: s.config.SyncWrites, maxKeys: env.maxKeys,
-		snapshotBytes: s.config.SnapshotBytes, snapshotDue: s.config.SnapshotBytes,
-		segment: segment, rotation: rotation{bytes: min(2*env.firstSegmentBytes, maxSegmentBytes)},
-		written: r.chain.LastGroup, durable: r.chain.LastGroup, version: r.table.Version(), snapshotted: r.snapshotted,
+		mailbox: mailbox.New(ErrClosed), table: state.Table, status: s.status, dir: dir, lock: lock,
+		maxKeys: env.maxKeys, now: env.now, spawn: s.goroutines.Go, logger: s.config.Logger,
+		told: make(chan error, 1),
 	}
+	start := wal.Start{
+		ID: state.ID, Segment: state.NextSegment, Group: state.LastGroup, Version: state.Table.Version(),
+	}
+	log, err := wal.Begin(dir, start, wal.Options{
+		SyncWrites: s.config.SyncWrites, FirstSegmentBytes: env.firstSegmentBytes, Now: env.now,
+		Background: env.background, Failed: w.fail,
+		WakeFlusher: func() {
+			select {
+			case wake <- struct{}{}:
+			default: // it was woken already
+			}
+		},
+	})
+	if err != nil {
+		return err
+	}
+	if err := wal.Prune(dir, state.Snapshot); err != nil {
+		return errors.Join(err, log.Close())
+	}
+	w.log = log
+	w.staging = staging{table: state.Table, spawn: w.spawn, pause: log.Yield}
+	w.snapshots = snapshotter{
+		dir: dir, log: log, table: state.Table, status: s.status, background: env.background, report: w.report,
+		bytes: s.config.SnapshotBytes, due: s.config.SnapshotBytes, covered: state.Snapshotted,
+	}
+	s.mailbox = w.mailbox
 	s.goroutines.Go(w.run)
 	if !s.config.SyncWrites {
-		s.goroutines.Go(func() error { return flusher(s.mailbox, s.config.SyncInterval, w.wake) })
+		s.goroutines.Go(func() error { return flusher(s.mailbox, s.config.SyncInterval, wake) })
 	}
+	return nil
 }
 
 // openDir opens the data directory, creating it if the store may, and locks it.
@@ -271,14 +301,14 @@ func (s *Store) Set(key string, value []byte) error {
 	if err := checkLimits(key, value); err != nil {
 		return err
 	}
-	if err := s.admit(ctx); err != nil {
+	if err := s.checkWritable(ctx); err != nil {
 		return err
 	}
 	c, err := s.newCommand(ctx, format.EntryOverhead+len(key)+len(value), true)
 	if err != nil {
 		return err
 	}
-	c.set(key, value)
+	c.list.set(key, value)
 	return s.commit(ctx, c)
 }
 
@@ -288,14 +318,14 @@ func (s *Store) Delete(key string) error {
 	if err := checkLimits(key, nil); err != nil {
 		return err
 	}
-	if err := s.admit(ctx); err != nil {
+	if err := s.checkWritable(ctx); err != nil {
 		return err
 	}
 	c, err := s.newCommand(ctx, format.EntryOverhead+len(key), true)
 	if err != nil {
 		return err
 	}
-	c.delete(key)
+	c.list.delete(key)
 	return s.commit(ctx, c)
 }
 
@@ -305,10 +335,10 @@ func (s *Store) Delete(key string) error {
 // If ctx has ended before the call, nothing happens. If it ends later, Apply returns ctx.Err() at once, and whether the batch is
 // committed is unknown. Errors are those of Set, and ErrBatchTooLarge.
 func (s *Store) Apply(ctx context.Context, b *Batch) error {
-	if err := s.admitBatch(ctx, b); err != nil || b.count == 0 {
+	if err := s.checkBatch(ctx, b); err != nil || b.added == 0 {
 		return err
 	}
-	c, err := s.newCommand(ctx, len(b.entries), ctx.Done() == nil)
+	c, err := s.newCommand(ctx, len(b.list.entries), ctx.Done() == nil)
 	if err != nil {
 		return err
 	}
@@ -321,18 +351,18 @@ func (s *Store) Apply(ctx context.Context, b *Batch) error {
 // their order.
 func (s *Store) ApplyAsync(ctx context.Context, b *Batch) *Commit {
 	commit := newCommit()
-	if err := s.admitBatch(ctx, b); err != nil || b.count == 0 {
-		commit.finish(err)
+	if err := s.checkBatch(ctx, b); err != nil || b.added == 0 {
+		commit.complete(err)
 		return commit
 	}
-	c, err := s.newCommand(ctx, len(b.entries), false)
+	c, err := s.newCommand(ctx, len(b.list.entries), false)
 	if err == nil {
 		b.fill(c)
 		c.commit = commit
 		err = s.mailbox.SendWrite(c)
 	}
 	if err != nil {
-		commit.finish(err)
+		commit.complete(err)
 	}
 	return commit
 }
@@ -341,7 +371,7 @@ func (s *Store) ApplyAsync(ctx context.Context, b *Batch) *Commit {
 // does nothing. Errors: ErrClosed, ErrFailed.
 func (s *Store) Sync() error {
 	ctx := context.Background()
-	if err := s.admit(ctx); err != nil {
+	if err := s.checkWritable(ctx); err != nil {
 		if errors.Is(err, ErrReadOnly) {
 			return nil
 		}
@@ -354,8 +384,8 @@ func (s *Store) Sync() error {
 	return <-c.answer
 }
 
-// admit makes the checks that come before any write, in the order that callers may rely on.
-func (s *Store) admit(ctx context.Context) error {
+// checkWritable makes the checks that come before any write, in the order that callers may rely on.
+func (s *Store) checkWritable(ctx context.Context) error {
 	switch failure := s.status.failure.Load(); {
 	case s.table.Load() == nil:
 		return ErrClosed
@@ -367,11 +397,11 @@ func (s *Store) admit(ctx context.Context) error {
 	return ctx.Err()
 }
 
-func (s *Store) admitBatch(ctx context.Context, b *Batch) error {
+func (s *Store) checkBatch(ctx context.Context, b *Batch) error {
 	if b.err != nil {
 		return b.err
 	}
-	return s.admit(ctx)
+	return s.checkWritable(ctx)
 }
 
 // commit queues a command and waits for the answer, at most as long as ctx lasts unless the command is attended. Then others may have to hear of it too.
@@ -381,7 +411,7 @@ func (s *Store) commit(ctx context.Context, c *writeCommand) error {
 	case err != nil:
 	case c.Attended():
 		err = <-c.answer // half the price of a select
-		c.passOn(err)
+		c.relay(err)
 	default:
 		select {
 		case err = <-c.answer:

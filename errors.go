@@ -74,10 +74,12 @@ func lockError(dataDir string, err error) error {
 	return fmt.Errorf("kvstore: lock %s: %w", dataDir, err)
 }
 
-// formatError turns what package format has found in a file into the error that Open returns.
-func formatError(err error) error {
-	if err == nil {
-		return nil
+// publicError turns an error of the internal packages into the one that callers
+// of this package see. It is called where errors leave the package: by Open and
+// Restore, and where the writer answers.
+func publicError(err error) error {
+	if err == nil || errors.Is(err, ErrFailed) {
+		return err
 	}
 	if damage, ok := errors.AsType[*format.Damage](err); ok {
 		return &CorruptError{File: damage.File, Offset: damage.Offset, Reason: damage.Reason}
@@ -85,5 +87,5 @@ func formatError(err error) error {
 	if later, ok := errors.AsType[*format.Later](err); ok {
 		return fmt.Errorf("%w: %w", ErrVersion, later)
 	}
-	return fmt.Errorf("kvstore: %w", err) // of a read
+	return fmt.Errorf("kvstore: %w", err)
 }

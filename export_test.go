@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"kvstore/internal/vfs"
+	"kvstore/internal/wal"
 )
 
 // This file is the only bridge from the tests to what is not exported.
@@ -23,7 +24,7 @@ func WithMaxKeys(n uint64) EnvOption {
 }
 
 // FirstSegmentBytes is the size of a session's first segment.
-const FirstSegmentBytes = firstSegmentBytes
+const FirstSegmentBytes = wal.FirstSegmentBytes
 
 // WithFirstSegmentBytes replaces it; the following ones double.
 func WithFirstSegmentBytes(n int64) EnvOption {
@@ -38,7 +39,7 @@ func WithBackground(run func(task func() error)) EnvOption {
 // OpenFS is OpenWithConfig on another file system. Segments start with one page, so that a test of a few writes
 // rotates.
 func OpenFS(fs vfs.FS, config Config, options ...EnvOption) (*Store, error) {
-	env := environment{fs: fs, now: time.Now, maxKeys: MaxKeys, firstSegmentBytes: segmentAlign}
+	env := environment{fs: fs, now: time.Now, maxKeys: MaxKeys, firstSegmentBytes: wal.SegmentAlign}
 	for _, option := range options {
 		option(&env)
 	}
@@ -48,14 +49,14 @@ func OpenFS(fs vfs.FS, config Config, options ...EnvOption) (*Store, error) {
 // FillBatch makes b count as n bytes already, with memory for as many as the limit allows. What it holds are pages that nobody
 // has touched, no entries: it is for seeing what is refused, not for being committed.
 func FillBatch(b *Batch, n int) {
-	if cap(b.entries) < MaxBatchBytes {
-		b.entries = make([]byte, 0, MaxBatchBytes)
+	if cap(b.list.entries) < MaxBatchBytes {
+		b.list.entries = make([]byte, 0, MaxBatchBytes)
 	}
-	*b = Batch{entries: b.entries[:n], count: 1}
+	*b = Batch{list: entryList{entries: b.list.entries[:n], count: 1}, added: 1}
 }
 
 // RestoreFS is Restore on another file system.
 func RestoreFS(fs vfs.FS, dataDir string, r io.Reader) error { return restore(fs, dataDir, r) }
 
 // Room returns how many bytes b has memory for.
-func (b *Batch) Room() int { return cap(b.entries) }
+func (b *Batch) Room() int { return cap(b.list.entries) }

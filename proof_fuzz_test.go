@@ -319,7 +319,8 @@ func wrappedState(b []byte) map[string]string {
 }
 
 func FuzzSnapshot(f *testing.F) {
-	pairs := format.AppendPair(format.AppendPair(nil, "city", []byte("Oslo")), "note", nil)
+	pairs := format.AppendPair(nil, format.Pair{Key: []byte("city"), Value: []byte("Oslo")})
+	pairs = format.AppendPair(pairs, format.Pair{Key: []byte("note")})
 	whole := wrapPairs(pairs, 2, 2)
 	if repaired := repairSnapshot(whole); !bytes.Equal(repaired, whole) {
 		f.Fatal("repairSnapshot breaks a whole snapshot")
@@ -354,7 +355,8 @@ func wrapPairs(body []byte, count, blockPairs uint32) []byte {
 
 // twoBlocks returns a snapshot of two blocks, each of one pair.
 func twoBlocks() []byte {
-	one, two := format.AppendPair(nil, "city", []byte("Oslo")), format.AppendPair(nil, "note", nil)
+	one := format.AppendPair(nil, format.Pair{Key: []byte("city"), Value: []byte("Oslo")})
+	two := format.AppendPair(nil, format.Pair{Key: []byte("note")})
 	info := &format.Snapshot{Timestamp: 1, Count: 2, ID: someID, Number: 1, LastGroup: 1, Blocks: []format.Block{
 		{Offset: headerBytes, Pairs: 1, Checksum: crc32.Checksum(one, castagnoli)},
 		{Offset: headerBytes + uint64(len(one)), Pairs: 1, Checksum: crc32.Checksum(two, castagnoli)},

@@ -97,9 +97,9 @@ func (s *Store) commitTx(ctx context.Context, tx *Tx) error {
 	b := tx.batch()
 	read := &readSet{view: tx.view, keys: slices.Collect(maps.Keys(tx.reads)), ranges: tx.ranges}
 	var c *writeCommand
-	err := s.admitBatch(ctx, b)
+	err := s.checkBatch(ctx, b)
 	if err == nil {
-		c, err = s.newCommand(ctx, len(b.entries)+read.bytes(), ctx.Done() == nil)
+		c, err = s.newCommand(ctx, len(b.list.entries)+read.bytes(), ctx.Done() == nil)
 	}
 	switch {
 	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
@@ -155,19 +155,19 @@ func (w txWrite) copy() []byte {
 
 // Set has the transaction set key to a copy of value. A limit that is broken is reported by Update.
 func (tx *Tx) Set(key string, value []byte) {
-	if tx.admit(key, value) {
+	if tx.accept(key, value) {
 		tx.writes[key] = txWrite{value: slices.Clone(value)}
 	}
 }
 
 // Delete has the transaction delete key, which need not exist.
 func (tx *Tx) Delete(key string) {
-	if tx.admit(key, nil) {
+	if tx.accept(key, nil) {
 		tx.writes[key] = txWrite{deleted: true}
 	}
 }
 
-func (tx *Tx) admit(key string, value []byte) bool {
+func (tx *Tx) accept(key string, value []byte) bool {
 	if tx.err == nil {
 		tx.err = checkLimits(key, value)
 	}
@@ -276,14 +276,14 @@ func (r *readSet) bytes() (n int) {
 	return n
 }
 
-func (r *readSet) holds(_ *table.Table, ahead operations) bool {
+func (r *readSet) holds(_ *table.Table, pending pendingOps) bool {
 	for _, key := range r.keys {
-		if _, changed := ahead[key]; changed {
+		if _, changed := pending[key]; changed {
 			return false
 		}
 	}
 	if len(r.ranges) > 0 {
-		for key := range ahead {
+		for key := range pending {
 			if slices.ContainsFunc(r.ranges, func(b table.Bounds) bool { return b.Has(key) }) {
 				return false
 			}

@@ -124,8 +124,8 @@ func TestGoldenBytes(t *testing.T) {
 			goldenEndHex,
 		},
 		{"snapshot header", AppendSnapshotHeader(nil, goldenInfo()), goldenSnapshotHeaderHex},
-		{"pair", AppendPair(nil, "city", []byte("Oslo")), goldenPairHex},
-		{"pair with an empty value", AppendPair(nil, "note", nil), goldenEmptyPairHex},
+		{"pair", AppendPair(nil, Pair{Key: []byte("city"), Value: []byte("Oslo")}), goldenPairHex},
+		{"pair with an empty value", AppendPair(nil, Pair{Key: []byte("note")}), goldenEmptyPairHex},
 		{"snapshot trailer and footer", AppendSnapshotTail(nil, goldenInfo()), goldenTailHex},
 	}
 	for _, row := range rows {
@@ -148,7 +148,7 @@ func TestEncodersAppend(t *testing.T) {
 		{"SEGMENT", func(dst []byte) []byte { return AppendHeader(dst, 1, Header{Version: 1, ID: goldenID}) }},
 		{"group", func(dst []byte) []byte { return AppendCommit(append(dst, body...), len(dst), 1, 2, 1, seed) }},
 		{"END", func(dst []byte) []byte { return AppendEnd(dst, 1, End{Group: 1}, seed) }},
-		{"pair", func(dst []byte) []byte { return AppendPair(dst, "k", []byte("v")) }},
+		{"pair", func(dst []byte) []byte { return AppendPair(dst, Pair{Key: []byte("k"), Value: []byte("v")}) }},
 		{"snapshot tail", func(dst []byte) []byte { return AppendSnapshotTail(dst, goldenInfo()) }},
 	}
 	for _, row := range rows {
@@ -265,9 +265,10 @@ func TestEntryAndPairLengths(t *testing.T) {
 			if !ok || !bytes.Equal(e.Key, key) || !bytes.Equal(e.Value, value) || len(b) != 21+keyLen+valueLen {
 				t.Errorf("entry of %d and %d bytes: %v", keyLen, valueLen, ok)
 			}
-			b = AppendPair(nil, string(key), value)
-			k, v, size, ok := decodePair(b)
-			if !ok || !bytes.Equal(k, key) || !bytes.Equal(v, value) || size != len(b) || size != 8+keyLen+valueLen {
+			b = AppendPair(nil, Pair{Key: key, Value: value})
+			p, ok := decodePair(b)
+			size := 8 + keyLen + valueLen
+			if !ok || !bytes.Equal(p.Key, key) || !bytes.Equal(p.Value, value) || p.Size() != len(b) || len(b) != size {
 				t.Errorf("pair of %d and %d bytes: %v", keyLen, valueLen, ok)
 			}
 		}
@@ -295,7 +296,7 @@ func decoders() map[string]func(b []byte) bool {
 	}
 	return map[string]func(b []byte) bool{
 		"entry":   func(b []byte) bool { _, ok := DecodeEntry(b); return ok },
-		"pair":    func(b []byte) bool { _, _, _, ok := decodePair(b); return ok },
+		"pair":    func(b []byte) bool { _, ok := decodePair(b); return ok },
 		"SEGMENT": func(b []byte) bool { _, ok := DecodeHeader(b); return ok },
 		"group":   func(b []byte) bool { _, ok := at(append(make([]byte, 53), b...)).GroupAt(53); return ok },
 		"COMMIT": func(b []byte) bool {

@@ -9,7 +9,7 @@ import (
 func FuzzEntry(f *testing.F) {
 	f.Add([]byte{}, byte(0), int64(0), []byte{}, []byte{})
 	f.Add(AppendEntry(nil, OpSet, 1, "k", "v"), byte(OpSet), int64(1), []byte("k"), []byte("v"))
-	f.Add(AppendPair(nil, "k", []byte("v")), byte(OpDelete), int64(-1), []byte("k"), []byte{})
+	f.Add(AppendPair(nil, Pair{Key: []byte("k"), Value: []byte("v")}), byte(OpDelete), int64(-1), []byte("k"), []byte{})
 	f.Add([]byte("KVLG\x01\x00\x00\x00\x00\x00\x00\x00\x00\xff\xff\xff\xff"), byte(0xff), int64(1)<<62, []byte{}, []byte("v"))
 	f.Fuzz(func(t *testing.T, data []byte, o byte, timestamp int64, key, value []byte) {
 		if e, ok := DecodeEntry(data); ok {
@@ -17,9 +17,9 @@ func FuzzEntry(f *testing.F) {
 				t.Fatalf("%x decodes to what encodes to %x", data[:e.Size()], again)
 			}
 		}
-		if k, v, size, ok := decodePair(data); ok {
-			if again := AppendPair(nil, string(k), v); !bytes.Equal(again, data[:size]) {
-				t.Fatalf("%x decodes to what encodes to %x", data[:size], again)
+		if p, ok := decodePair(data); ok {
+			if again := AppendPair(nil, p); !bytes.Equal(again, data[:p.Size()]) {
+				t.Fatalf("%x decodes to what encodes to %x", data[:p.Size()], again)
 			}
 		}
 		b := append(AppendEntry(nil, Op(o), timestamp, key, value), data...)
@@ -27,9 +27,9 @@ func FuzzEntry(f *testing.F) {
 		if !ok || e.Op != Op(o) || e.Timestamp != timestamp || !bytes.Equal(e.Key, key) || !bytes.Equal(e.Value, value) {
 			t.Fatalf("entry comes back as %+v, %v", e, ok)
 		}
-		k, v, size, ok := decodePair(append(AppendPair(nil, string(key), value), data...))
-		if !ok || !bytes.Equal(k, key) || !bytes.Equal(v, value) || size != pairOverhead+len(key)+len(value) {
-			t.Fatalf("pair comes back as %x, %x, %v", k, v, ok)
+		p, ok := decodePair(append(AppendPair(nil, Pair{Key: key, Value: value}), data...))
+		if !ok || !bytes.Equal(p.Key, key) || !bytes.Equal(p.Value, value) {
+			t.Fatalf("pair comes back as %x, %x, %v", p.Key, p.Value, ok)
 		}
 	})
 }

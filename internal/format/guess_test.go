@@ -21,7 +21,7 @@ func guess(t *testing.T, data []byte) map[string]string {
 	}
 	for i := range r.Info.Blocks {
 		block := map[string]string{}
-		if _, err := r.ReadBlock(i, nil, func(key, value []byte) { block[string(key)] = string(value) }); err == nil {
+		if _, err := r.ReadBlock(i, nil, func(p Pair) { block[string(p.Key)] = string(p.Value) }); err == nil {
 			maps.Copy(state, block)
 		}
 	}
@@ -36,7 +36,7 @@ func TestGuessSnapshot(t *testing.T) {
 	data := AppendSnapshotHeader(nil, info)
 	want := map[string]string{}
 	for i := range blocks {
-		pair := AppendPair(nil, fmt.Sprint("key", i), []byte("value"))
+		pair := AppendPair(nil, Pair{Key: fmt.Append(nil, "key", i), Value: []byte("value")})
 		info.Blocks = append(info.Blocks, Block{Offset: uint64(len(data)), Pairs: 1, Checksum: crc32.Checksum(pair, castagnoli)})
 		data = append(data, pair...)
 		want[fmt.Sprint("key", i)] = "value"

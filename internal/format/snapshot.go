@@ -61,29 +61,37 @@ func AppendSnapshotHeader(dst []byte, info *Snapshot) []byte {
 	return binary.BigEndian.AppendUint32(dst, info.Count)
 }
 
-// AppendPair appends a key and its value.
-func AppendPair(dst []byte, key string, value []byte) []byte {
-	dst = binary.BigEndian.AppendUint32(dst, uint32(len(key)))
-	dst = append(dst, key...)
-	dst = binary.BigEndian.AppendUint32(dst, uint32(len(value)))
-	return append(dst, value...)
+// Pair is a key and its value. Whoever hands one on says how long its bytes are
+// valid.
+type Pair struct{ Key, Value []byte }
+
+// Size returns how many bytes the pair takes in a snapshot.
+func (p Pair) Size() int { return pairOverhead + len(p.Key) + len(p.Value) }
+
+// AppendPair appends a pair to dst.
+func AppendPair(dst []byte, p Pair) []byte {
+	dst = binary.BigEndian.AppendUint32(dst, uint32(len(p.Key)))
+	dst = append(dst, p.Key...)
+	dst = binary.BigEndian.AppendUint32(dst, uint32(len(p.Value)))
+	return append(dst, p.Value...)
 }
 
-// decodePair decodes the pair at the start of b, and how many bytes it takes; ok is false when none is there whole.
-func decodePair(b []byte) (key, value []byte, size int, ok bool) {
+// decodePair decodes the pair at the start of b, into which it points; ok is
+// false when no whole one is there.
+func decodePair(b []byte) (p Pair, ok bool) {
 	if len(b) < pairOverhead {
-		return nil, nil, 0, false
+		return Pair{}, false
 	}
 	keyLen := uint64(binary.BigEndian.Uint32(b))
 	if keyLen > uint64(len(b)-pairOverhead) {
-		return nil, nil, 0, false
+		return Pair{}, false
 	}
 	key, rest := b[4:][:keyLen], b[4+keyLen:]
 	valueLen := uint64(binary.BigEndian.Uint32(rest))
 	if valueLen > uint64(len(rest)-4) {
-		return nil, nil, 0, false
+		return Pair{}, false
 	}
-	return key, rest[4:][:valueLen], pairOverhead + int(keyLen) + int(valueLen), true
+	return Pair{Key: key, Value: rest[4:][:valueLen]}, true
 }
 
 // AppendSnapshotTail appends trailer and footer.
@@ -108,7 +116,7 @@ func AppendSnapshotTail(dst []byte, info *Snapshot) []byte {
 
 // EncodeSnapshot writes a snapshot file to w, in writes of about writeTarget bytes, and fills in info.Blocks. There must be info.Count
 // pairs. It returns how many bytes w has taken.
-func EncodeSnapshot(w io.Writer, info *Snapshot, pairs iter.Seq2[string, []byte]) (n int64, err error) {
+func EncodeSnapshot(w io.Writer, info *Snapshot, pairs iter.Seq[Pair]) (n int64, err error) {
 	e := snapshotEncoder{w: w, info: info, block: Block{Offset: SnapshotHeaderBytes}}
 	err = e.encode(pairs)
 	return e.written, err
@@ -124,14 +132,14 @@ type snapshotEncoder struct {
 	length  int    // of the block, what is written
 }
 
-func (e *snapshotEncoder) encode(pairs iter.Seq2[string, []byte]) error {
+func (e *snapshotEncoder) encode(pairs iter.Seq[Pair]) error {
 	e.buf = AppendSnapshotHeader(e.buf, e.info)
 	if err := e.write(); err != nil {
 		return err
 	}
 	count := uint64(0)
-	for key, value := range pairs {
-		if err := e.add(key, value); err != nil {
+	for p := range pairs {
+		if err := e.add(p); err != nil {
 			return err
 		}
 		count++
@@ -154,8 +162,8 @@ func (e *snapshotEncoder) write() error {
 	return err
 }
 
-func (e *snapshotEncoder) add(key string, value []byte) error {
-	e.buf = AppendPair(e.buf, key, value)
+func (e *snapshotEncoder) add(p Pair) error {
+	e.buf = AppendPair(e.buf, p)
 	e.block.Pairs++
 	switch {
 	case e.length+len(e.buf) >= blockTarget:

@@ -26,7 +26,7 @@ func readSnapshot(data []byte, number uint64) (map[string]string, *Snapshot, err
 	var room []byte
 	for i := range r.Info.Blocks {
 		var blockErr error
-		room, blockErr = r.ReadBlock(i, room, func(key, value []byte) { state[string(key)] = string(value) })
+		room, blockErr = r.ReadBlock(i, room, func(p Pair) { state[string(p.Key)] = string(p.Value) })
 		err = errors.Join(err, blockErr)
 	}
 	return state, r.Info, errors.Join(err, r.CheckKeys(len(state)))
@@ -54,10 +54,10 @@ func TestSnapshotRoundTrip(t *testing.T) {
 	})
 }
 
-func stringPairs(m map[string]string) iter.Seq2[string, []byte] {
-	return func(yield func(string, []byte) bool) {
+func stringPairs(m map[string]string) iter.Seq[Pair] {
+	return func(yield func(Pair) bool) {
 		for key, value := range m {
-			if !yield(key, []byte(value)) {
+			if !yield(Pair{Key: []byte(key), Value: []byte(value)}) {
 				return
 			}
 		}
@@ -83,10 +83,10 @@ func TestSnapshotBlocksCloseAtTheTarget(t *testing.T) {
 			want := map[string]string{}
 			info := &Snapshot{Number: 1, Count: uint32(len(row.values))}
 			var b bytes.Buffer
-			_, err := EncodeSnapshot(&b, info, func(yield func(string, []byte) bool) {
+			_, err := EncodeSnapshot(&b, info, func(yield func(Pair) bool) {
 				for i, n := range row.values {
 					key, value := string(rune('a'+i)), bytes.Repeat([]byte{byte(i)}, n)
-					if want[key] = string(value); !yield(key, value) {
+					if want[key] = string(value); !yield(Pair{Key: []byte(key), Value: value}) {
 						return
 					}
 				}

@@ -68,7 +68,7 @@ func (r *SnapshotReader) CheckNumber(number uint64) error {
 
 // ReadBlock verifies block i and hands its pairs to add, in their order. They point into the memory it returns, which is room if the block
 // fits there. The error is a [*Damage] or that of a read; with a Damage, some pairs may have been added, and none of them counts.
-func (r *SnapshotReader) ReadBlock(i int, room []byte, add func(key, value []byte)) ([]byte, error) {
+func (r *SnapshotReader) ReadBlock(i int, room []byte, add func(Pair)) ([]byte, error) {
 	b, err := r.readBlock(i, room)
 	if err != nil {
 		return room, err
@@ -80,18 +80,18 @@ func (r *SnapshotReader) ReadBlock(i int, room []byte, add func(key, value []byt
 }
 
 // decode verifies the block's bytes and hands its pairs to add. It returns what is wrong, "" for nothing.
-func (b Block) decode(bytes []byte, add func(key, value []byte)) (reason string) {
+func (b Block) decode(bytes []byte, add func(Pair)) (reason string) {
 	if crc32.Checksum(bytes, castagnoli) != b.Checksum {
 		return "block checksum mismatch"
 	}
 	pairs := uint32(0)
 	for ; len(bytes) > 0; pairs++ {
-		key, value, size, ok := decodePair(bytes)
-		if !ok || pairs == b.Pairs || len(key) > MaxKeyBytes || len(value) > MaxValueBytes {
+		p, ok := decodePair(bytes)
+		if !ok || pairs == b.Pairs || len(p.Key) > MaxKeyBytes || len(p.Value) > MaxValueBytes {
 			return "block with impossible pairs"
 		}
-		add(key, value)
-		bytes = bytes[size:]
+		add(p)
+		bytes = bytes[p.Size():]
 	}
 	if pairs != b.Pairs {
 		return "block with too few pairs"
@@ -101,15 +101,15 @@ func (b Block) decode(bytes []byte, add func(key, value []byte)) (reason string)
 
 // GuessBlock hands to add the pairs that can be made out in block i from its start, though its checksum is wrong: nothing vouches for
 // them. The error is that of a read, or a [*Damage] if there is no such block.
-func (r *SnapshotReader) GuessBlock(i int, add func(key, value []byte)) error {
+func (r *SnapshotReader) GuessBlock(i int, add func(Pair)) error {
 	b, err := r.readBlock(i, nil)
 	for err == nil {
-		key, value, size, ok := decodePair(b)
-		if !ok || len(key) > MaxKeyBytes {
+		p, ok := decodePair(b)
+		if !ok || len(p.Key) > MaxKeyBytes {
 			break
 		}
-		add(key, value)
-		b = b[size:]
+		add(p)
+		b = b[p.Size():]
 	}
 	return err
 }

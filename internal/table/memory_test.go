@@ -67,7 +67,8 @@ type model map[string][]byte
 func (m model) compare(tb testing.TB, t *Table) {
 	tb.Helper()
 	got := 0
-	for key, value := range t.All() {
+	for p := range t.All() {
+		key, value := string(p.Key), p.Value
 		if want, ok := m[key]; !ok || !bytes.Equal(want, value) {
 			tb.Fatalf("%q is %d bytes, want %d, %v", key, len(value), len(want), ok)
 		}

@@ -13,6 +13,8 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+
+	"kvstore/internal/format"
 )
 
 // shardCount is a power of two, large enough that a batch of a few keys leaves most readers alone, and that a shard of a huge table grows
@@ -42,6 +44,9 @@ type Table struct {
 	index atomic.Pointer[index] // the keys in order; nil before the first scan. Stored while applying is held
 	work  *work                 // the writer's alone, and of who stages with it
 }
+
+// Pair is a key and its value, as a snapshot has it.
+type Pair = format.Pair
 
 // Op sets or deletes one key. The table does not keep Key or Value.
 type Op struct {
@@ -263,7 +268,7 @@ func (t *Table) Keys() []string {
 	keys := make([]string, 0, v.Len())
 	for w := range v.windows(true) {
 		for _, p := range w.pairs {
-			keys = append(keys, string(p.key))
+			keys = append(keys, string(p.Key))
 		}
 	}
 	return keys
@@ -274,11 +279,11 @@ func (t *Table) Version() int64 { return t.version.Load() }
 
 // All iterates over keys and values without locks: only while nobody applies. They must not be changed, nor kept beyond the
 // loop's body.
-func (t *Table) All() iter.Seq2[string, []byte] {
-	return func(yield func(string, []byte) bool) {
+func (t *Table) All() iter.Seq[Pair] {
+	return func(yield func(Pair) bool) {
 		for i := range t.shards {
 			for r := range t.shards[i].records {
-				if !yield(text(r.key()), r.value()) {
+				if !yield(Pair{Key: r.key(), Value: r.value()}) {
 					return
 				}
 			}

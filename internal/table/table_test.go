@@ -28,11 +28,12 @@ func del(key string) table.Op { return table.Op{Key: []byte(key), Delete: true} 
 func wantState(t *testing.T, tab *table.Table, want map[string]string) {
 	t.Helper()
 	got := map[string]string{}
-	for key, value := range tab.All() {
+	for p := range tab.All() {
+		key, value := string(p.Key), p.Value
 		if _, twice := got[key]; twice {
 			t.Fatalf("All shows %q twice", key)
 		}
-		got[strings.Clone(key)] = string(value)
+		got[key] = string(value)
 	}
 	if !maps.Equal(got, want) {
 		t.Fatalf("All: %.200v, want %.200v", got, want)

@@ -115,20 +115,17 @@ const (
 // window is a copy of a part of a shard as it was at one version.
 type window struct {
 	keysOnly bool // values are left empty
-	pairs    []pair
+	pairs    []Pair
 	bytes    []byte // what pairs point into
 }
 
-// pair is a key and its value.
-type pair struct{ key, value []byte }
-
 // All iterates over all keys and values, in no order, until the view is closed. They lie in memory that is used again: they must
 // not be changed, nor kept beyond the loop's body. No lock is held while that runs.
-func (v *View) All() iter.Seq2[string, []byte] {
-	return func(yield func(string, []byte) bool) {
+func (v *View) All() iter.Seq[Pair] {
+	return func(yield func(Pair) bool) {
 		for w := range v.windows(false) {
 			for _, p := range w.pairs {
-				if !yield(text(p.key), p.value) {
+				if !yield(p) {
 					return
 				}
 			}
@@ -215,5 +212,5 @@ func (w *window) add(key []byte, state past) {
 		w.bytes = append(w.bytes, state.value...)
 	}
 	end := start + len(key)
-	w.pairs = append(w.pairs, pair{key: w.bytes[start:end], value: w.bytes[end:]})
+	w.pairs = append(w.pairs, Pair{Key: w.bytes[start:end], Value: w.bytes[end:]})
 }

@@ -8,7 +8,6 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -27,11 +26,12 @@ func (f *frozen) compare(tb testing.TB, rng *rand.Rand) {
 		tb.Fatalf("a view of version %d has %d keys, want %d", f.view.Version(), f.view.Len(), len(f.want))
 	}
 	got := model{}
-	for key, value := range f.view.All() {
+	for p := range f.view.All() {
+		key := string(p.Key)
 		if _, twice := got[key]; twice {
 			tb.Fatalf("All shows %q twice", key)
 		}
-		got[strings.Clone(key)] = bytes.Clone(value)
+		got[key] = bytes.Clone(p.Value)
 	}
 	for key, value := range f.want {
 		if b, ok := f.view.Get(nil, key); !ok || !bytes.Equal(b, value) {
@@ -273,7 +273,9 @@ func TestViewsWhileWriting(t *testing.T) {
 			for !done.Load() {
 				v := tab.View()
 				n := 0
-				pairs := v.All()
+				pairs := func(yield func(string, []byte) bool) {
+					v.All()(func(p Pair) bool { return yield(text(p.Key), p.Value) })
+				}
 				if r%2 == 0 {
 					pairs = v.Scan(Bounds{}, r%4 == 0)
 				}
@@ -413,11 +415,12 @@ func TestViewOfALargeShard(t *testing.T) {
 	apply(0, keys/2, del)
 	apply(keys/2, keys*3/4, func(key []byte) Op { return Op{Key: key, Value: []byte("another")} })
 	seen := map[string]bool{}
-	for key, value := range v.All() {
+	for p := range v.All() {
+		key, value := string(p.Key), p.Value
 		if key != string(value) || seen[key] {
 			t.Fatalf("%q with %q, seen: %v", key, value, seen[key])
 		}
-		seen[strings.Clone(key)] = true
+		seen[key] = true
 		switch len(seen) {
 		case keys / 4:
 			apply(keys, 5*keys, set) // grows

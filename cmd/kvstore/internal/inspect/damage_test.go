@@ -106,7 +106,7 @@ func snapshotBytes(number, group uint64, state map[string]string) []byte {
 	for pair := range slices.Chunk(keys, 2) {
 		at := len(data)
 		for _, key := range pair {
-			data = format.AppendPair(data, key, []byte(state[key]))
+			data = format.AppendPair(data, format.Pair{Key: []byte(key), Value: []byte(state[key])})
 		}
 		info.Blocks = append(info.Blocks, format.Block{
 			Offset: uint64(at), Pairs: uint32(len(pair)), Checksum: crc32.Checksum(data[at:], castagnoli),

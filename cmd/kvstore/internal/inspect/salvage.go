@@ -174,7 +174,7 @@ func (src *source) identify(ctx context.Context) error {
 		}
 		return nil
 	}
-	found, err := surveySnapshot(&src.dataFile, true, func(_, _ []byte) error { return ctx.Err() }, func(int64) {})
+	found, err := surveySnapshot(&src.dataFile, true, func(format.Pair) error { return ctx.Err() }, func(int64) {})
 	switch v, _ := verdictOn(found.err); {
 	case ctx.Err() != nil:
 		return ctx.Err()
@@ -308,10 +308,10 @@ func (s *salvage) pairs(src *source) error {
 		s.account.Last = max(s.account.Last, src.found.info.LastGroup)
 	}
 	s.account.Files = append(s.account.Files, src.found.file(&src.dataFile, true))
-	_, err := surveySnapshot(&src.dataFile, true, func(key, value []byte) error {
+	_, err := surveySnapshot(&src.dataFile, true, func(p format.Pair) error {
 		s.account.Pairs++
-		s.batch.Set(string(key), value)
-		return s.grow(len(key) + len(value))
+		s.batch.Set(string(p.Key), p.Value)
+		return s.grow(len(p.Key) + len(p.Value))
 	}, s.add)
 	return err
 }

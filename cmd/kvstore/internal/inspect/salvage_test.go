@@ -94,7 +94,7 @@ func (p proven) pairs(name string, r *format.SnapshotReader, into map[string]str
 		for i, block := range r.Info.Blocks {
 			if i < len(broken.Info.Blocks) && block == broken.Info.Blocks[i] && p.has(name, int(block.Offset), int(r.BlockEnd(i))) &&
 				broken.BlockEnd(i) == r.BlockEnd(i) {
-				_, _ = r.ReadBlock(i, nil, func(key, value []byte) { into[string(key)] = string(value) })
+				_, _ = r.ReadBlock(i, nil, func(p format.Pair) { into[string(p.Key)] = string(p.Value) })
 				proven++
 			}
 		}
@@ -108,7 +108,7 @@ func (p proven) pairs(name string, r *format.SnapshotReader, into map[string]str
 	for i := range r.Info.Blocks {
 		next := min(entries+16*(i+2), size-16) // behind the next one, which tells where this one ends
 		if p.has(name, int(r.Info.Blocks[i].Offset), int(r.BlockEnd(i))) && p.has(name, entries+16*i, next) {
-			_, _ = r.ReadBlock(i, nil, func(key, value []byte) { into[string(key)] = string(value) })
+			_, _ = r.ReadBlock(i, nil, func(p format.Pair) { into[string(p.Key)] = string(p.Value) })
 			proven++
 		}
 	}
@@ -176,7 +176,7 @@ func (p proven) holds(got, want map[string]string) bool {
 
 func pairs(r *format.SnapshotReader, into map[string]string) {
 	for i := range r.Info.Blocks {
-		_, _ = r.ReadBlock(i, nil, func(key, value []byte) { into[string(key)] = string(value) })
+		_, _ = r.ReadBlock(i, nil, func(p format.Pair) { into[string(p.Key)] = string(p.Value) })
 	}
 }
 

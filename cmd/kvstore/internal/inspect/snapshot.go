@@ -59,7 +59,7 @@ func (s *snapshotFound) damage(f *dataFile, needed bool) []Damage {
 
 // surveySnapshot verifies all of a snapshot, and hands the pairs of its whole blocks to add. With anyhow it looks for blocks too where Open
 // would find none. An error is that of add, or of reading.
-func surveySnapshot(f *dataFile, anyhow bool, add func(key, value []byte) error, done func(n int64)) (snapshotFound, error) {
+func surveySnapshot(f *dataFile, anyhow bool, add func(p format.Pair) error, done func(n int64)) (snapshotFound, error) {
 	r, err := format.ReadSnapshot(f, f.size, f.name)
 	verdict, damaged := verdictOn(err)
 	if err != nil && !damaged {
@@ -99,17 +99,16 @@ func surveySnapshot(f *dataFile, anyhow bool, add func(key, value []byte) error,
 type snapshotSurvey struct {
 	reader *format.SnapshotReader
 	seed   maphash.Seed
-	add    func(key, value []byte) error
+	add    func(p format.Pair) error
 	hashes []uint64 // of the keys in whole blocks
 	found  snapshotFound
 }
 
 // block reads one block. Its pairs are handed on when all of it was verified.
 func (s *snapshotSurvey) block(i int) error {
-	type pair struct{ key, value []byte }
 	info := s.reader.Info.Blocks[i]
-	var pairs []pair
-	_, err := s.reader.ReadBlock(i, nil, func(key, value []byte) { pairs = append(pairs, pair{key, value}) })
+	var pairs []format.Pair
+	_, err := s.reader.ReadBlock(i, nil, func(p format.Pair) { pairs = append(pairs, p) })
 	if _, ok := verdictOn(err); ok {
 		if s.found.err == nil {
 			s.found.err = err
@@ -119,7 +118,7 @@ func (s *snapshotSurvey) block(i int) error {
 		if damage.Offset == int64(info.Offset) {
 			bad.bytes, bad.pairs = s.reader.BlockEnd(i)-damage.Offset, info.Pairs
 		}
-		err = s.reader.GuessBlock(i, func(key, _ []byte) { bad.keys = append(bad.keys, string(key)) })
+		err = s.reader.GuessBlock(i, func(p format.Pair) { bad.keys = append(bad.keys, string(p.Key)) })
 		slices.Sort(bad.keys)
 		s.found.bad = append(s.found.bad, bad)
 		if _, nowhere := verdictOn(err); nowhere {
@@ -131,8 +130,8 @@ func (s *snapshotSurvey) block(i int) error {
 		return err
 	}
 	for _, p := range pairs {
-		s.hashes = append(s.hashes, maphash.Bytes(s.seed, p.key))
-		if err := s.add(p.key, p.value); err != nil {
+		s.hashes = append(s.hashes, maphash.Bytes(s.seed, p.Key))
+		if err := s.add(p); err != nil {
 			return err
 		}
 	}
@@ -155,14 +154,14 @@ func (s *snapshotSurvey) checkKeys() (verdict, err error) {
 	var room []byte
 	for i := range s.reader.Info.Blocks {
 		var err error
-		room, err = s.reader.ReadBlock(i, room, func(key, _ []byte) {
-			if !suspects[maphash.Bytes(s.seed, key)] {
+		room, err = s.reader.ReadBlock(i, room, func(p format.Pair) {
+			if !suspects[maphash.Bytes(s.seed, p.Key)] {
 				return
 			}
-			if seen[string(key)] {
+			if seen[string(p.Key)] {
 				twice++
 			}
-			seen[string(key)] = true
+			seen[string(p.Key)] = true
 		})
 		if _, isBad := verdictOn(err); err != nil && !isBad {
 			return nil, err

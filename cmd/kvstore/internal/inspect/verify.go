@@ -67,7 +67,7 @@ func (v *verifier) snapshots() (newest snapshotFound, err error) {
 		if !f.isSnapshot {
 			continue
 		}
-		newest, err = surveySnapshot(&f, false, func(_, _ []byte) error { return nil }, v.add)
+		newest, err = surveySnapshot(&f, false, func(format.Pair) error { return nil }, v.add)
 		if err != nil {
 			return snapshotFound{}, err
 		}

@@ -1,0 +1,116 @@
+package kvstore
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"kvstore/internal/format"
+)
+
+// minBatchBytes is the room that a new batch makes first.
+const minBatchBytes = 1 << 10
+
+// Batch is a list of writes that are committed together: all or none of them,
+// in order, with one acknowledgement. The zero value is an empty batch. It is
+// not for concurrent use.
+//
+// Reuse a Batch when you commit many: it keeps its memory after Reset, and
+// allocating and collecting a new one can take a quarter of a commit's time.
+type Batch struct {
+	list  entryList
+	added int   // calls of Set and Delete
+	err   error // the first limit that was broken; nothing is added afterwards
+}
+
+// Set adds a write of key. Key and value are copied. Limits are reported by
+// Apply.
+func (b *Batch) Set(key string, value []byte) {
+	if b.accept(key, value) {
+		b.list.set(key, value)
+	}
+}
+
+// Delete adds a deletion of key, which need not exist.
+func (b *Batch) Delete(key string) {
+	if b.accept(key, nil) {
+		b.list.delete(key)
+	}
+}
+
+// Len returns the number of writes added.
+func (b *Batch) Len() int { return b.added }
+
+// Reset empties the batch.
+func (b *Batch) Reset() {
+	b.list.reset()
+	b.added, b.err = 0, nil
+}
+
+// accept reports whether a write may be added. A batch that broke a limit is
+// never applied, so it takes no more memory.
+func (b *Batch) accept(key string, value []byte) bool {
+	b.added++
+	if b.err == nil {
+		b.err = checkLimits(key, value)
+	}
+	switch size := len(b.list.entries) + format.EntryOverhead + len(key) + len(value); {
+	case b.err != nil:
+	case size > MaxBatchBytes:
+		b.err = fmt.Errorf("%w: %d bytes with write %d, limit %d", ErrBatchTooLarge, size, b.added, MaxBatchBytes)
+	case size > cap(b.list.entries):
+		b.grow(size)
+	}
+	return b.err == nil
+}
+
+// grow makes room for size bytes. It doubles, where append would grow a large
+// batch by a quarter at a time.
+func (b *Batch) grow(size int) {
+	have := len(b.list.entries)
+	room := max(size, min(2*have, MaxBatchBytes), minBatchBytes)
+	b.list.entries = slices.Grow(b.list.entries, room-have)
+}
+
+// fill makes c the commit of this batch, with a copy of its bytes.
+func (b *Batch) fill(c *writeCommand) {
+	bytes := append(c.list.entries[:0], b.list.entries...)
+	c.list = b.list
+	c.list.entries = bytes
+}
+
+// Commit is the future result of ApplyAsync. Its methods may be called from any
+// number of goroutines.
+type Commit struct {
+	err  error         // written before done is closed, valid afterwards
+	done chan struct{} // closed by the writer, or by ApplyAsync if nothing was queued
+}
+
+func newCommit() *Commit { return &Commit{done: make(chan struct{})} }
+
+// complete decides the commit. It is called once.
+func (c *Commit) complete(err error) {
+	c.err = err
+	close(c.done)
+}
+
+// Done returns a channel that is closed when the commit is decided: durable and
+// visible, or failed. It is closed in all cases, also when the store fails and
+// when it is closed.
+func (c *Commit) Done() <-chan struct{} { return c.done }
+
+// Wait waits for the result and returns it: nil, or an error as [Store.Apply]
+// returns it. If ctx ends first, Wait returns ctx.Err() and the commit goes on.
+func (c *Commit) Wait(ctx context.Context) error {
+	select {
+	case <-c.done:
+		return c.err
+	default:
+	}
+	select {
+	case <-c.done:
+		return c.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,197 @@
+package recovery
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+
+	"kvstore/internal/datadir"
+	"kvstore/internal/format"
+	"kvstore/internal/snapfile"
+	"kvstore/internal/table"
+	"kvstore/internal/vfs"
+	"kvstore/internal/wal"
+)
+
+// judge reads a directory's files in their order, verifies them, and builds the
+// table. It changes nothing.
+type judge struct {
+	dir vfs.Dir // immutable
+
+	files       format.Files
+	fresh       bool         // the directory has no snapshot and no segment
+	table       *table.Table // of the snapshot and the groups so far
+	chain       format.Chain // what was read so far; with a new id if fresh
+	snapshot    uint64       // number of the snapshot that was loaded, 0 for none
+	snapshotted uint64       // the last group it covers
+
+	unproven []judgedSegment // segments with groups above chain.Durable, and the last segment
+	last     uint64          // number of the last segment, 0 if there is none
+	unused   bool            // the last segment has no group that counts
+
+	replay replay
+	spare  []byte // memory for the next segment's bytes
+
+	walBytes        int64 // of the groups replayed
+	groups, entries uint64
+	dropped         []Dropped
+}
+
+// judgedSegment is what counts of a segment: SEGMENT, groups, and END if it is
+// there.
+type judgedSegment struct {
+	number    uint64
+	lastGroup uint64
+	bytes     []byte
+	ended     bool
+}
+
+// run loads the newest snapshot and replays the segments that follow it.
+func (j *judge) run() (err error) {
+	if j.files, err = datadir.List(j.dir); err != nil {
+		return err
+	}
+	if err := j.loadNewestSnapshot(); err != nil {
+		return err
+	}
+	segments, err := j.files.Following(j.snapshot)
+	if err != nil {
+		return err
+	}
+	if j.fresh = j.files.Empty(); j.fresh {
+		_, _ = rand.Read(j.chain.ID[:]) // never fails: crypto/rand ends the program first
+	}
+	for i, number := range segments {
+		if err := j.segment(number, len(segments)-1-i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// state returns what was found.
+func (j *judge) state() *State {
+	return &State{
+		Table: j.table,
+		ID:    j.chain.ID, LastGroup: j.chain.LastGroup,
+		Snapshot: j.snapshot, Snapshotted: j.snapshotted,
+		NextSegment: j.nextSegment(), WALBytes: j.walBytes,
+		Groups: j.groups, Entries: j.entries, Dropped: j.dropped,
+	}
+}
+
+// nextSegment returns the number of the session's own segment. It replaces a
+// last segment without groups.
+func (j *judge) nextSegment() uint64 {
+	switch {
+	case j.last == 0:
+		return max(j.snapshot, 1)
+	case j.unused:
+		return j.last
+	default:
+		return j.last + 1
+	}
+}
+
+func (j *judge) loadNewestSnapshot() error {
+	if j.snapshot = j.files.Newest(); j.snapshot == 0 {
+		j.table = table.New(0)
+		return nil
+	}
+	info, t, err := snapfile.Load(j.dir, j.snapshot)
+	if err != nil {
+		return err
+	}
+	j.table, j.snapshotted = t, info.LastGroup
+	j.chain.Begin(info)
+	return nil
+}
+
+// segment verifies a segment and applies its groups. more is how many segments
+// follow it.
+func (j *judge) segment(number uint64, more int) error {
+	data, err := j.read(number, more)
+	if err != nil {
+		return err
+	}
+	defer j.replay.wait() // whatever happens, nothing uses data afterwards
+	scanner, err := j.chain.Scan(number, data)
+	if err != nil {
+		return err
+	}
+	if err := j.replayGroups(scanner); err != nil {
+		return err
+	}
+	isLast := more == 0
+	tail, err := scanner.Tail(isLast)
+	if err != nil {
+		return err
+	}
+	j.replay.applyAll(j.table)
+	j.walBytes += int64(scanner.Offset() - format.SegmentEntryBytes)
+	if isLast {
+		j.last, j.unused = number, scanner.Offset() == format.SegmentEntryBytes
+	}
+	j.forgetProven()
+	j.unproven = append(j.unproven, judgedSegment{
+		number: number, lastGroup: j.chain.LastGroup, bytes: data[:tail.Offset], ended: tail.Ended,
+	})
+	if tail.Torn > 0 {
+		j.dropped = append(j.dropped, Dropped{
+			File: format.SegmentName(number), Offset: int64(tail.Offset), Bytes: tail.Torn,
+		})
+	}
+	return nil
+}
+
+// replayGroups applies the groups of a segment, up to the place where none
+// follows.
+func (j *judge) replayGroups(scanner *format.Scanner) error {
+	for {
+		g, ok, err := scanner.Next()
+		if err != nil || !ok {
+			return err
+		}
+		j.replay.add(j.table, g.Body())
+		j.groups++
+		j.entries += uint64(g.Entries)
+	}
+}
+
+// read returns a segment's bytes. They lie in memory that an earlier segment
+// needs no more, or that is large enough for the following segments, each of
+// which is twice as large as the one before.
+func (j *judge) read(number uint64, more int) (data []byte, err error) {
+	name := format.SegmentName(number)
+	file, err := j.dir.OpenRead(name)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", name, err)
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	size, err := file.Size()
+	if err != nil {
+		return nil, fmt.Errorf("size of %s: %w", name, err)
+	}
+	if size > math.MaxInt {
+		return nil, fmt.Errorf("%s is too large for this platform: %d bytes", name, size)
+	}
+	if int64(cap(j.spare)) < size {
+		j.spare = make([]byte, max(size, min(size<<min(more, 10), wal.MaxSegmentBytes)))
+	}
+	data, j.spare = j.spare[:size], nil
+	if _, err := io.ReadFull(io.NewSectionReader(file, 0, size), data); err != nil && size > 0 {
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	return data, nil
+}
+
+// forgetProven gives up the bytes of segments whose groups all turned out to be
+// durable: the first ones, since group numbers rise.
+func (j *judge) forgetProven() {
+	for len(j.unproven) > 0 && j.unproven[0].lastGroup <= j.chain.Durable {
+		j.spare, j.unproven[0].bytes = j.unproven[0].bytes[:0], nil
+		j.unproven = j.unproven[1:]
+	}
+}

@@ -1,0 +1,83 @@
+// Package recovery brings a data directory's state into memory and makes it
+// durable before a store serves it.
+//
+// It has two halves. The first, judge, reads every file, changes none, and
+// either refuses the directory or knows everything. A read-only store stops
+// there. The second, repair, replaces the segments whose bytes may be in the
+// kernel's cache alone by new files with the bytes that were judged.
+// docs/DESIGN.md says why an fsync of the old file is not enough. The order of
+// the steps is checked by the model of the protocol.
+//
+// What is wrong with a file is a *format.Damage or a *format.Later; errors of
+// the file system are wrapped.
+package recovery
+
+import (
+	"kvstore/internal/datadir"
+	"kvstore/internal/format"
+	"kvstore/internal/table"
+	"kvstore/internal/vfs"
+)
+
+// Options say how far recovery goes.
+type Options struct {
+	// ReadOnly ends recovery after the files were judged: nothing is written.
+	ReadOnly bool
+
+	// SyncName makes the data directory's own name durable. It is called if the
+	// directory has no store yet.
+	SyncName func() error
+}
+
+// State is what recovery has found, and where the session's log begins.
+type State struct {
+	Table *table.Table // the caller must release it
+
+	ID          format.StoreID // a new one if the directory has no store
+	LastGroup   uint64         // the last group replayed, or covered by the snapshot
+	Snapshot    uint64         // number of the snapshot that was loaded, 0 for none
+	Snapshotted uint64         // the last group it covers
+	NextSegment uint64         // number of the session's first segment
+	WALBytes    int64          // bytes of the groups replayed
+
+	Groups  uint64    // groups replayed
+	Entries uint64    // SET and DELETE entries in them
+	Dropped []Dropped // torn tails
+}
+
+// Dropped is a torn tail of the log that recovery has cut off.
+type Dropped struct {
+	File   string // base name
+	Offset int64  // where the tail begins
+	Bytes  int64  // up to the last byte that is not zero
+}
+
+// Recover reads dir and, unless options.ReadOnly, makes all of its state
+// durable. Until everything is judged, it changes nothing.
+func Recover(dir vfs.Dir, options Options) (*State, error) {
+	j := &judge{dir: dir}
+	err := j.run()
+	if err == nil && !options.ReadOnly {
+		err = makeDurable(j, options)
+	}
+	if err != nil {
+		if j.table != nil {
+			j.table.Release()
+		}
+		return nil, err
+	}
+	return j.state(), nil
+}
+
+// makeDurable makes durable what was judged.
+func makeDurable(j *judge, options Options) error {
+	if j.fresh {
+		if err := options.SyncName(); err != nil {
+			return err
+		}
+	}
+	if err := datadir.Remove(j.dir, j.files.Temporary); err != nil || j.fresh {
+		return err
+	}
+	return repair(j)
+}

@@ -1,0 +1,58 @@
+// Package snapfile writes snapshot files and loads them into a table.
+// docs/FORMAT.md specifies the bytes.
+//
+// What is wrong with a file is a *format.Damage or a *format.Later; errors of
+// the file system are wrapped.
+package snapfile
+
+import (
+	"fmt"
+	"io"
+	"iter"
+
+	"kvstore/internal/datadir"
+	"kvstore/internal/format"
+	"kvstore/internal/vfs"
+)
+
+// Write makes a durable snapshot file of pairs, of which there must be
+// info.Count. It writes through the writer that to returns for the new file.
+// After an error the file does not exist; if only the last fsync failed, a whole
+// one may.
+func Write(dir vfs.Dir, info *format.Snapshot, pairs iter.Seq[format.Pair], to func(vfs.File) io.Writer) error {
+	name := format.SnapshotName(info.Number)
+	err := datadir.WriteFile(dir, name, func(file vfs.File) error {
+		_, err := format.EncodeSnapshot(to(file), info, pairs)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	return datadir.Sync(dir)
+}
+
+// FromStart returns a writer that writes a file from its first byte on.
+func FromStart(file vfs.File) io.Writer { return io.NewOffsetWriter(file, 0) }
+
+// Copy makes file a verified copy of the snapshot file that r has, as the first
+// snapshot of a new store with this id. The pairs are verified by loading them,
+// which takes the memory that the store will need.
+func Copy(file vfs.File, r io.Reader, id format.StoreID) error {
+	if _, err := io.Copy(FromStart(file), r); err != nil {
+		return err
+	}
+	number := uint64(1)
+	snapshot, err := open(file, format.SnapshotName(number))
+	if err != nil {
+		return err
+	}
+	t, err := loadTable(snapshot)
+	if err != nil {
+		return err
+	}
+	t.Release()
+	info := *snapshot.Info
+	info.ID, info.Number = id, number
+	_, err = file.WriteAt(format.AppendSnapshotTail(nil, &info), snapshot.TrailerAt)
+	return err
+}

@@ -1,0 +1,250 @@
+// Package wal is the write-ahead log of one session of a store: it appends
+// groups to segment files, makes them durable, and goes from one segment to the
+// next. docs/FORMAT.md specifies the bytes.
+//
+// # Order
+//
+// Recovery relies on the order in which things become durable:
+//
+//   - A segment gets its name only after its space, its SEGMENT entry and the
+//     END entry of the segment before it are durable.
+//   - The COMMIT entry of a group vouches for the highest group that is known to
+//     be durable. It may lag, and must never lead.
+//   - A session appends to its own segments only, never to a recovered one. The
+//     torn tail of one crash would look like damage after the next.
+//
+// # Failure
+//
+// The first error of a write or an fsync ends the log: every later call returns
+// it. An fsync is never retried on the same file, because the kernel may have
+// dropped the pages and marked them clean, so that a second fsync succeeds
+// without having written anything. Running out of space for the next segment is
+// no such failure: nothing was written yet, and the next group tries again.
+package wal
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"kvstore/internal/format"
+	"kvstore/internal/vfs"
+)
+
+// maxKeptBytes keeps the buffer of one huge group from staying for ever.
+const maxKeptBytes = 16 << 20
+
+// Options are what a log needs of its store. All fields are required.
+type Options struct {
+	// SyncWrites says that each group is synced before it is acknowledged.
+	SyncWrites bool
+
+	// FirstSegmentBytes is the size of the session's first segment.
+	FirstSegmentBytes int64
+
+	// Now is the clock of the SEGMENT entries.
+	Now func() time.Time
+
+	// Background runs a task in a goroutine that the store's Close waits for.
+	Background func(task func() error)
+
+	// WakeFlusher has the flusher call BeginFlush soon. It must not block.
+	WakeFlusher func()
+
+	// Failed is called once, with the error that ends the log. What it returns
+	// is the error of every later call.
+	Failed func(cause error) error
+}
+
+// Start says what a session's log follows.
+type Start struct {
+	ID      format.StoreID
+	Segment uint64 // number of the session's first segment
+	Group   uint64 // the last group before it, which is durable
+	Version int64  // of the last commit before it
+}
+
+// Log is the write-ahead log of one session. One goroutine at a time may call
+// its methods; they own all fields.
+type Log struct {
+	dir     vfs.Dir
+	options Options // immutable
+
+	segment  *segment
+	rotation rotation
+	written  uint64 // the last group that was written
+	durable  uint64 // the last group whose pwrite returned before a successful fsync began
+	version  int64  // of the last commit that was written
+	failure  error  // the error that ended the log, as Options.Failed returned it
+
+	flush     *Flush // the background fsync under way, nil if none
+	unflushed int    // bytes written since the flusher was woken last
+
+	buf    []byte // the group that is being written
+	syncer vfs.Syncer
+}
+
+// Begin makes the session's first segment and returns the log that writes to it.
+func Begin(dir vfs.Dir, start Start, options Options) (*Log, error) {
+	plan := segmentPlan{
+		header:    format.Header{Version: format.Version, ID: start.ID, Number: start.Segment},
+		timestamp: options.Now().UnixNano(),
+		size:      options.FirstSegmentBytes,
+	}
+	if options.SyncWrites {
+		plan.group = 1 // small until known better: zeros cost large groups little
+	}
+	s, err := reserveSegment(dir, plan, format.SegmentEntryBytes+format.EndEntryBytes)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.rename(dir); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	return &Log{
+		dir: dir, options: options,
+		segment:  s,
+		rotation: rotation{bytes: min(2*options.FirstSegmentBytes, MaxSegmentBytes)},
+		written:  start.Group, durable: start.Group, version: start.Version,
+	}, nil
+}
+
+// Written returns the number of the last group in the log.
+func (l *Log) Written() uint64 { return l.written }
+
+// Version returns the version of the last commit in the log.
+func (l *Log) Version() int64 { return l.version }
+
+// SyncWrites reports whether each group must be synced before it is applied.
+func (l *Log) SyncWrites() bool { return l.options.SyncWrites }
+
+// StoreID returns the id of the store that the log belongs to.
+func (l *Log) StoreID() format.StoreID { return l.segment.header.ID }
+
+// Err returns the error that has ended the log, nil if none has.
+func (l *Log) Err() error { return l.failure }
+
+// Buffer returns an empty buffer with room for a group with n bytes of entries.
+// It is valid until the next call.
+func (l *Log) Buffer(n int) []byte {
+	return slices.Grow(l.buf[:0], n+format.CommitEntryBytes)
+}
+
+// Reserve makes sure that a group with n bytes of entries fits into the current
+// segment, by rotation if it does not. An error that vfs.IsExhausted says that
+// there is no space now: nothing was written, and the log goes on.
+func (l *Log) Reserve(n int) error {
+	size := int64(n) + format.CommitEntryBytes
+	if l.segment.fits(size) {
+		return nil
+	}
+	return l.rotateNow(size)
+}
+
+// Append writes a group with one pwrite: entries, which must lie in the memory
+// of Buffer and fit the space from Reserve, and the COMMIT entry that closes
+// them. The last group of a segment takes the END entry along. version is that
+// of the last commit among entries. Append returns the size of the group.
+//
+// With SyncWrites it also has the disk begin to take the group; if aside is set,
+// all of the sync begins, while the caller has other work to do.
+func (l *Log) Append(entries []byte, version int64, aside bool) (groupBytes int64, err error) {
+	group := l.written + 1
+	buf := format.AppendCommit(entries, 0, version, group, l.durable, l.segment.seed(0))
+	groupBytes = int64(len(buf))
+	ends := l.endsWith(groupBytes)
+	if ends {
+		end := format.End{Group: group, Durable: l.durable}
+		buf = format.AppendEnd(buf, version, end, l.segment.seed(groupBytes))
+	}
+	if cap(buf) <= maxKeptBytes {
+		l.buf = buf
+	}
+	err = l.segment.append(buf)
+	if err == nil && l.options.SyncWrites {
+		err = l.syncer.Begin(l.segment.file, l.segment.offset-int64(len(buf)), int64(len(buf)), aside)
+	}
+	if err != nil {
+		return 0, l.fail(err)
+	}
+	l.written, l.version = group, version
+	l.rotation.ended = ends
+	l.rotation.groups++
+	l.wakeFlusher(len(buf))
+	return groupBytes, nil
+}
+
+// Yield lets the system have the processor if a sync under way needs it. A
+// caller with long work between Append and Sync calls it now and then.
+func (l *Log) Yield() { l.syncer.Yield() }
+
+// Sync makes everything written durable, with one fdatasync.
+func (l *Log) Sync() error {
+	if err := l.segment.sync(&l.syncer); err != nil {
+		return l.fail(err)
+	}
+	l.durable = l.written
+	return nil
+}
+
+// MakeDurable is Sync, if something is not durable yet. It waits for a
+// background fsync first.
+func (l *Log) MakeDurable() error {
+	l.waitFlush()
+	if l.failure != nil || l.durable == l.written {
+		return l.failure
+	}
+	return l.Sync()
+}
+
+// fail makes err the error that ends the log, unless one has already.
+func (l *Log) fail(err error) error {
+	if l.failure == nil {
+		l.failure = l.options.Failed(err)
+	}
+	return l.failure
+}
+
+// Cut ends the current segment, unless it is empty, and returns the number of
+// the segment that the next group goes to. A snapshot of everything written so
+// far has that number.
+func (l *Log) Cut() (next uint64, err error) {
+	if l.waitFlush(); l.failure != nil {
+		return 0, l.failure
+	}
+	if !l.segment.empty() {
+		if err := l.rotateNow(0); err != nil {
+			return 0, err
+		}
+	}
+	return l.segment.header.Number, nil
+}
+
+// Finish ends the log: it waits for work in the background, drops the
+// preallocated segment, and writes END behind the last group, durably. It
+// returns the number of the snapshot that covers all of the log. After a failure
+// it writes and removes nothing.
+func (l *Log) Finish() (snapshot uint64, err error) {
+	l.waitFlush()
+	err = l.dropNext()
+	switch number := l.segment.header.Number; {
+	case l.failure != nil:
+		return 0, l.failure
+	case err != nil || l.segment.empty():
+		return number, err
+	default:
+		return number + 1, l.end()
+	}
+}
+
+// Remove removes what a snapshot with this number covers, and the last segment
+// if it is empty. It follows Finish.
+func (l *Log) Remove(snapshot uint64) error {
+	if l.segment.empty() {
+		return Prune(l.dir, snapshot, l.segment.name)
+	}
+	return Prune(l.dir, snapshot)
+}
+
+// Close closes the log's file.
+func (l *Log) Close() error { return l.segment.close() }

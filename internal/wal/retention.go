@@ -1,0 +1,20 @@
+package wal
+
+import (
+	"kvstore/internal/datadir"
+	"kvstore/internal/vfs"
+)
+
+// Prune removes the segments and snapshots that the durable snapshot with this
+// number makes superfluous (0: none does), and the files named in also. Nothing
+// else decides which parts of a log may go.
+func Prune(dir vfs.Dir, snapshot uint64, also ...string) error {
+	if snapshot == 0 {
+		return datadir.Remove(dir, also)
+	}
+	files, err := datadir.List(dir)
+	if err != nil {
+		return err
+	}
+	return datadir.Remove(dir, append(files.Below(snapshot), also...))
+}
