@@ -3,9 +3,11 @@ package kvstore
 import (
 	"context"
 
+	"kvstore/internal/diskio"
 	"kvstore/internal/format"
 	"kvstore/internal/snapfile"
 	"kvstore/internal/table"
+	"kvstore/internal/tuning"
 	"kvstore/internal/vfs"
 	"kvstore/internal/wal"
 )
@@ -115,8 +117,11 @@ func (s *snapshotter) describe(number uint64, keys int) *format.Snapshot {
 // write writes a snapshot and removes what it covers. The snapshot's goroutine
 // runs it, and uses immutable fields and the shared figures only.
 func (s *snapshotter) write(w *snapshot) error {
-	pacer := vfs.NewGentle(s.status.groups.Load, w.urgent)
-	err := snapfile.Write(s.dir, w.info, w.view.All(), pacer.Writer)
+	to := snapfile.FromStart
+	if tuning.Pacing {
+		to = diskio.NewPacer(s.status.groups.Load, w.urgent).Writer
+	}
+	err := snapfile.Write(s.dir, w.info, w.view.All(), to)
 	w.view.Close()
 	if err != nil {
 		return err

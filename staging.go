@@ -2,6 +2,7 @@ package kvstore
 
 import (
 	"kvstore/internal/table"
+	"kvstore/internal/tuning"
 )
 
 const (
@@ -36,7 +37,7 @@ type staging struct {
 // returns does what is left, or helps; it must be called before g's commands are
 // answered.
 func (s *staging) begin(g *group) (wait func()) {
-	if g.ops < max(helpedOps, batchOps*len(g.writes)) {
+	if !tuning.StagingHelper || g.ops < max(helpedOps, batchOps*len(g.writes)) {
 		return func() {
 			s.decode(g)
 			s.table.Stage(s.pause)

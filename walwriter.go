@@ -11,6 +11,7 @@ import (
 	"kvstore/internal/mailbox"
 	"kvstore/internal/regroup"
 	"kvstore/internal/table"
+	"kvstore/internal/tuning"
 	"kvstore/internal/vfs"
 	"kvstore/internal/wal"
 )
@@ -156,7 +157,9 @@ func (w *walWriter) commitGroup() {
 	w.group.reset()
 	w.log.PrepareRotation()
 	w.snapshots.beginIfDue()
-	w.regroup.Wait(w.mailbox.Waiting)
+	if tuning.Handoff {
+		w.regroup.Wait(w.mailbox.Waiting)
+	}
 }
 
 // persist decides what of the group is to be written, brings that to the disk
@@ -231,7 +234,7 @@ func (w *walWriter) answer(err error) {
 		}
 	}
 	way := regroup.AtOnce
-	if done.Attended() {
+	if tuning.Handoff && done.Attended() {
 		way = w.teller.Choose(len(w.group.commands), w.regroup.Synced)
 	}
 	w.tell(way, err)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+
+	"kvstore/internal/tuning"
 )
 
 // This file is how small writes are sent. A thousand senders on two processors spend a tenth of their time on taking the mailbox's memory, its channel's
@@ -40,7 +42,7 @@ type bundle struct {
 // sendAlong sends a small write, in a bundle if it may. It waits for room.
 func (m *Mailbox) sendAlong(w Write) error {
 	ctx := context.Background() // its sender does not leave
-	if m.unattended.Load() > 0 {
+	if !tuning.Bundles || m.unattended.Load() > 0 {
 		if err := m.acquire(ctx, minBytes); err != nil {
 			return err
 		}

@@ -5,6 +5,8 @@ package table
 import (
 	"sync"
 	"syscall"
+
+	"kvstore/internal/tuning"
 )
 
 // Memory outside the Go heap: the collector neither scans it nor counts it when it decides how far the heap may grow, so
@@ -148,10 +150,12 @@ func (a *arena) nextChunk() int {
 // changes nothing but speed.
 func populate(b []byte, huge bool) {
 	const populateWrite = 23 // MADV_POPULATE_WRITE, Linux 5.14
-	if huge {
+	if huge && tuning.HugePages {
 		_ = syscall.Madvise(b, syscall.MADV_HUGEPAGE)
 	}
-	_ = syscall.Madvise(b, populateWrite)
+	if tuning.Prefault {
+		_ = syscall.Madvise(b, populateWrite)
+	}
 }
 
 // free takes back what alloc returned.

@@ -143,8 +143,3 @@ func (p *contextPool) put(context uintptr) {
 	defer p.mu.Unlock()
 	p.idle = append(p.idle, context)
 }
-
-// yieldProcessor lets other threads have this one's processor, if any of them wants it: sched_yield(2).
-func yieldProcessor() {
-	_, _, _ = syscall.RawSyscall(syscall.SYS_SCHED_YIELD, 0, 0, 0) // it never fails
-}

@@ -11,5 +11,3 @@ func (f osFile) StartSync() {}
 func (*startedSync) changed() {}
 
 func (*startedSync) settle() (done bool, err error) { return false, nil }
-
-func yieldProcessor() {}

@@ -16,7 +16,7 @@ const (
 func (f osFile) Forget() error {
 	size, err := f.Size()
 	for off := int64(0); off < size && err == nil; off += forgetBytes {
-		giveWay()
+		yieldFirst()
 		err = f.control("fadvise", func(fd int) error {
 			if _, _, e := syscall.Syscall6(syscall.SYS_FADVISE64, uintptr(fd), uintptr(off), forgetBytes, fadviseDontNeed, 0, 0); e != 0 {
 				return e

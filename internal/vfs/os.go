@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+
+	"kvstore/internal/tuning"
 )
 
 // OS is the operating system's file system. Directories it creates have mode 0700 and files 0600, less the umask.
@@ -64,7 +66,7 @@ func (d osDir) open(name string, flag int) (File, error) {
 func (d osDir) Rename(oldName, newName string) error { return d.root.Rename(oldName, newName) }
 
 func (d osDir) Remove(name string) error {
-	giveWay()
+	yieldFirst()
 	return d.root.Remove(name)
 }
 
@@ -118,14 +120,20 @@ func readPID(f *os.File) int {
 	return pid
 }
 
-// giveWay comes before system calls that may take long and that callers do not, as a rule, wait for. A goroutine in one keeps its place to run on
-// and, with it, those that are in line there, until Go's monitor looks after it: up to 20 ms on a machine of few processors. So these have
-// their turn first.
-func giveWay() { runtime.Gosched() }
+// yieldFirst comes before a system call that may take long and that callers do
+// not wait for, as a rule. A goroutine in a system call keeps its processor, and
+// with it the goroutines in line there, until Go's monitor retakes it: up to
+// 20 ms on a machine with few processors. So those have their turn first.
+func yieldFirst() {
+	if tuning.YieldFirst {
+		runtime.Gosched()
+	}
+}
 
-// SyncAside is Sync, for a goroutine that nobody waits for: others that are ready to run have their turn first.
+// SyncAside is Sync for a goroutine that no caller waits for: goroutines that
+// are ready to run have their turn first.
 func SyncAside(file File) error {
-	giveWay()
+	yieldFirst()
 	return file.Sync()
 }
 

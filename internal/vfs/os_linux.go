@@ -21,7 +21,7 @@ func (f osFile) Sync() error {
 
 // Allocate is fallocate. A file system without it gets written zeros.
 func (f osFile) Allocate(size int64) error {
-	giveWay()
+	yieldFirst()
 	f.started.changed()
 	err := f.control("fallocate", func(fd int) error { return syscall.Fallocate(fd, 0, 0, size) })
 	if errors.Is(err, syscall.EOPNOTSUPP) || errors.Is(err, syscall.ENOSYS) {

@@ -26,7 +26,7 @@ func (f osFile) StartWrite(off, n int64) error {
 // WriteBack is sync_file_range: it writes data alone, without a commit of the file system's journal and without a flush of
 // the disk's cache, which the syncs of other files would have to wait for. Where there is none it is Sync.
 func (f osFile) WriteBack(off, n int64) error {
-	giveWay()
+	yieldFirst()
 	err := f.control("sync_file_range", func(fd int) error {
 		return syscall.SyncFileRange(fd, off, n, syncRangeWaitBefore|syncRangeWrite|syncRangeWaitAfter)
 	})

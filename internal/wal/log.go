@@ -27,7 +27,9 @@ import (
 	"slices"
 	"time"
 
+	"kvstore/internal/diskio"
 	"kvstore/internal/format"
+	"kvstore/internal/tuning"
 	"kvstore/internal/vfs"
 )
 
@@ -81,7 +83,7 @@ type Log struct {
 	unflushed int    // bytes written since the flusher was woken last
 
 	buf    []byte // the group that is being written
-	syncer vfs.Syncer
+	syncer diskio.Syncer
 }
 
 // Begin makes the session's first segment and returns the log that writes to it.
@@ -91,7 +93,7 @@ func Begin(dir vfs.Dir, start Start, options Options) (*Log, error) {
 		timestamp: options.Now().UnixNano(),
 		size:      options.FirstSegmentBytes,
 	}
-	if options.SyncWrites {
+	if options.SyncWrites && tuning.Zeros {
 		plan.group = 1 // small until known better: zeros cost large groups little
 	}
 	s, err := reserveSegment(dir, plan, format.SegmentEntryBytes+format.EndEntryBytes)
@@ -106,6 +108,7 @@ func Begin(dir vfs.Dir, start Start, options Options) (*Log, error) {
 		segment:  s,
 		rotation: rotation{bytes: min(2*options.FirstSegmentBytes, MaxSegmentBytes)},
 		written:  start.Group, durable: start.Group, version: start.Version,
+		syncer: diskio.NewSyncer(tuning.Linger),
 	}, nil
 }
 
@@ -161,7 +164,7 @@ func (l *Log) Append(entries []byte, version int64, aside bool) (groupBytes int6
 		l.buf = buf
 	}
 	err = l.segment.append(buf)
-	if err == nil && l.options.SyncWrites {
+	if err == nil && l.options.SyncWrites && tuning.EarlySync {
 		err = l.syncer.Begin(l.segment.file, l.segment.offset-int64(len(buf)), int64(len(buf)), aside)
 	}
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 
 	"kvstore/internal/datadir"
 	"kvstore/internal/format"
+	"kvstore/internal/tuning"
 	"kvstore/internal/vfs"
 )
 
@@ -84,7 +85,9 @@ func (l *Log) preallocate() *nextSegment {
 	dir, plan, full := l.dir, l.planNext(), format.SegmentName(l.segment.header.Number-1)
 	l.options.Background(func() error {
 		defer close(n.done)
-		_ = vfs.ForgetFile(dir, full) // advice; a snapshot may have removed the file
+		if tuning.DropCache {
+			_ = vfs.ForgetFile(dir, full) // advice; a snapshot may have removed the file
+		}
 		n.segment, n.err = makeSegment(dir, plan)
 		return nil
 	})
@@ -100,7 +103,7 @@ func (l *Log) planNext() segmentPlan {
 	}
 	plan.header.Number++
 	average := (l.segment.offset - format.SegmentEntryBytes) / max(l.rotation.groups, 1)
-	if l.options.SyncWrites && average <= maxZeroedGroup {
+	if l.options.SyncWrites && tuning.Zeros && average <= maxZeroedGroup {
 		plan.group = max(average, 1)
 	}
 	return plan

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"kvstore/internal/datadir"
+	"kvstore/internal/diskio"
 	"kvstore/internal/format"
 	"kvstore/internal/vfs"
 )
@@ -83,7 +84,7 @@ func makeSegment(dir vfs.Dir, plan segmentPlan) (*segment, error) {
 func (s *segment) fill(plan segmentPlan) error {
 	err := s.file.Allocate(s.size)
 	if err == nil && plan.group > 0 {
-		err = vfs.FillZeros(s.file, s.size, plan.group)
+		err = diskio.FillZeros(s.file, s.size, plan.group)
 	}
 	if err == nil {
 		err = s.append(format.AppendHeader(nil, plan.timestamp, plan.header))
@@ -126,7 +127,7 @@ func (s *segment) append(b []byte) error {
 }
 
 // sync makes everything appended so far durable.
-func (s *segment) sync(by *vfs.Syncer) error {
+func (s *segment) sync(by *diskio.Syncer) error {
 	if err := by.Sync(s.file); err != nil {
 		return fmt.Errorf("sync %s: %w", s.name, err)
 	}

@@ -1,4 +1,4 @@
-package vfs_test
+package diskio_test
 
 import (
 	"errors"
@@ -6,14 +6,27 @@ import (
 	"testing/synctest"
 	"time"
 
+	"kvstore/internal/diskio"
 	"kvstore/internal/vfs"
 )
 
 // memFile makes a file in memory.
 func memFile(t *testing.T) (*vfs.Mem, vfs.File) {
+	t.Helper()
 	m := vfs.NewMem(nil)
-	must(t, m.Mkdir("/base"))
-	return m, create(t, openDir(t, m, "/base"), "file", "")
+	if err := m.Mkdir("/base"); err != nil {
+		t.Fatal(err)
+	}
+	dir, err := m.OpenDir("/base")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := dir.Create("file")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = errors.Join(file.Close(), dir.Close()) })
+	return m, file
 }
 
 // busy is the work of others that never ends.
@@ -41,29 +54,29 @@ func writeBacks(t *testing.T, fsys *vfs.Mem, slow time.Duration) *int {
 }
 
 // Many bytes go out in pieces that the disk is given each, with pauses as long as those take if others are busy; in larger ones if they
-// are not; in a hurry, all at once.
-func TestGentle(t *testing.T) {
+// are not; in a urgent, all at once.
+func TestPacer(t *testing.T) {
 	const size, slow = 128<<10 + 2<<20, 10 * time.Millisecond
 	for _, c := range []struct {
-		name    string
-		work    func() uint64
-		hurried bool
-		pieces  int
-		pauses  int
+		name     string
+		work     func() uint64
+		isUrgent bool
+		pieces   int
+		pauses   int
 	}{
 		{"busy", busy(), false, 17, 17},
 		{"idle", idle, false, 3, 0},
-		{"in a hurry", busy(), true, 0, 0},
+		{"in a urgent", busy(), true, 0, 0},
 	} {
 		for _, write := range []int{32 << 10, size} {
 			synctest.Test(t, func(t *testing.T) {
 				fsys, file := memFile(t)
 				pieces := writeBacks(t, fsys, slow)
-				hurry := make(chan struct{})
-				if c.hurried {
-					close(hurry)
+				urgent := make(chan struct{})
+				if c.isUrgent {
+					close(urgent)
 				}
-				w, started := vfs.NewGentle(c.work, hurry).Writer(file), time.Now()
+				w, started := diskio.NewPacer(c.work, urgent).Writer(file), time.Now()
 				for range size / write {
 					if n, err := w.Write(make([]byte, write)); err != nil || n != write {
 						t.Fatalf("%d bytes, %v", n, err)
@@ -83,10 +96,10 @@ func TestGentle(t *testing.T) {
 }
 
 // What the caller does between two writes counts too: it pauses for as long as that took.
-func TestGentleSlowsItsCaller(t *testing.T) {
+func TestPacerSlowsItsCaller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, file := memFile(t)
-		w, started := vfs.NewGentle(busy(), make(chan struct{})).Writer(file), time.Now()
+		w, started := diskio.NewPacer(busy(), make(chan struct{})).Writer(file), time.Now()
 		for range 5 {
 			<-time.After(time.Millisecond)
 			if _, err := w.Write([]byte("x")); err != nil {
@@ -99,19 +112,19 @@ func TestGentleSlowsItsCaller(t *testing.T) {
 	})
 }
 
-// Who is pausing hears of the hurry.
-func TestGentleIsHurried(t *testing.T) {
+// Who is pausing hears of the urgent.
+func TestPacerIsUrgent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fsys, file := memFile(t)
 		writeBacks(t, fsys, time.Hour)
-		hurry, started := make(chan struct{}), time.Now()
+		urgent, started := make(chan struct{}), time.Now()
 		done := make(chan error, 1)
 		go func() {
-			_, err := vfs.NewGentle(busy(), hurry).Writer(file).Write(make([]byte, 128<<10))
+			_, err := diskio.NewPacer(busy(), urgent).Writer(file).Write(make([]byte, 128<<10))
 			done <- err
 		}()
 		<-time.After(time.Hour + time.Second)
-		close(hurry)
+		close(urgent)
 		if err := <-done; err != nil || time.Since(started) > time.Hour+time.Second {
 			t.Fatalf("%v after %v", err, time.Since(started))
 		}
@@ -119,7 +132,7 @@ func TestGentleIsHurried(t *testing.T) {
 }
 
 // What fails is reported: a write, and the disk's taking what was written before.
-func TestGentleFails(t *testing.T) {
+func TestPacerFails(t *testing.T) {
 	for _, kind := range []vfs.OpKind{vfs.OpWrite, vfs.OpWriteBack} {
 		fsys, file := memFile(t)
 		cause := errors.New("injected")
@@ -129,7 +142,7 @@ func TestGentleFails(t *testing.T) {
 			}
 			return nil
 		})
-		if _, err := vfs.NewGentle(busy(), make(chan struct{})).Writer(file).Write(make([]byte, 1<<20)); !errors.Is(err, cause) {
+		if _, err := diskio.NewPacer(busy(), make(chan struct{})).Writer(file).Write(make([]byte, 1<<20)); !errors.Is(err, cause) {
 			t.Errorf("%s: %v", kind, err)
 		}
 	}

@@ -1,4 +1,4 @@
-package vfs
+package diskio
 
 import (
 	"errors"
@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"kvstore/internal/vfs"
 )
 
 // A Syncer finds out whether lingering pays, on disks whose syncs take about so long with it and without, some of them much longer, and all of
@@ -27,7 +29,7 @@ func TestSyncerLearnsWhetherToLinger(t *testing.T) {
 			seed := rand.Uint64()
 			t.Logf("seed %d", seed)
 			random := rand.New(rand.NewPCG(seed, 0))
-			s := &Syncer{}
+			s := &Syncer{lingers: true}
 			drift := 1.0
 			// lingering returns the share of so many syncs that would have lingered.
 			lingering := func(n int, awake, asleep time.Duration) float64 {
@@ -62,12 +64,12 @@ func TestSyncerLearnsWhetherToLinger(t *testing.T) {
 // What a Syncer has synced is durable, whether the clock stands still or not, and the errors are the file's.
 func TestSyncerSyncs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := NewMem(nil)
-		ops := map[OpKind]int{}
-		var fails OpKind
-		m.SetHook(func(op Op) error {
+		m := vfs.NewMem(nil)
+		ops := map[vfs.OpKind]int{}
+		var fails vfs.OpKind
+		m.SetHook(func(op vfs.Op) error {
 			ops[op.Kind]++
-			if op.Kind == OpSync {
+			if op.Kind == vfs.OpSync {
 				time.Sleep(time.Duration(ops[op.Kind]%7) * 10 * time.Microsecond)
 			}
 			if op.Kind == fails {
@@ -82,13 +84,13 @@ func TestSyncerSyncs(t *testing.T) {
 			}
 		}
 		check(m.Mkdir("/base"))
-		check(SyncName(m, "/base"))
+		check(vfs.SyncName(m, "/base"))
 		dir, err := m.OpenDir("/base")
 		check(err)
 		file, err := dir.Create("file")
 		check(err)
 		check(dir.Sync())
-		s := &Syncer{}
+		s := &Syncer{lingers: true}
 		check(s.Sync(file)) // nothing was begun
 		size := int64(0)
 		for i := range 20 * rowSyncs {
@@ -105,7 +107,7 @@ func TestSyncerSyncs(t *testing.T) {
 			t.Error("lingers after a long write")
 		}
 		check(s.Sync(file))
-		if ops[OpStartWrite] != 20*rowSyncs+1 || ops[OpSync] != 20*rowSyncs+2 || ops[OpStartSync] != 0 {
+		if ops[vfs.OpStartWrite] != 20*rowSyncs+1 || ops[vfs.OpSync] != 20*rowSyncs+2 || ops[vfs.OpStartSync] != 0 {
 			t.Errorf("operations %v", ops)
 		}
 		size += maxLingerBytes + 1
@@ -117,16 +119,16 @@ func TestSyncerSyncs(t *testing.T) {
 			t.Error("it lingers, though all of the sync has begun")
 		}
 		check(s.Sync(file))
-		if ops[OpStartSync] != 1 || ops[OpSync] != 20*rowSyncs+3 || s.whole {
+		if ops[vfs.OpStartSync] != 1 || ops[vfs.OpSync] != 20*rowSyncs+3 || s.whole {
 			t.Errorf("with a sync aside: operations %v", ops)
 		}
 		size += 5
-		fails = OpStartSync
+		fails = vfs.OpStartSync
 		check(s.Begin(file, 0, 1, true))
 		if err := s.Sync(file); !errors.Is(err, syscall.EIO) {
 			t.Errorf("a sync aside fails: %v", err)
 		}
-		for _, fails = range []OpKind{OpStartWrite, OpSync} {
+		for _, fails = range []vfs.OpKind{vfs.OpStartWrite, vfs.OpSync} {
 			beginErr := s.Begin(file, 0, 1, false)
 			if syncErr := s.Sync(file); !errors.Is(errors.Join(beginErr, syncErr), syscall.EIO) || (beginErr == nil) == (syncErr == nil) {
 				t.Errorf("%s fails: Begin %v, Sync %v", fails, beginErr, syncErr)
