@@ -268,6 +268,33 @@ func ExampleStore_View() {
 	// Output: 10 then, 12 now
 }
 
+// All visits every pair of a view, in no order. It needs no index, so it suits
+// statistics, checks and exports of the whole store.
+func ExampleView_All() {
+	dir, remove := exampleDir()
+	defer remove()
+	store, err := kvstore.Open(dir)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer closeStore(store)
+	if err := errors.Join(store.Set("a", []byte("alpha")), store.Set("b", []byte("beta"))); err != nil {
+		log.Fatal(err)
+	}
+
+	view, err := store.View()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() { _ = view.Close() }() // it returns nil
+	bytes := 0
+	for key, value := range view.All() {
+		bytes += len(key) + len(value)
+	}
+	fmt.Println(view.Len(), "pairs,", bytes, "bytes")
+	// Output: 2 pairs, 11 bytes
+}
+
 // A backup is a view written to anything that takes bytes, while the store goes on; Restore makes a store of it.
 func ExampleRestore() {
 	dir, remove := exampleDir()

@@ -138,11 +138,33 @@ func (tx *Tx) Get(key string) (value []byte, ok bool) {
 	if tx.ended {
 		return nil, false
 	}
-	if w, written := tx.writes[key]; written {
+	if w, written := tx.read(key); written {
 		return w.copy(), !w.deleted
 	}
-	tx.reads[key] = struct{}{}
 	return tx.view.Get(nil, key)
+}
+
+// Has reports whether key is present, as [Tx.Get] does, without a copy of its
+// value. It counts as a read: if others change the key before the commit, to
+// another value too, the transaction runs again.
+func (tx *Tx) Has(key string) bool {
+	if tx.ended {
+		return false
+	}
+	if w, written := tx.read(key); written {
+		return !w.deleted
+	}
+	return tx.view.Has(key)
+}
+
+// read returns what the transaction has written under key. If it has written
+// nothing, the key is to be looked up in the view, and counts as read.
+func (tx *Tx) read(key string) (w txWrite, written bool) {
+	if w, written := tx.writes[key]; written {
+		return w, true
+	}
+	tx.reads[key] = struct{}{}
+	return txWrite{}, false
 }
 
 // copy returns the value for the caller to keep, nil if there is none.

@@ -54,7 +54,11 @@ func TestUpdateSeesItsOwnWrites(t *testing.T) {
 					tx.Delete(key)
 					delete(state, key)
 				case 2:
+					has := rng.IntN(2) == 0 && tx.Has(key)
 					value, ok := tx.Get(key)
+					if has && !ok || ok != tx.Has(key) {
+						t.Fatalf("Has(%q) %v and %v, Get %v", key, has, tx.Has(key), ok)
+					}
 					if want, there := state[key]; ok != there || string(value) != want || ok != (value != nil) {
 						t.Fatalf("Get(%q): %q, %v, want %q, %v", key, value, ok, want, there)
 					}
@@ -161,8 +165,8 @@ func TestUpdateHasEnded(t *testing.T) {
 	kept.Set("c", nil)
 	kept.Delete("a")
 	for _, key := range []string{"a", "b"} {
-		if value, ok := kept.Get(key); ok || value != nil {
-			t.Fatalf("%q", value)
+		if value, ok := kept.Get(key); ok || value != nil || kept.Has(key) {
+			t.Fatalf("%q, Has %v", value, kept.Has(key))
 		}
 	}
 	wantScan(t, nil, kvstore.Range{}, kept.Scan(kvstore.Range{}))
@@ -248,6 +252,7 @@ func TestUpdateIsOneCommit(t *testing.T) {
 // Each way in which what was read can change under a transaction, and each that only looks like it.
 func TestUpdateConflicts(t *testing.T) {
 	get := func(key string) func(*kvstore.Tx) { return func(tx *kvstore.Tx) { tx.Get(key) } }
+	has := func(key string) func(*kvstore.Tx) { return func(tx *kvstore.Tx) { tx.Has(key) } }
 	scan := func(r kvstore.Range) func(*kvstore.Tx) {
 		return func(tx *kvstore.Tx) {
 			for range tx.Scan(r) {
@@ -297,6 +302,11 @@ func TestUpdateConflicts(t *testing.T) {
 		{"the key is deleted", get("b"), del("b"), true},
 		{"another key", get("b"), set("d"), false},
 		{"an absent key comes", get("x"), set("x"), true},
+		{"whether a key is there, and its value changes", has("b"), set("b"), true},
+		{"whether a key is there, and it is deleted", has("b"), del("b"), true},
+		{"whether a key is there, and another changes", has("b"), set("d"), false},
+		{"whether an absent key is there, and it comes", has("x"), set("x"), true},
+		{"whether a key is there that was written before", func(tx *kvstore.Tx) { tx.Delete("b"); tx.Has("b") }, set("b"), false},
 		{"a key that is written only", func(*kvstore.Tx) {}, set("b"), false},
 		{"a key that is written before it is read", func(tx *kvstore.Tx) { tx.Set("b", nil); tx.Get("b") }, set("b"), false},
 		{"a key in a range", scan(kvstore.Prefix("b")), set("b"), true},

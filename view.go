@@ -3,6 +3,7 @@ package kvstore
 import (
 	"fmt"
 	"io"
+	"iter"
 	"log/slog"
 	"runtime"
 	"sync"
@@ -77,6 +78,35 @@ func (f forgottenView) close() {
 func (v *View) Get(key string) (value []byte, ok bool) {
 	defer runtime.KeepAlive(v)
 	return v.view.Get(nil, key)
+}
+
+// Has reports whether key is present; false if the view is closed.
+func (v *View) Has(key string) bool {
+	defer runtime.KeepAlive(v)
+	return v.view.Has(key)
+}
+
+// MultiGet returns the values of keys in their order, nil for absent keys; all
+// are nil if the view is closed. It is faster than a Get for each key. The
+// values belong to the caller; small ones may share memory, which is freed when
+// none of them is in use any more.
+func (v *View) MultiGet(keys []string) [][]byte {
+	defer runtime.KeepAlive(v)
+	values := make([][]byte, len(keys))
+	v.view.MultiGet(values, keys)
+	return values
+}
+
+// All iterates over all keys and values of the view, in no order. Unlike
+// [View.Scan] it needs no index of the keys. The loop ends when the view is
+// closed, though it may show a few more pairs that it has read already. Keys
+// and values belong to the caller; small ones may share memory, which is freed
+// when none of them is in use any more. The loop's body may use the store.
+func (v *View) All() iter.Seq2[string, []byte] {
+	return func(yield func(string, []byte) bool) {
+		defer runtime.KeepAlive(v)
+		v.view.Pairs()(yield)
+	}
 }
 
 // Len returns the number of keys, 0 if the view is closed.

@@ -48,14 +48,37 @@ func (r *rig) shows(v *kvstore.View, pairs ...string) {
 			r.Fatalf("a view shows %.40q, %v under %q, want %.40q", value, ok, pairs[i], pairs[i+1])
 		}
 	}
-	if value, ok := v.Get("absent"); ok || value != nil {
-		r.Fatalf("a view shows %q under an absent key", value)
+	if value, ok := v.Get("absent"); ok || value != nil || v.Has("absent") {
+		r.Fatalf("a view shows %q under an absent key, Has %v", value, v.Has("absent"))
 	}
 	state := map[string]string{}
 	for i := 0; i < len(pairs); i += 2 {
 		state[pairs[i]] = pairs[i+1]
 	}
 	wantScan(r, state, kvstore.Range{}, v.Scan(kvstore.Range{}))
+	wantAll(r, state, v.All())
+	keys := append(slices.Collect(maps.Keys(state)), "absent")
+	for i, value := range v.MultiGet(keys) {
+		want, present := state[keys[i]]
+		if string(value) != want || (value != nil) != present || v.Has(keys[i]) != present {
+			r.Fatalf("%q: MultiGet shows %.40q, Has %v, want %.40q, %v", keys[i], value, v.Has(keys[i]), want, present)
+		}
+	}
+}
+
+// wantAll wants pairs to be exactly those of a state, in any order.
+func wantAll(t tester, state map[string]string, pairs func(func(string, []byte) bool)) {
+	t.Helper()
+	got := map[string]string{}
+	for key, value := range pairs {
+		if _, twice := got[key]; twice || value == nil {
+			t.Fatalf("All shows %q as %.40q, twice: %v", key, value, twice)
+		}
+		got[key] = string(value)
+	}
+	if !maps.Equal(got, state) {
+		t.Fatalf("All shows %.300v, want %.300v", got, state)
+	}
 }
 
 func TestViewIsFrozen(t *testing.T) {
@@ -85,6 +108,99 @@ func TestViewIsFrozen(t *testing.T) {
 		t.Fatalf("a closed view shows %q", value)
 	}
 	r.shows(second, "a", "2", "c", "2", "empty", "", "large", "now small")
+}
+
+// P9: the pairs of All and the values of MultiGet belong to the caller, who may
+// keep, change and append to them, large ones, small ones and old ones.
+func TestP9PairsOfAViewAreTheCallers(t *testing.T) {
+	r := newRig(t)
+	s := r.open()
+	state := map[string]string{}
+	b := new(kvstore.Batch)
+	for i := range 3000 {
+		key, size := fmt.Sprint("key ", i), i%7
+		switch i % 500 {
+		case 1:
+			size = 1024
+		case 2:
+			size = 1025
+		case 3:
+			size = 70_000
+		case 4:
+			key = strings.Repeat(key, 500)
+		}
+		state[key] = strings.Repeat(string(rune('a'+i%26)), size)
+		b.Set(key, []byte(state[key]))
+	}
+	r.ok(s.Apply(ctx, b))
+	v := r.view(s)
+	for range 2 { // the second time, the view shows old states
+		pairs, keys := map[string][]byte{}, []string(nil)
+		for key, value := range v.All() {
+			pairs[key], keys = value, append(keys, key)
+			_ = append(value, "into the neighbor's memory"...)
+		}
+		wantAll(t, state, func(yield func(string, []byte) bool) {
+			for key, value := range pairs {
+				if !yield(key, value) {
+					return
+				}
+			}
+		})
+		values := v.MultiGet(keys)
+		for i := range values {
+			_ = append(values[i], "into the neighbor's memory"...)
+		}
+		for i, key := range keys {
+			if values[i] == nil || string(values[i]) != state[key] {
+				t.Fatalf("MultiGet shows %.40q under %.40q, want %.40q", values[i], key, state[key])
+			}
+			clear(values[i])
+			clear(pairs[key])
+		}
+		for _, key := range keys[:len(keys)/2] {
+			b.Set(key, []byte("another"))
+		}
+		r.ok(s.Apply(ctx, b))
+	}
+	wantAll(t, state, v.All())
+}
+
+// P10: a loop over All ends when the view is closed. It may be left at any
+// point, and its body may use the store and close it.
+func TestP10AllAndClose(t *testing.T) {
+	r := newRig(t)
+	s := r.open()
+	for i := range 1000 {
+		r.set(s, fmt.Sprint(i), "")
+	}
+	v := r.view(s)
+	for range v.All() {
+		break
+	}
+	n := 0
+	for key := range v.All() {
+		r.ok(s.Delete(key))
+		if n++; n == 500 {
+			r.close(s)
+			break
+		}
+	}
+	if n = 0; v.Len() != 1000 {
+		t.Fatalf("%d keys", v.Len())
+	}
+	for range v.All() {
+		if n++; n == 10 {
+			r.ok(v.Close())
+		}
+	}
+	if n < 10 || n >= 1000 {
+		t.Fatalf("a loop over a view that was closed after 10 pairs shows %d", n)
+	}
+	wantAll(t, nil, v.All())
+	if values := v.MultiGet([]string{"0", "1"}); len(values) != 2 || values[0] != nil || values[1] != nil || v.Has("0") {
+		t.Fatalf("a closed view shows %q", values)
+	}
 }
 
 // What is kept for views is counted, and goes when they are closed, whatever the order.

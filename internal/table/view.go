@@ -2,6 +2,7 @@ package table
 
 import (
 	"iter"
+	"runtime"
 	"slices"
 	"sync"
 )
@@ -86,6 +87,89 @@ func (v *View) Get(dst []byte, key string) ([]byte, bool) {
 	return appendValue(dst, state.value), true
 }
 
+// Has reports whether key is present; false if the view is closed.
+func (v *View) Has(key string) bool {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	if v.closed {
+		return false
+	}
+	hash := v.table.hash(key)
+	s := v.table.shardOf(hash)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	_, r := s.find(hash, key)
+	state := s.at(v.version, key, r)
+	return state.present
+}
+
+// MultiGet sets values, which is as long as keys, to their values. It leaves
+// the values of absent keys as they are, and all of them if the view is closed.
+// Like [Table.MultiGet] it overlaps the cache misses of many keys.
+func (v *View) MultiGet(values [][]byte, keys []string) {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	if v.closed {
+		return
+	}
+	var c copier
+	for len(keys) > 0 {
+		n := min(len(keys), windowKeys)
+		v.getWindow(values, keys[:n], &c)
+		keys, values = keys[n:], values[n:]
+	}
+}
+
+// getWindow is MultiGet of at most windowKeys keys, while mu is held.
+func (v *View) getWindow(values [][]byte, keys []string, c *copier) {
+	var hashes, slots [windowKeys]uint64
+	var states [windowKeys]past
+	t := v.table
+	for i, key := range keys {
+		hashes[i] = t.hash(key)
+	}
+	t.applying.RLock()
+	defer t.applying.RUnlock()
+	t.locate(&slots, hashes[:len(keys)])
+	unchanged, sum := t.Version() == v.version, byte(0)
+	for i, key := range keys {
+		states[i] = v.stateAt(unchanged, slots[i], hashes[i], key)
+		c.expect(states[i].value)
+	}
+	for i := range keys { // a loop of its own, as in lookup.fill
+		sum += touchLines(states[i].value)
+	}
+	runtime.KeepAlive(sum) // or the loads would be left out
+	for i := range keys {
+		if states[i].present {
+			values[i] = c.copy(states[i].value)
+		}
+	}
+}
+
+// copier makes copies that belong to a caller. Small ones share memory.
+type copier struct {
+	shared []byte // memory for small copies that is not used yet
+	need   int    // bytes of small copies that are expected
+}
+
+// expect announces a copy, so that memory for many is allocated at once.
+func (c *copier) expect(b []byte) {
+	if len(b) <= maxSharedBytes {
+		c.need += len(b)
+	}
+}
+
+// copy returns a copy of b, which was announced. It is never nil.
+func (c *copier) copy(b []byte) (clone []byte) {
+	if len(b) > maxSharedBytes {
+		return append([]byte(nil), b...)
+	}
+	clone, c.shared = copyShared(b, c.shared, c.need)
+	c.need -= len(b)
+	return clone
+}
+
 // Unchanged reports whether keys, and all keys within these bounds, are in the table as the view shows them, and were not changed in
 // between; false if the view is closed. It is for the goroutine that applies changes, and not for bounds before a Scan.
 func (v *View) Unchanged(keys []string, within []Bounds) bool {
@@ -126,6 +210,26 @@ func (v *View) All() iter.Seq[Pair] {
 		for w := range v.windows(false) {
 			for _, p := range w.pairs {
 				if !yield(p) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Pairs is [View.All] with keys and values that belong to the caller; small
+// ones may share memory. It copies each pair once more than All.
+func (v *View) Pairs() iter.Seq2[string, []byte] {
+	return func(yield func(string, []byte) bool) {
+		var c copier
+		for w := range v.windows(false) {
+			for _, p := range w.pairs {
+				c.expect(p.Key)
+				c.expect(p.Value)
+			}
+			for _, p := range w.pairs {
+				key, value := c.copy(p.Key), c.copy(p.Value)
+				if !yield(text(key), value) {
 					return
 				}
 			}

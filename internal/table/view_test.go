@@ -33,6 +33,7 @@ func (f *frozen) compare(tb testing.TB, rng *rand.Rand) {
 		}
 		got[key] = bytes.Clone(p.Value)
 	}
+	f.comparePairs(tb)
 	for key, value := range f.want {
 		if b, ok := f.view.Get(nil, key); !ok || !bytes.Equal(b, value) {
 			tb.Fatalf("version %d: Get(%q): %d bytes, %v, want %d", f.view.Version(), key, len(b), ok, len(value))
@@ -45,8 +46,28 @@ func (f *frozen) compare(tb testing.TB, rng *rand.Rand) {
 		tb.Fatalf("version %d: All shows %d keys, want %d", f.view.Version(), len(got), len(f.want))
 	}
 	for _, key := range []string{"absent", "key 0", "key 1"} {
-		if _, ok := f.view.Get(nil, key); ok != (f.want[key] != nil) {
-			tb.Fatalf("version %d: Get(%q): %v", f.view.Version(), key, ok)
+		if _, ok := f.view.Get(nil, key); ok != (f.want[key] != nil) || f.view.Has(key) != ok {
+			tb.Fatalf("version %d: Get(%q): %v, Has %v", f.view.Version(), key, ok, f.view.Has(key))
+		}
+	}
+}
+
+// comparePairs looks at all pairs, and at all keys and absent ones at once.
+func (f *frozen) comparePairs(tb testing.TB) {
+	tb.Helper()
+	pairs := maps.Collect(f.view.Pairs())
+	if !maps.EqualFunc(pairs, f.want, bytes.Equal) {
+		tb.Fatalf("version %d: Pairs shows %d keys, or others than those %d", f.view.Version(), len(pairs), len(f.want))
+	}
+	keys := append(slices.Collect(maps.Keys(f.want)), "absent", "key 0", "key 1")
+	values := make([][]byte, len(keys))
+	f.view.MultiGet(values, keys)
+	for i, key := range keys {
+		if want := f.want[key]; !bytes.Equal(values[i], want) || (values[i] != nil) != (want != nil) {
+			tb.Fatalf("version %d: MultiGet shows %d bytes of %q, want %d", f.view.Version(), len(values[i]), key, len(want))
+		}
+		if pairs[key] == nil && f.want[key] != nil {
+			tb.Fatalf("version %d: Pairs shows nil under %q", f.view.Version(), key)
 		}
 	}
 }
