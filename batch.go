@@ -82,8 +82,9 @@ func (b *Batch) fill(c *writeCommand) {
 // Commit is the future result of ApplyAsync. Its methods may be called from any
 // number of goroutines.
 type Commit struct {
-	err  error         // written before done is closed, valid afterwards
-	done chan struct{} // closed by the writer, or by ApplyAsync if nothing was queued
+	err     error         // written before done is closed, valid afterwards
+	version int64         // likewise, by the writer
+	done    chan struct{} // closed by the writer, or by ApplyAsync if nothing was queued
 }
 
 func newCommit() *Commit { return &Commit{done: make(chan struct{})} }
@@ -112,5 +113,17 @@ func (c *Commit) Wait(ctx context.Context) error {
 		return c.err
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+}
+
+// Version returns the commit's version, as [View.Version] gives it: 0 before
+// Done is closed, and if no commit was made, since it failed or the batch was
+// empty. A view shows the commit if its version is not less.
+func (c *Commit) Version() int64 {
+	select {
+	case <-c.done:
+		return c.version
+	default:
+		return 0
 	}
 }

@@ -48,6 +48,7 @@ type Stats struct {
 	Syncs    uint64 // fsyncs that made a group of writes durable; 0 with SyncWrites false
 	Groups   uint64 // groups of commits written together
 	Commits  uint64 // commits: each Set, Delete and non-empty batch is one
+	Version  int64  // of the last commit that readers see, as [View.Version] gives it; not reset by Open
 	Recovery Recovery
 
 	Views      int           // views that are open
@@ -280,6 +281,7 @@ func (s *Store) Stats() Stats {
 		Syncs:    s.status.syncs.Load(),
 		Groups:   s.status.groups.Load(),
 		Commits:  s.status.commits.Load(),
+		Version:  s.memory.Version(),
 		Recovery: s.recovery,
 	}
 	stats.Recovery.Dropped = slices.Clone(stats.Recovery.Dropped)
@@ -384,14 +386,27 @@ func (s *Store) Sync() error {
 	return <-c.answer
 }
 
+// Err returns the error that keeps the store from accepting writes: ErrClosed
+// once Close has begun, or else the error, which Is ErrFailed, that made the
+// store fail; nil if there is none. A ReadOnly store returns nil until it is
+// closed. Err does no I/O and waits for nothing, so a health check may call it
+// often. It reports a failure once a write or an fsync has failed, not before.
+func (s *Store) Err() error {
+	if s.table.Load() == nil {
+		return ErrClosed
+	}
+	if failure := s.status.failure.Load(); failure != nil {
+		return *failure
+	}
+	return nil
+}
+
 // checkWritable makes the checks that come before any write, in the order that callers may rely on.
 func (s *Store) checkWritable(ctx context.Context) error {
-	switch failure := s.status.failure.Load(); {
-	case s.table.Load() == nil:
-		return ErrClosed
-	case failure != nil:
-		return *failure
-	case s.config.ReadOnly:
+	if err := s.Err(); err != nil {
+		return err
+	}
+	if s.config.ReadOnly {
 		return ErrReadOnly
 	}
 	return ctx.Err()

@@ -387,6 +387,111 @@ func TestStats(t *testing.T) {
 	})
 }
 
+// Stats.Version is the version of the last commit that readers see: it is there
+// after Open, it waits for the fsync as the commit does, and it stays after Close.
+func TestStatsVersion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		s := r.open()
+		last := int64(0)
+		want := func(version int64) {
+			t.Helper()
+			if got := s.Stats().Version; got != version {
+				t.Fatalf("Stats.Version %d, want %d", got, version)
+			}
+			if v, err := s.View(); err == nil && v.Version() != version {
+				t.Fatalf("View.Version %d, want %d", v.Version(), version)
+			} else if err == nil {
+				r.ok(v.Close())
+			}
+			last = version
+		}
+		lastWritten := func() int64 {
+			t.Helper()
+			writes := r.writes()
+			return writes[len(writes)-1].timestamp
+		}
+		want(0)
+		r.set(s, "a", "1")
+		want(lastWritten())
+		r.ok(s.Apply(ctx, batch("b", "1", "c", "1")))
+		r.ok(s.Apply(ctx, &kvstore.Batch{})) // no commit
+		want(lastWritten())
+		st := r.stall(vfs.OpSync)
+		hangs := s.ApplyAsync(ctx, batch("a", "2"))
+		r.undecided(hangs)
+		want(last) // of what is visible, not of what was written
+		st.release()
+		r.ok(hangs.Wait(ctx))
+		want(hangs.Version())
+		s = r.reopenAfter(s, r.kill)
+		want(last)
+		r.ok(s.Delete("a"))
+		want(lastWritten())
+		r.close(s)
+		want(last)
+		s = r.open() // from a snapshot
+		want(last)
+		r.close(s)
+		r.config.ReadOnly = true
+		s = r.open()
+		want(last)
+	})
+}
+
+// Commit.Version is the commit's timestamp in the log once it is done, and 0
+// before, and for what made no commit.
+func TestCommitVersion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, kvstore.WithMaxKeys(6))
+		s := r.open()
+		st := r.stall(vfs.OpSync)
+		commits := []*kvstore.Commit{s.ApplyAsync(ctx, batch("a", "1"))}
+		r.undecided(commits[0])
+		swap := async(func() error { _, err := s.CompareAndSwap("a", []byte("none"), nil); return err }) // makes no commit
+		synctest.Wait()
+		for i := range 5 {
+			commits = append(commits, s.ApplyAsync(ctx, batch(fmt.Sprint(i), "", "a", fmt.Sprint(i))))
+		}
+		synctest.Wait()
+		for _, c := range commits {
+			if v := c.Version(); v != 0 {
+				t.Fatalf("version %d before the commit is done", v)
+			}
+		}
+		st.release()
+		var want []int64
+		for _, c := range commits {
+			r.ok(c.Wait(ctx))
+			want = append(want, c.Version())
+		}
+		r.ok(<-swap)
+		var got []int64
+		for _, e := range r.writes() {
+			got = append(got, e.timestamp)
+		}
+		if got = slices.Compact(got); !slices.Equal(got, want) {
+			t.Fatalf("versions %v, in the log %v", want, got)
+		}
+
+		none := func(c *kvstore.Commit, errs ...error) {
+			t.Helper()
+			r.fails(c.Wait(ctx), errs...)
+			if v := c.Version(); v != 0 {
+				t.Fatalf("version %d, though there is no commit", v)
+			}
+		}
+		none(s.ApplyAsync(ctx, &kvstore.Batch{}))
+		none(s.ApplyAsync(ctx, batch("one too many", "")), kvstore.ErrStoreFull)
+		none(s.ApplyAsync(ctx, batch(strings.Repeat("k", kvstore.MaxKeyBytes+1), "")), kvstore.ErrKeyTooLarge)
+		r.fs.SetHook(failing(vfs.OpSync, syscall.EIO))
+		none(s.ApplyAsync(ctx, batch("a", "")), kvstore.ErrFailed) // written, and not durable
+		none(s.ApplyAsync(ctx, batch("a", "")), kvstore.ErrFailed)
+		_ = s.Close() // it has failed
+		none(s.ApplyAsync(ctx, batch("a", "")), kvstore.ErrClosed)
+	})
+}
+
 // Syncs counts what made groups durable before their callers were told: none with SyncWrites false.
 func TestStatsWithoutSyncWrites(t *testing.T) {
 	r := newRig(t)

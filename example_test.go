@@ -295,6 +295,27 @@ func ExampleView_All() {
 	// Output: 2 pairs, 11 bytes
 }
 
+// Versions order the writes of different goroutines: a view shows a commit if
+// its version is not less than the commit's.
+func ExampleCommit_Version() {
+	dir, remove := exampleDir()
+	defer remove()
+	store, err := kvstore.Open(dir)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer closeStore(store)
+
+	var b kvstore.Batch
+	b.Set("price", []byte("12"))
+	commit := store.ApplyAsync(context.Background(), &b)
+	if err := commit.Wait(context.Background()); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("visible:", store.Stats().Version >= commit.Version())
+	// Output: visible: true
+}
+
 // A backup is a view written to anything that takes bytes, while the store goes on; Restore makes a store of it.
 func ExampleRestore() {
 	dir, remove := exampleDir()

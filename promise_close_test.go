@@ -31,6 +31,7 @@ func closed(r *rig, s *kvstore.Store) {
 	r.fails(s.Apply(ctx, batch("a", "")), kvstore.ErrClosed)
 	r.fails(s.ApplyAsync(ctx, batch("a", "")).Wait(ctx), kvstore.ErrClosed)
 	r.fails(s.Sync(), kvstore.ErrClosed)
+	r.fails(s.Err(), kvstore.ErrClosed)
 	r.lacks(s, "a", "")
 	if s.Len() != 0 || s.Keys() != nil {
 		r.Fatalf("a closed store has %d keys: %q", s.Len(), s.Keys())
@@ -55,6 +56,32 @@ func TestP10AfterClose(t *testing.T) {
 		}
 		goleak.VerifyNone(t)
 	}
+}
+
+// Err says what state a store is in: from the moment Close is called, also while
+// it waits, the store is closed.
+func TestP10ErrWhileClosing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		s := r.open()
+		r.ok(s.Err())
+		st := r.stall(vfs.OpSync)
+		set := async(func() error { return s.Set("a", nil) })
+		r.waits(set)
+		r.ok(s.Err()) // a disk that hangs has not failed yet
+		closing := async(s.Close)
+		r.waits(closing)
+		r.fails(s.Err(), kvstore.ErrClosed)
+		st.release()
+		r.ok(<-set)
+		r.ok(<-closing)
+		r.fails(s.Err(), kvstore.ErrClosed)
+		r.config.ReadOnly = true
+		s = r.open()
+		r.ok(s.Err())
+		r.close(s)
+		r.fails(s.Err(), kvstore.ErrClosed)
+	})
 }
 
 // P10: what was accepted is finished and acknowledged, who waits for room in the queue gets ErrClosed, reads end at once, and Close itself

@@ -107,6 +107,7 @@ func failsForGood(t *testing.T, syncWrites bool, fails func(vfs.Op) bool, cause 
 		failedWith(r, s.Apply(ctx, batch("later", "")), cause)
 		failedWith(r, s.ApplyAsync(ctx, batch("later", "")).Wait(ctx), cause)
 		failedWith(r, s.Sync(), cause)
+		failedWith(r, s.Err(), cause)
 		<-time.After(time.Hour) // nor does any background fsync try
 		stays()
 	}
@@ -337,6 +338,7 @@ func TestP5OutOfSpace(t *testing.T) {
 					}
 					before := r.files()
 					for range 3 {
+						r.ok(s.Err()) // it has not failed
 						err := s.Set("large 2", []byte(large))
 						if !errors.Is(err, syscall.ENOSPC) || errors.Is(err, kvstore.ErrFailed) {
 							t.Fatalf("no space: %v", err)

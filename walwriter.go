@@ -217,6 +217,12 @@ func (w *walWriter) checkCapacity() error {
 // apply shows the group to readers.
 func (w *walWriter) apply() {
 	w.staging.publish()
+	version := w.group.firstVersion()
+	for i, c := range w.group.writes {
+		if c.commit != nil {
+			c.commit.version = version + int64(i)
+		}
+	}
 	w.status.keys.Store(int64(w.table.Len()))
 	w.status.groups.Add(1)
 	w.status.lastGroup.Store(w.log.Written())
