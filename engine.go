@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,42 +20,31 @@ import (
 	"kvstore/internal/wal"
 )
 
-// Store is an open store. All its methods may be called from any number of goroutines.
+// Store is an open store. All its methods may be called from any number of
+// goroutines.
 type Store struct {
-	config   Config                      // immutable after Open
-	recovery Recovery                    // immutable after Open
-	status   *status                     // written by the writer; read by Stats and before each write
-	table    atomic.Pointer[table.Table] // written by the writer under its own locks; nil once Close has begun
-	memory   *table.Table                // immutable after Open: the same table, for the figures of views that outlive Close
-	views    openViews
-	id       format.StoreID   // immutable after Open
-	mailbox  *mailbox.Mailbox // the writer's; nil if read-only
-	release  func() error     // of a read-only store, which has no writer to do it
+	config   Config         // immutable after Open
+	recovery Recovery       // immutable after Open
+	id       format.StoreID // immutable after Open
+	status   *status        // written by the writer; read by Stats and before each write
 
-	// spare holds commands whose callers have got their answer. It is not a global one, since a channel that was made in
-	// a testing/synctest bubble must not turn up in another.
+	table  atomic.Pointer[table.Table] // what readers use; nil once Close has begun
+	memory *table.Table                // immutable after Open: the same table, for views that outlive Close
+	views  openViews
+
+	mailbox *mailbox.Mailbox // to the writer; nil if read-only
+	release func() error     // of a read-only store, which has no writer to do it
+
+	// spare holds commands whose callers have their answer. It is not global: a
+	// channel that was made in a testing/synctest bubble must not turn up in
+	// another.
 	spare sync.Pool
 
 	goroutines errgroup.Group // the writer, the flusher, and what they start
 	closing    sync.Once
 }
 
-// Stats are figures about a store. Counters count from Open.
-type Stats struct {
-	Keys     int    // keys present
-	WALBytes int64  // bytes of groups in the log that the newest snapshot does not cover
-	Syncs    uint64 // fsyncs that made a group of writes durable; 0 with SyncWrites false
-	Groups   uint64 // groups of commits written together
-	Commits  uint64 // commits: each Set, Delete and non-empty batch is one
-	Version  int64  // of the last commit that readers see, as [View.Version] gives it; not reset by Open
-	Recovery Recovery
-
-	Views      int           // views that are open
-	OldestView time.Duration // for how long the oldest of them has been; 0 if there is none
-	ViewBytes  int64         // of keys and values that are kept for them alone
-}
-
-// environment is what Open finds outside of Config. Tests replace it.
+// environment is what Open uses besides Config. Tests replace it.
 type environment struct {
 	fs                vfs.FS
 	now               func() time.Time
@@ -69,19 +57,24 @@ func systemEnvironment() environment {
 	return environment{fs: vfs.OS{}, now: time.Now, maxKeys: MaxKeys, firstSegmentBytes: wal.FirstSegmentBytes}
 }
 
-// Open opens the store in dataDir, creating it if need be, with every write durable before it is acknowledged.
-// See [OpenWithConfig].
+// Open opens the store in dataDir with [DefaultConfig]: it creates the store if
+// need be, and every write is durable before it is acknowledged. See
+// [OpenWithConfig].
 func Open(dataDir string) (*Store, error) {
 	return OpenWithConfig(DefaultConfig(dataDir))
 }
 
-// OpenWithConfig opens a store exactly as config says. It loads the newest snapshot, replays the log behind it, and makes all that it
-// found durable before it returns. An incomplete end of the log, as a crash leaves it, is cut off and reported in [Stats].
+// OpenWithConfig opens a store exactly as config says. It loads the newest
+// snapshot, replays the log behind it, and makes everything that it found durable
+// before it returns. It cuts off an incomplete end of the log, which a crash
+// leaves, and reports that in [Stats].
 //
-// Errors: ErrInvalidConfig; ErrLocked if somebody else has the directory open; ErrCorrupt (as a *CorruptError) if something that was
-// durable is damaged or missing; ErrVersion if a later version of this package wrote it; fs.ErrNotExist for a ReadOnly
-// store that is not there; and those of the file system, as themselves. After ErrCorrupt and ErrVersion nothing in the
-// directory has changed but the lock file.
+// Errors: ErrInvalidConfig; ErrLocked if another opener has the directory;
+// ErrCorrupt (as a *CorruptError) if something that was durable is damaged or
+// missing; ErrVersion if a later version of this package wrote it; fs.ErrNotExist
+// for a ReadOnly store that does not exist; and those of the file system, as
+// themselves. After ErrCorrupt and ErrVersion nothing in the directory has
+// changed but the lock file.
 func OpenWithConfig(config Config) (*Store, error) {
 	return open(config, systemEnvironment())
 }
@@ -195,7 +188,8 @@ func (s *Store) startWriter(state *recovery.State, env environment, dir vfs.Dir,
 	return nil
 }
 
-// openDir opens the data directory, creating it if the store may, and locks it.
+// openDir opens and locks the data directory. It creates the directory unless
+// the store is read-only.
 func openDir(config Config, fsys vfs.FS) (vfs.Dir, io.Closer, error) {
 	if !config.ReadOnly {
 		if err := vfs.MakeDir(fsys, config.DataDir); err != nil {
@@ -208,7 +202,7 @@ func openDir(config Config, fsys vfs.FS) (vfs.Dir, io.Closer, error) {
 	}
 	lock, err := dir.Lock(format.LockName, config.ReadOnly)
 	if config.ReadOnly && errors.Is(err, fs.ErrNotExist) {
-		return dir, noLock{}, nil // nobody has ever written here, or the lock was left out of a copy
+		return dir, noLock{}, nil // no writer was ever here, or a copy lacks the lock
 	}
 	if err != nil {
 		return nil, nil, errors.Join(lockError(config.DataDir, err), dir.Close())
@@ -216,19 +210,21 @@ func openDir(config Config, fsys vfs.FS) (vfs.Dir, io.Closer, error) {
 	return dir, lock, nil
 }
 
-// noLock stands for a lock that is not there.
+// noLock is the lock of a directory without a lock file.
 type noLock struct{}
 
 func (noLock) Close() error { return nil }
 
-// Get returns a copy of key's value, which belongs to the caller, or nil and false if key is absent or the store is closed. A
-// value that is present but empty is not nil.
+// Get returns a copy of key's value, which belongs to the caller. If key is
+// absent or the store is closed, it returns nil and false. A value that is
+// present but empty is not nil.
 func (s *Store) Get(key string) (value []byte, ok bool) {
 	return s.AppendGet(nil, key)
 }
 
-// AppendGet appends key's value to dst and returns the extended slice, as append does: without allocation if dst has room.
-// If key is absent or the store is closed, it returns dst as it is, and false.
+// AppendGet appends key's value to dst and returns the extended slice. It does
+// not allocate if dst has room. If key is absent or the store is closed, it
+// returns dst unchanged, and false.
 func (s *Store) AppendGet(dst []byte, key string) ([]byte, bool) {
 	t := s.table.Load()
 	if t == nil {
@@ -243,9 +239,10 @@ func (s *Store) Has(key string) bool {
 	return t != nil && t.Has(key)
 }
 
-// MultiGet returns the values of keys at one moment, nil for the absent ones; all nil if the store is closed. It is faster than
-// as many calls of Get. The values belong to the caller; small ones may share memory, which is freed when none of them is in
-// use any more.
+// MultiGet returns the values of keys as they are at one moment: nil for absent
+// keys, and all nil if the store is closed. It is faster than one Get for each
+// key. The values belong to the caller. Small values may share memory, which is
+// freed when none of them is in use any more.
 func (s *Store) MultiGet(keys []string) [][]byte {
 	values := make([][]byte, len(keys))
 	if t := s.table.Load(); t != nil {
@@ -263,8 +260,9 @@ func (s *Store) Len() int {
 	return t.Len()
 }
 
-// Keys returns all keys at one moment, unsorted; nil if the store is closed. It takes time and memory with their number, and holds nobody
-// up meanwhile: it looks at a view of its own.
+// Keys returns all keys as they are at one moment, unsorted; nil if the store is
+// closed. Time and memory grow with the number of keys. Keys reads from a view of
+// its own, so no reader or writer waits for it.
 func (s *Store) Keys() []string {
 	t := s.table.Load()
 	if t == nil {
@@ -273,31 +271,13 @@ func (s *Store) Keys() []string {
 	return t.Keys()
 }
 
-// Stats returns figures about the store; after Close the last ones.
-func (s *Store) Stats() Stats {
-	stats := Stats{
-		Keys:     int(s.status.keys.Load()),
-		WALBytes: s.status.walBytes.Load(),
-		Syncs:    s.status.syncs.Load(),
-		Groups:   s.status.groups.Load(),
-		Commits:  s.status.commits.Load(),
-		Version:  s.memory.Version(),
-		Recovery: s.recovery,
-	}
-	stats.Recovery.Dropped = slices.Clone(stats.Recovery.Dropped)
-	var since time.Time
-	if stats.Views, since = s.views.oldest(); stats.Views > 0 {
-		stats.OldestView = time.Since(since)
-	}
-	_, stats.ViewBytes = s.memory.Views()
-	return stats
-}
-
-// Set stores a copy of value under key. When it returns nil, the write is durable (SyncWrites false: with the operating system) and
-// visible. A nil value is the empty value.
+// Set stores a copy of value under key. When it returns nil, the write is
+// visible and durable (SyncWrites false: the operating system has it). A nil
+// value is the empty value.
 //
-// Errors: ErrKeyTooLarge, ErrValueTooLarge, ErrClosed, ErrFailed, ErrReadOnly, ErrStoreFull, and one that Is syscall.ENOSPC when the
-// disk is full, after which nothing was written and later writes may succeed.
+// Errors: ErrKeyTooLarge, ErrValueTooLarge, ErrClosed, ErrFailed, ErrReadOnly,
+// ErrStoreFull, and one that Is syscall.ENOSPC when the disk is full. After that
+// one nothing was written, and later writes may succeed.
 func (s *Store) Set(key string, value []byte) error {
 	ctx := context.Background()
 	if err := checkLimits(key, value); err != nil {
@@ -314,7 +294,7 @@ func (s *Store) Set(key string, value []byte) error {
 	return s.commit(ctx, c)
 }
 
-// Delete removes key, which need not exist. It is otherwise like Set.
+// Delete removes key, which need not exist. Otherwise it is like Set.
 func (s *Store) Delete(key string) error {
 	ctx := context.Background()
 	if err := checkLimits(key, nil); err != nil {
@@ -331,11 +311,12 @@ func (s *Store) Delete(key string) error {
 	return s.commit(ctx, c)
 }
 
-// Apply commits the writes of b together: after a crash, and for every reader, all of them are there or none. It leaves b as it was.
-// An empty batch is no commit.
+// Apply commits the writes of b together: a reader, and a recovery after a crash,
+// finds all of them or none. It leaves b unchanged. An empty batch is no commit.
 //
-// If ctx has ended before the call, nothing happens. If it ends later, Apply returns ctx.Err() at once, and whether the batch is
-// committed is unknown. Errors are those of Set, and ErrBatchTooLarge.
+// If ctx has ended before the call, nothing happens. If it ends later, Apply
+// returns ctx.Err() at once, and the outcome is unknown. Other errors are those
+// of Set, and ErrBatchTooLarge.
 func (s *Store) Apply(ctx context.Context, b *Batch) error {
 	if err := s.checkBatch(ctx, b); err != nil || b.added == 0 {
 		return err
@@ -348,9 +329,10 @@ func (s *Store) Apply(ctx context.Context, b *Batch) error {
 	return s.commit(ctx, c)
 }
 
-// ApplyAsync is Apply without waiting for the result, which the returned Commit will tell. It waits only for space in the queue, as
-// long as ctx lasts; once it has returned, ctx has no influence and b may be changed. Calls of one goroutine commit in
-// their order.
+// ApplyAsync is Apply without waiting for the result, which the returned Commit
+// provides. It blocks only while the queue has no room, until ctx ends. After it
+// has returned, ctx has no effect and b may be changed. Calls of one goroutine
+// commit in their order.
 func (s *Store) ApplyAsync(ctx context.Context, b *Batch) *Commit {
 	commit := newCommit()
 	if err := s.checkBatch(ctx, b); err != nil || b.added == 0 {
@@ -369,8 +351,9 @@ func (s *Store) ApplyAsync(ctx context.Context, b *Batch) *Commit {
 	return commit
 }
 
-// Sync returns when every write that was accepted before it is durable: at once with SyncWrites. On a read-only store it
-// does nothing. Errors: ErrClosed, ErrFailed.
+// Sync returns when every write that was accepted before it is durable: at once
+// with SyncWrites. On a read-only store it does nothing. Errors: ErrClosed,
+// ErrFailed.
 func (s *Store) Sync() error {
 	ctx := context.Background()
 	if err := s.checkWritable(ctx); err != nil {
@@ -401,7 +384,8 @@ func (s *Store) Err() error {
 	return nil
 }
 
-// checkWritable makes the checks that come before any write, in the order that callers may rely on.
+// checkWritable makes the checks that come before any write, in the order that
+// callers may rely on.
 func (s *Store) checkWritable(ctx context.Context) error {
 	if err := s.Err(); err != nil {
 		return err
@@ -419,7 +403,8 @@ func (s *Store) checkBatch(ctx context.Context, b *Batch) error {
 	return s.checkWritable(ctx)
 }
 
-// commit queues a command and waits for the answer, at most as long as ctx lasts unless the command is attended. Then others may have to hear of it too.
+// commit queues a command and waits for the answer. A blocking command waits
+// whatever happens, and relays the answer; another one waits until ctx ends.
 func (s *Store) commit(ctx context.Context, c *writeCommand) error {
 	err := s.mailbox.SendWrite(c)
 	switch {
@@ -431,21 +416,24 @@ func (s *Store) commit(ctx context.Context, c *writeCommand) error {
 		select {
 		case err = <-c.answer:
 		case <-ctx.Done():
-			return ctx.Err() // c is the writer's still
+			return ctx.Err() // the writer still owns c
 		}
 	}
 	s.recycle(c)
 	return err
 }
 
-// Close ends the session. New calls, and those that wait for queue space, get ErrClosed, or find nothing if they are reads; writes
-// that were accepted are finished and acknowledged. Then it writes a snapshot, unless the newest one covers everything, so that
-// the next Open replays nothing, removes the log that the snapshot covers, and frees the directory. It returns when every goroutine of
+// Close ends the session. New calls, and those that wait for room in the queue,
+// return ErrClosed; reads find nothing. Writes that were accepted are finished
+// and acknowledged. Then Close writes a snapshot, unless the newest one covers
+// everything, so that the next Open replays nothing; it removes the log that the
+// snapshot covers, and frees the directory. It returns when every goroutine of
 // the store has ended, and waits for a stalled disk.
 //
-// An error means that the snapshot could not be written, or not everything removed; the log then still has every write that was
-// acknowledged. On a store that has failed, Close changes nothing on disk and returns ErrFailed. Further calls wait for the first one and
-// return nil.
+// An error means that the snapshot could not be written, or that something could
+// not be removed. The log then still has every acknowledged write. On a store
+// that has failed, Close changes nothing on disk and returns ErrFailed. Further
+// calls wait for the first one and return nil.
 func (s *Store) Close() error {
 	var err error
 	s.closing.Do(func() {

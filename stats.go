@@ -1,11 +1,48 @@
 package kvstore
 
 import (
+	"slices"
 	"time"
 
 	"kvstore/internal/format"
 	"kvstore/internal/recovery"
 )
+
+// Stats are figures about a store. Counters count from Open.
+type Stats struct {
+	Keys     int    // keys present
+	WALBytes int64  // bytes of groups in the log that the newest snapshot does not cover
+	Syncs    uint64 // fsyncs that made a group of writes durable; 0 with SyncWrites false
+	Groups   uint64 // groups of commits written together
+	Commits  uint64 // commits: each Set, Delete and non-empty batch is one
+	Version  int64  // of the last commit that readers see, as [View.Version] gives it; not reset by Open
+	Recovery Recovery
+
+	Views      int           // open views
+	OldestView time.Duration // age of the oldest open view; 0 if there is none
+	ViewBytes  int64         // bytes of keys and values that are kept for views alone
+}
+
+// Stats returns figures about the store, without I/O. After Close it returns the
+// last ones.
+func (s *Store) Stats() Stats {
+	stats := Stats{
+		Keys:     int(s.status.keys.Load()),
+		WALBytes: s.status.walBytes.Load(),
+		Syncs:    s.status.syncs.Load(),
+		Groups:   s.status.groups.Load(),
+		Commits:  s.status.commits.Load(),
+		Version:  s.memory.Version(),
+		Recovery: s.recovery,
+	}
+	stats.Recovery.Dropped = slices.Clone(stats.Recovery.Dropped)
+	var since time.Time
+	if stats.Views, since = s.views.oldest(); stats.Views > 0 {
+		stats.OldestView = time.Since(since)
+	}
+	_, stats.ViewBytes = s.memory.Views()
+	return stats
+}
 
 // Recovery is what Open found; it is part of [Stats].
 type Recovery struct {
