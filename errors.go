@@ -8,32 +8,39 @@ import (
 	"kvstore/internal/vfs"
 )
 
-// The errors that calls return, always wrapped with detail: compare with [errors.Is].
+// The errors that calls return, always wrapped with detail. Compare with
+// [errors.Is].
 var (
-	// ErrClosed is returned by calls on a closed store. Writes that were accepted before Close are not affected.
+	// ErrClosed is returned by calls on a closed store. It does not affect writes
+	// that were accepted before Close.
 	ErrClosed = errors.New("kvstore: store is closed")
 
-	// ErrFailed is returned by writes, Sync and Close after a write or an fsync of the log failed; the cause is
-	// wrapped too. Reads go on. The data on disk is intact up to the last acknowledged write; whether the writes
-	// that failed are there as well is unknown. Close the store and open it again.
+	// ErrFailed is returned by writes, Sync, Snapshot and Close after a write or
+	// an fsync of the log has failed. It wraps the cause. Reads go on. The data on
+	// disk is intact up to the last acknowledged write; it is unknown whether the
+	// writes that failed are there as well. Close the store and open it again.
 	ErrFailed = errors.New("kvstore: store has failed")
 
-	// ErrLocked is returned by Open while another opener, in this process or another, holds the data directory.
-	// The message names the process id of a writer; read-only openers leave none.
+	// ErrLocked is returned by Open while another opener, in this process or
+	// another, holds the data directory. The message names the process id of a
+	// writer; read-only openers leave none.
 	ErrLocked = errors.New("kvstore: data directory is locked")
 
-	// ErrCorrupt is returned by Open when something that was durable is damaged or gone; see [CorruptError].
-	// Nothing was changed. Restore the directory from a backup.
+	// ErrCorrupt is returned by Open when something that was durable is damaged
+	// or missing; see [CorruptError]. Nothing was changed. The command `kvstore
+	// verify` lists the damage, and `kvstore salvage` copies what is whole to a
+	// new store. Otherwise restore a backup.
 	ErrCorrupt = errors.New("kvstore: data is corrupt")
 
-	// ErrVersion is returned by Open when intact files were written by a later version of this package. Nothing was
-	// changed.
+	// ErrVersion is returned by Open when a later version of this package wrote
+	// the files. Nothing was changed.
 	ErrVersion = errors.New("kvstore: data has a later format version")
 
 	// ErrReadOnly is returned by writes to a store that was opened with Config.ReadOnly.
 	ErrReadOnly = errors.New("kvstore: store is read-only")
 
-	// ErrConflict is returned when a transaction gave up because others kept changing what it had read.
+	// ErrConflict is returned when a transaction gave up because other writes kept
+	// changing what it had read.
 	ErrConflict = errors.New("kvstore: transaction conflict")
 
 	// ErrKeyTooLarge is returned for keys longer than MaxKeyBytes.
@@ -45,14 +52,16 @@ var (
 	// ErrBatchTooLarge is returned for batches of more than MaxBatchBytes.
 	ErrBatchTooLarge = errors.New("kvstore: batch too large")
 
-	// ErrStoreFull is returned for writes that would leave more than MaxKeys keys in the store.
+	// ErrStoreFull is returned for writes that would leave more than MaxKeys keys
+	// in the store.
 	ErrStoreFull = errors.New("kvstore: too many keys")
 
-	// ErrInvalidConfig is returned by Open for a Config that makes no sense.
+	// ErrInvalidConfig is returned by Open for a Config with values that are not
+	// allowed.
 	ErrInvalidConfig = errors.New("kvstore: invalid config")
 )
 
-// CorruptError tells what is damaged. errors.Is(err, ErrCorrupt) holds for it.
+// CorruptError says what is damaged. errors.Is(err, ErrCorrupt) is true for it.
 type CorruptError struct {
 	File   string // base name in the data directory
 	Offset int64  // of the first byte that is known to be wrong

@@ -7,25 +7,29 @@ import (
 	"kvstore/internal/table"
 )
 
-// Range says which keys a scan shows, and in which order. All bounds apply together; the zero Range is all keys, rising. Keys are
-// compared byte by byte.
+// Range says which keys a scan shows, and in which order. All bounds apply
+// together. The zero Range is all keys in rising order. Keys are compared byte by
+// byte.
 type Range struct {
 	From    string // the lowest key, also if Reverse
-	To      string // what all keys are below; "" is no bound
-	Prefix  string // what all keys begin with
+	To      string // all keys are below it; "" is no bound
+	Prefix  string // all keys begin with it
 	Reverse bool   // from the highest key to the lowest
-	Limit   int    // how many keys at most; 0 or less is no limit
+	Limit   int    // the largest number of keys; 0 or less is no limit
 }
 
 // Prefix returns the range of all keys that begin with p.
 func Prefix(p string) Range { return Range{Prefix: p} }
 
-// Scan iterates over keys and values within r, in order, as they are when the loop starts, whatever is written meanwhile, also by the
-// loop's body. Key and value belong to the caller; small ones may share memory, which is freed when none of them is in use any more. It
-// shows nothing if the store is closed; a loop that is under way when it is closed goes on to its end.
+// Scan iterates over keys and values within r, in order, as they are when the
+// loop starts. Later writes, also those of the loop's body, do not show. Key and
+// value belong to the caller. Small values may share memory, which is freed when
+// none of them is in use any more. If the store is closed, Scan shows nothing; a
+// loop that is under way when the store is closed goes on to its end.
 //
-// The first scan of a store builds an index of its keys, which takes about a second for a few million, and from then on each new key
-// costs about a microsecond more. Who never scans never pays.
+// The first scan of a store builds an index of its keys, which takes about a
+// second for a few million keys. From then on each new key costs about a
+// microsecond more. A store without scans has no such cost.
 func (s *Store) Scan(r Range) iter.Seq2[string, []byte] {
 	return func(yield func(string, []byte) bool) {
 		v, err := s.openView()

@@ -11,39 +11,47 @@ import (
 	"kvstore/internal/table"
 )
 
-// This file is transactions, with optimistic concurrency control (Kung and Robinson, 1981): a transaction reads from a view, and when
-// it commits, the writer looks whether anything that it has read was changed since.
+// This file is transactions with optimistic concurrency control (Kung and
+// Robinson, 1981). A transaction reads from a view. When it commits, the writer
+// checks whether anything that it has read was changed since.
 
-// Tx is a transaction: what the function that was given to [Store.Update] reads and writes. It is for that function alone, in one
-// goroutine, and of no effect once it has returned.
+// Tx is a transaction: what the function passed to [Store.Update] reads and
+// writes. Only that function may use it, in one goroutine. It has no effect after
+// the function has returned.
 type Tx struct {
 	view   *table.View
-	reads  map[string]struct{} // keys, present or not, that were looked up in view
+	reads  map[string]struct{} // keys that were looked up in view, absent ones too
 	ranges []table.Bounds      // that were scanned
 	writes map[string]txWrite  // the last one of each key
 	err    error               // the first limit that was broken
 	ended  bool
 }
 
-// txWrite is what a transaction makes of a key.
+// txWrite is what a transaction writes to a key.
 type txWrite struct {
 	value   []byte
 	deleted bool
 }
 
-// Update runs fn in a transaction and commits what it has written, as one commit: all of it is there or none. Transactions are
-// serializable: what they read and write is as if they had run one after the other, each at the moment of its commit.
+// Update runs fn in a transaction and commits what it has written as one commit:
+// all of it or nothing. Transactions are serializable: the result is as if they had
+// run one after the other, each at the moment of its commit.
 //
-// fn reads the state at its beginning and its own writes. If something that it has read, a key, an absent one too, or a range as far
-// as it was scanned, is changed by others before the commit, nothing happens and fn is run again, as often as it takes; so it should have
-// no other effects. One transaction's success is the only reason of another's repetition, yet a long one may not get its turn among many
-// short ones. If ctx ends before it does, the error Is ErrConflict and ctx.Err(). If fn returns an error, Update returns it as it is, and
-// nothing happens; neither does if fn panics. A transaction that only reads commits nothing and never has to be run again.
+// fn reads the state at its beginning, and its own writes. If something that it has
+// read is changed by others before the commit, nothing happens and fn runs again,
+// until it succeeds. A key that was absent counts as read, and so does a range as
+// far as the scan went. So fn should have no other effects. A transaction repeats
+// only because another one has succeeded, yet a long one may lose against many
+// short ones again and again. If ctx ends first, the error Is ErrConflict and
+// ctx.Err(). If fn returns an error, Update returns it unchanged, and nothing
+// happens; neither does if fn panics. A transaction that only reads commits nothing
+// and runs once.
 //
-// fn may call the store's other methods; what they do is no part of the transaction.
+// fn may call the store's other methods. They are not part of the transaction.
 //
-// If ctx has ended before the call, nothing happens. If it ends while the commit is waited for, Update returns ctx.Err() at once, and
-// whether the commit is made is unknown. Other errors are those of Apply; ErrReadOnly only if fn has written.
+// If ctx has ended before the call, nothing happens. If it ends while Update waits
+// for the commit, Update returns ctx.Err() at once, and the outcome is unknown.
+// Other errors are those of Apply, and ErrReadOnly only if fn has written.
 func (s *Store) Update(ctx context.Context, fn func(tx *Tx) error) error {
 	if s.table.Load() == nil {
 		return ErrClosed
@@ -54,7 +62,7 @@ func (s *Store) Update(ctx context.Context, fn func(tx *Tx) error) error {
 	conflicted := false
 	for {
 		err := s.tryUpdate(ctx, fn)
-		if err != errAgain && err != errExpired { //nolint:errorlint // these two are never wrapped, and fn's error may be anything
+		if err != errAgain && err != errExpired { //nolint:errorlint // never wrapped, and fn may return anything
 			return err
 		}
 		conflicted = conflicted || err == errAgain //nolint:errorlint // as above
@@ -67,7 +75,7 @@ func (s *Store) Update(ctx context.Context, fn func(tx *Tx) error) error {
 	}
 }
 
-// Results of a transaction that was not committed, which no fn can return.
+// Results of a transaction that was not committed. No fn can return them.
 var (
 	errAgain   = errors.New("kvstore: what the transaction has read was changed")
 	errExpired = errors.New("kvstore: the context has ended before the commit was queued")
@@ -119,7 +127,8 @@ func (s *Store) commitTx(ctx context.Context, tx *Tx) error {
 	return nil
 }
 
-// batch returns what the transaction writes: one operation for each key, in the keys' order.
+// batch returns what the transaction writes: one operation for each key, in the
+// order of keys.
 func (tx *Tx) batch() *Batch {
 	b := new(Batch)
 	for _, key := range slices.Sorted(maps.Keys(tx.writes)) {
@@ -132,8 +141,8 @@ func (tx *Tx) batch() *Batch {
 	return b
 }
 
-// Get returns a copy of key's value, or nil and false if key is absent: as this transaction has written it, or else as it was when the
-// transaction began.
+// Get returns a copy of key's value: as this transaction has written it, or else as
+// it was when the transaction began. If key is absent, it returns nil and false.
 func (tx *Tx) Get(key string) (value []byte, ok bool) {
 	if tx.ended {
 		return nil, false
@@ -167,7 +176,7 @@ func (tx *Tx) read(key string) (w txWrite, written bool) {
 	return txWrite{}, false
 }
 
-// copy returns the value for the caller to keep, nil if there is none.
+// copy returns the value for the caller to keep, nil if it was deleted.
 func (w txWrite) copy() []byte {
 	if w.deleted {
 		return nil
@@ -175,7 +184,8 @@ func (w txWrite) copy() []byte {
 	return append([]byte{}, w.value...)
 }
 
-// Set has the transaction set key to a copy of value. A limit that is broken is reported by Update.
+// Set has the transaction set key to a copy of value. Update reports a limit that
+// is broken.
 func (tx *Tx) Set(key string, value []byte) {
 	if tx.accept(key, value) {
 		tx.writes[key] = txWrite{value: slices.Clone(value)}
@@ -196,8 +206,9 @@ func (tx *Tx) accept(key string, value []byte) bool {
 	return tx.err == nil && !tx.ended
 }
 
-// Scan iterates over keys and values within r as [Store.Scan] does: as they were when the transaction began, with what it has written up
-// to the beginning of the loop. What the loop's body writes, a later loop shows.
+// Scan iterates over keys and values within r as [Store.Scan] does: as they were
+// when the transaction began, with what it has written before the loop began. What
+// the loop's body writes shows in later loops.
 func (tx *Tx) Scan(r Range) iter.Seq2[string, []byte] {
 	return func(yield func(string, []byte) bool) {
 		if tx.ended {
@@ -205,7 +216,7 @@ func (tx *Tx) Scan(r Range) iter.Seq2[string, []byte] {
 		}
 		bounds := r.bounds()
 		at := len(tx.ranges)
-		tx.ranges = append(tx.ranges, bounds) // all of it: the body may panic, and fn go on
+		tx.ranges = append(tx.ranges, bounds) // all of it: fn may go on after a panic of the body
 		loop := txScan{tx: tx, own: tx.written(bounds, r.Reverse), reverse: r.Reverse, limit: r.Limit, yield: yield}
 		if loop.run(bounds) || tx.ended {
 			return
@@ -233,10 +244,10 @@ func (tx *Tx) written(b table.Bounds, reverse bool) (keys []string) {
 	return keys
 }
 
-// txScan is a loop over what a transaction sees: a view's pairs and its own, merged.
+// txScan is a loop over a view's pairs merged with the transaction's own.
 type txScan struct {
 	tx      *Tx
-	own     []string // keys that it has written and that are still to come, in the loop's order
+	own     []string // written keys that are still to come, in the loop's order
 	reverse bool
 	limit   int
 	shown   int
@@ -244,7 +255,7 @@ type txScan struct {
 	yield   func(string, []byte) bool
 }
 
-// run shows what is within bounds; it reports whether it came to the end.
+// run shows the pairs within bounds. It reports whether it came to the end.
 func (l *txScan) run(bounds table.Bounds) bool {
 	written := maps.Clone(l.tx.writes) // the body may write
 	for key, value := range l.tx.view.Scan(bounds, l.reverse) {
@@ -261,7 +272,7 @@ func (l *txScan) run(bounds table.Bounds) bool {
 	return l.showOwn(written, func(string) bool { return true })
 }
 
-// showOwn shows the transaction's own pairs as long as they are due.
+// showOwn shows the transaction's own pairs as long as due says that they come next.
 func (l *txScan) showOwn(written map[string]txWrite, due func(key string) bool) bool {
 	for len(l.own) > 0 && due(l.own[0]) {
 		key := l.own[0]
@@ -279,9 +290,9 @@ func (l *txScan) show(key string, value []byte) bool {
 	return l.yield(key, value) && l.shown != l.limit
 }
 
-// readSet is what a transaction has read: it holds as long as nothing of it has changed.
+// readSet is what a transaction has read. It holds as long as none of it has changed.
 type readSet struct {
-	view   *table.View // that it was read from; if it is closed meanwhile, nobody waits for the answer
+	view   *table.View // the view that was read; if it is closed meanwhile, no caller waits for the answer
 	keys   []string
 	ranges []table.Bounds
 }

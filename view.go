@@ -13,39 +13,43 @@ import (
 	"kvstore/internal/table"
 )
 
-// View is a frozen picture of the store: it shows the state after one commit, whatever is written later. Its methods may be called from
-// any number of goroutines. It never makes a writer wait, nor waits for one, and works on a store that has failed, while a disk
-// hangs, and after the store was closed.
+// View is a frozen state of the store: that after one commit (MVCC, snapshot
+// isolation). Its methods may be called from any number of goroutines. It never
+// blocks a writer and never waits for one, and works on a store that has failed,
+// while a disk hangs, and after the store was closed.
 //
-// While it is open, states that later commits replace are kept in memory for it: close it. Stats tells how many are open, for how
-// long, and what they hold.
+// While a view is open, the store keeps in memory every value that later commits
+// replace. So close it. Stats says how many views are open, how old the oldest is,
+// and what they hold.
 type View struct {
 	view    *table.View // immutable
-	release func()      // immutable; counts the view out of Stats
+	release func()      // immutable; removes the view from Stats
 	header  viewHeader  // immutable
 
-	forgotten runtime.Cleanup // immutable; what happens if nobody closes it
+	forgotten runtime.Cleanup // immutable; closes the view if the caller forgets to
 }
 
-// viewHeader is what a snapshot file of the view says of the store.
+// viewHeader is what a snapshot file of the view says about the store.
 type viewHeader struct {
 	id        format.StoreID
 	lastGroup uint64
 }
 
-// View opens a view of the state after the last acknowledged commit. It takes microseconds, whatever the size of the
-// store, and does no I/O. A view that is forgotten is closed when the garbage collector finds it, and the Logger hears of it.
+// View opens a view of the state after the last acknowledged commit. It takes
+// microseconds, whatever the size of the store, and does no I/O. If a view is
+// garbage collected before it was closed, the store closes it and logs a warning.
 //
 // Errors: ErrClosed.
 func (s *Store) View() (*View, error) {
 	v, err := s.openView()
 	if err == nil {
-		v.forgotten = runtime.AddCleanup(v, forgottenView.close, forgottenView{view: v.view, release: v.release, log: s.config.Logger})
+		forgotten := forgottenView{view: v.view, release: v.release, log: s.config.Logger}
+		v.forgotten = runtime.AddCleanup(v, forgottenView.close, forgotten)
 	}
 	return v, err
 }
 
-// openView is View for those who cannot forget to close it.
+// openView is View for callers that always close the view.
 func (s *Store) openView() (*View, error) {
 	t := s.table.Load()
 	if t == nil {
@@ -59,7 +63,8 @@ func (s *Store) openView() (*View, error) {
 	return &View{view: view, release: s.views.add(time.Now()), header: header}, nil
 }
 
-// forgottenView closes a view that nobody refers to any more; it must not refer to the View itself.
+// forgottenView closes a view that nothing refers to any more. It must not refer
+// to the View itself.
 type forgottenView struct {
 	view    *table.View
 	release func()
@@ -73,8 +78,9 @@ func (f forgottenView) close() {
 	}
 }
 
-// Get returns a copy of key's value, which belongs to the caller, or nil and false if key is absent or the view is closed. A value that
-// is present but empty is not nil.
+// Get returns a copy of key's value, which belongs to the caller. If key is
+// absent or the view is closed, it returns nil and false. A value that is present
+// but empty is not nil.
 func (v *View) Get(key string) (value []byte, ok bool) {
 	defer runtime.KeepAlive(v)
 	return v.view.Get(nil, key)
@@ -115,12 +121,13 @@ func (v *View) Len() int {
 	return v.view.Len()
 }
 
-// Version returns the version of the last commit that the view shows: its timestamp in unix nanoseconds, 0 for a store that nothing
-// was ever written to.
+// Version returns the version of the last commit that the view shows: its
+// timestamp in Unix nanoseconds, or 0 for a store that was never written to.
 func (v *View) Version() int64 { return v.view.Version() }
 
-// WriteTo writes the view to w as a snapshot file, from which [Restore] makes a store, and returns how many bytes it has
-// written. The store goes on meanwhile. Errors are those of w, and ErrClosed if the view is closed or is being closed.
+// WriteTo writes the view to w as a snapshot file, from which [Restore] makes a
+// store, and returns the number of bytes written. The store goes on meanwhile.
+// Errors are those of w, and ErrClosed if the view is closed or is being closed.
 func (v *View) WriteTo(w io.Writer) (int64, error) {
 	defer runtime.KeepAlive(v)
 	info := &format.Snapshot{
@@ -140,8 +147,9 @@ func (v *View) WriteTo(w io.Writer) (int64, error) {
 	}
 }
 
-// Close gives up the view: its reads find nothing from then on, and loops over it end. What was kept for it alone is freed. Further
-// calls do nothing. It returns nil.
+// Close closes the view: its reads find nothing from then on, and loops over it
+// end. The store frees what it kept for this view alone. Further calls do nothing.
+// Close returns nil.
 func (v *View) Close() error {
 	defer runtime.KeepAlive(v)
 	if v.view.Close() {
@@ -151,13 +159,13 @@ func (v *View) Close() error {
 	return nil
 }
 
-// openViews is what Stats tells of views.
+// openViews is what Stats knows about views.
 type openViews struct {
 	mu    sync.Mutex
 	since map[*time.Time]struct{} // guarded by mu: when each open view was opened
 }
 
-// add counts a view in, and returns what counts it out.
+// add counts a view, and returns the function that stops counting it.
 func (o *openViews) add(opened time.Time) (release func()) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -173,7 +181,8 @@ func (o *openViews) add(opened time.Time) (release func()) {
 	}
 }
 
-// oldest returns how many views are open and since when the oldest is.
+// oldest returns how many views are open, and when the oldest of them was
+// opened.
 func (o *openViews) oldest() (open int, since time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
