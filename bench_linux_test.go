@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// onTmpfs reports whether the directory lies in memory.
+// onTmpfs reports whether the directory lies on a tmpfs, in memory.
 func onTmpfs(b *testing.B, dir string) bool {
 	b.Helper()
 	const tmpfsMagic = 0x01021994

@@ -4,5 +4,5 @@ package kvstore_test
 
 import "testing"
 
-// onTmpfs knows only Linux's.
+// onTmpfs returns false: it knows the tmpfs of Linux only.
 func onTmpfs(*testing.B, string) bool { return false }

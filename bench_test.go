@@ -1,7 +1,9 @@
 package kvstore_test
 
-// Micro benchmarks, with the disk's own floor beside them. The directory is that of KVSTORE_BENCH_DIR, or the system's for
-// temporary files; on tmpfs, where an fsync costs nothing, they refuse to run.
+// This file has micro benchmarks, with the disk's own floor beside them.
+// KVSTORE_BENCH_DIR names the directory, by default the system's one for
+// temporary files. On a tmpfs, where an fsync costs nothing, they refuse to
+// run.
 
 import (
 	"fmt"
@@ -51,7 +53,8 @@ func benchStore(b *testing.B, config kvstore.Config) *kvstore.Store {
 	return s
 }
 
-// BenchmarkFloor is what the disk can do at best: one goroutine that overwrites written space and syncs it.
+// BenchmarkFloor is the disk's limit: one goroutine overwrites written space
+// and syncs it.
 func BenchmarkFloor(b *testing.B) {
 	for _, size := range []int{4096, 65536} {
 		b.Run(fmt.Sprintf("bytes=%d", size), func(b *testing.B) {
@@ -105,7 +108,7 @@ func BenchmarkSet(b *testing.B) {
 	}
 }
 
-// inParallel lets goroutines share b.N operations.
+// inParallel shares b.N operations among goroutines.
 func inParallel(b *testing.B, goroutines int, do func(i int) error) {
 	var next atomic.Int64
 	var wg sync.WaitGroup
@@ -124,7 +127,8 @@ func inParallel(b *testing.B, goroutines int, do func(i int) error) {
 	b.StopTimer()
 }
 
-// BenchmarkGet reads random ones of a million keys, beside a map under a lock, by as many goroutines as -cpu says.
+// BenchmarkGet reads random keys of a million, beside a map under a lock. -cpu
+// sets the number of goroutines.
 func BenchmarkGet(b *testing.B) {
 	const keys = 1_000_000
 	names := make([]string, 1<<20)
@@ -182,7 +186,7 @@ func BenchmarkGet(b *testing.B) {
 	})
 }
 
-// lockedMap is what a program without a store would use.
+// lockedMap is what a program without a store might use.
 type lockedMap struct {
 	mu      sync.RWMutex
 	entries map[string][]byte
@@ -198,7 +202,8 @@ func (m *lockedMap) get(key string) ([]byte, bool) {
 	return append([]byte(nil), value...), true
 }
 
-// BenchmarkScan reads a million keys in order, and a hundred in a row somewhere among them. The index is there before.
+// BenchmarkScan reads a million keys in order, and a hundred somewhere among
+// them. The index exists already.
 func BenchmarkScan(b *testing.B) {
 	const keys, row = 1_000_000, 100
 	s := benchStore(b, kvstore.Config{})
@@ -232,7 +237,8 @@ func BenchmarkScan(b *testing.B) {
 	scan("Prefix", row, func() kvstore.Range { return kvstore.Prefix(fmt.Sprintf("%014d", rand.IntN(keys/row))) })
 }
 
-// BenchmarkUpdate raises two counters in a transaction, out of many and out of few.
+// BenchmarkUpdate increments two counters in a transaction, of many counters
+// and of few.
 func BenchmarkUpdate(b *testing.B) {
 	for _, counters := range []int{100_000, 10} {
 		for _, writers := range []int{1, 64} {

@@ -42,7 +42,8 @@ func TestContextEndedBefore(t *testing.T) {
 	r.unchanged(before)
 }
 
-// A context that ends while its call waits for room in the queue: the call returns at once and has no effect.
+// If the context ends while a call waits for room in the queue, the call
+// returns at once and has no effect.
 func TestContextEndedInTheQueue(t *testing.T) {
 	for name, apply := range map[string]func(s *kvstore.Store, ctx context.Context) error{
 		"Apply": func(s *kvstore.Store, ctx context.Context) error { return s.Apply(ctx, batch("a", "")) },
@@ -69,7 +70,7 @@ func TestContextEndedInTheQueue(t *testing.T) {
 				if waited := time.Since(started); waited != time.Minute {
 					t.Fatalf("waited %v", waited)
 				}
-				patient := async(func() error { return s.Set("patient", nil) }) // is not held up by those who left
+				patient := async(func() error { return s.Set("patient", nil) }) // the others have left
 				r.waits(patient)
 				r.undecided(queued[0])
 				st.release()
@@ -83,7 +84,8 @@ func TestContextEndedInTheQueue(t *testing.T) {
 	}
 }
 
-// A context that ends while the write is under way: Apply returns at once, and what it has begun happens anyway.
+// If the context ends while the write is under way, Apply returns at once, and
+// the write happens anyway.
 func TestContextEndedDuringTheSync(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
@@ -109,7 +111,7 @@ func TestContextEndedDuringTheSync(t *testing.T) {
 		}
 		short, cancel := context.WithCancel(ctx)
 		commit := s.ApplyAsync(short, batch("async", ""))
-		cancel() // of no influence any more
+		cancel() // has no effect any more
 		r.undecided(commit)
 		r.want(s)
 		st.release()
@@ -143,7 +145,7 @@ func TestCommitWait(t *testing.T) {
 			r.ok(<-w)
 		}
 		<-commit.Done()
-		for range 100 { // in which a select with two ready cases would take the wrong one
+		for range 100 { // a select with two ready cases would take the wrong one
 			r.ok(commit.Wait(ended))
 		}
 		r.want(s, "a", "")
@@ -160,7 +162,7 @@ func TestCommitWait(t *testing.T) {
 	})
 }
 
-// Sync returns when everything that was accepted before it is durable.
+// Sync returns when every write that was accepted before it is durable.
 func TestSyncIsABarrier(t *testing.T) {
 	for _, syncWrites := range []bool{true, false} {
 		t.Run(fmt.Sprint("SyncWrites ", syncWrites), func(t *testing.T) {
@@ -191,8 +193,9 @@ func TestSyncIsABarrier(t *testing.T) {
 	}
 }
 
-// A stalled disk holds up writers, not readers, and the memory of those who wait does not grow with what they want to write: the queue
-// is bounded by bytes. When the disk comes back all of them end well.
+// A stalled disk blocks writers, not readers. The memory of blocked writers
+// does not grow with their data: the queue is bounded by bytes and exerts
+// backpressure. When the disk comes back, all of them succeed.
 func TestStalledDiskBoundsMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const writers, valueBytes = 10_000, 10 << 10 // 100 MiB, of which the queue takes 32
@@ -227,7 +230,7 @@ func TestStalledDiskBoundsMemory(t *testing.T) {
 	})
 }
 
-// P10: every kind of command gives back the room that it took in the queue, however it ends.
+// P10: every kind of command returns its room in the queue, however it ends.
 func TestP10QueueKeepsItsSize(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
@@ -261,8 +264,10 @@ func TestP10QueueKeepsItsSize(t *testing.T) {
 	})
 }
 
-// P1, P10: in groups of all sizes, with callers who tell each other and those who cannot, everybody is told once: after the group's sync, before the next one
-// ends, of a failure too, and while the store is being closed.
+// P1, P10: in groups of all sizes, with callers that relay answers and callers
+// that cannot, every caller is notified exactly once: after its group's sync
+// and before the next sync ends, of a failure too, and while the store is being
+// closed.
 func TestP1EverybodyIsToldOnce(t *testing.T) {
 	for _, last := range []string{"EIO 40", "EIO 200", "Close 40", "Close 200"} {
 		t.Run(last, func(t *testing.T) {
@@ -279,7 +284,8 @@ func everybodyIsTold(t *testing.T, rng *rand.Rand, last string) {
 	short, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var told atomic.Int64
-	// write makes a small write of some kind; attended is whether it waits for its answer, come what may.
+	// write makes a small write of some kind. attended means that the caller
+	// waits for its answer, come what may.
 	write := func(kind int, attended bool) error {
 		defer told.Add(1)
 		switch {
@@ -297,16 +303,17 @@ func everybodyIsTold(t *testing.T, rng *rand.Rand, last string) {
 		}
 		return s.Set("key", nil)
 	}
-	// group has a group of n callers written, each of whom then makes some writes more.
+	// group makes n callers meet in a group. Each of them then makes some more
+	// writes.
 	group := func(n, more int, mixed bool, failure error, queued func()) {
 		t.Helper()
 		before := told.Load()
-		var seen []int64 // how many have been told when a sync ends, the first one and that of the group
+		var seen []int64 // answers at the end of the first sync, and of the group's
 		r.fs.SetHook(func(op vfs.Op) error {
 			if !written(vfs.OpSync)(op) || len(seen) == 2 {
 				return nil
 			}
-			time.Sleep(time.Millisecond) // until everybody waits for something
+			<-time.After(time.Millisecond) // until all goroutines wait for something
 			if seen = append(seen, told.Load()-before); len(seen) == 2 {
 				return failure
 			}
@@ -351,20 +358,20 @@ func everybodyIsTold(t *testing.T, rng *rand.Rand, last string) {
 	}
 	var closing <-chan error
 	group(n, 0, false, nil, func() {
-		synctest.Wait() // for all of the group to be queued
+		synctest.Wait() // until all of the group is queued
 		closing = async(s.Close)
 	})
 	r.ok(<-closing)
 }
 
-// P10: the writer goes on though callers that it waits for do not come back.
+// P10: the writer goes on even if the callers that it waits for do not return.
 func TestP10NobodyIsWaitedForForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
 		s := r.open()
 		r.fs.SetHook(func(op vfs.Op) error {
 			if op.Kind == vfs.OpSync {
-				<-time.After(10 * time.Millisecond) // or waiting would not be worth it
+				<-time.After(10 * time.Millisecond) // a shorter sync would not be worth waiting for
 			}
 			return nil
 		})
@@ -381,7 +388,8 @@ func TestP10NobodyIsWaitedForForEver(t *testing.T) {
 	})
 }
 
-// One processor makes groups of all callers there are, not of as many as had their turn while the writer looked for them.
+// On one processor a group contains all callers that there are, not only those
+// that had their turn while the writer looked for them.
 func TestOneProcessorMakesLargeGroups(t *testing.T) {
 	const callers, turns = 500, 20
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))

@@ -87,7 +87,8 @@ func TestCompareAndSwapIsRefused(t *testing.T) {
 	try("b", nil, kvstore.ErrReadOnly)
 }
 
-// A condition ends with its call: whoever is given the same command next writes unconditionally.
+// A condition ends with its call: the next user of the same command writes
+// unconditionally.
 func TestSetAfterCompareAndSwap(t *testing.T) {
 	r := newRig(t)
 	s := r.open()
@@ -103,7 +104,8 @@ func TestSetAfterCompareAndSwap(t *testing.T) {
 	}
 }
 
-// Several in one group: each is compared with what those before it leave, and what is not swapped is no commit.
+// In a group, each condition is checked against the state that the commands
+// before it leave. A swap that is refused is no commit.
 func TestCompareAndSwapInAGroup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
@@ -151,7 +153,8 @@ func TestCompareAndSwapInAGroup(t *testing.T) {
 	})
 }
 
-// P3: "false" tells of a write too, the one that it found: it comes when that is durable, and fails with it.
+// P3: "false" depends on a write too, the one that it has seen. It is returned
+// when that write is durable, and fails with it.
 func TestP3FalseWaitsForWhatItDependsOn(t *testing.T) {
 	for _, fails := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -205,7 +208,7 @@ func TestP3FalseWaitsForWhatItDependsOn(t *testing.T) {
 	}
 }
 
-// Many count up one key: none is lost.
+// Many goroutines count up one key, and no increment is lost.
 func TestCompareAndSwapCounts(t *testing.T) {
 	const goroutines, each = 8, 40
 	r := newRig(t, kvstore.WithFirstSegmentBytes(1<<20))

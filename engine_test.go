@@ -54,7 +54,7 @@ func TestSetGetDelete(t *testing.T) {
 	r.want(s, "c", "6", "d", "7", "e", "8")
 }
 
-// The real file system, end to end.
+// End to end on the real file system.
 func TestOnDisk(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a directory", "of two levels")
 	r := newRig(t)
@@ -110,7 +110,8 @@ func TestP9OwnershipOfKeysAndValues(t *testing.T) {
 	r.want(r.reopenAfter(s, r.kill), want...)
 }
 
-// P9: a command owns its bytes from the moment it is queued, whatever becomes of the caller.
+// P9: a command owns its bytes as soon as it is queued, whatever its caller
+// does.
 func TestP9QueuedCommandsOwnTheirBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
@@ -139,8 +140,8 @@ func TestP9QueuedCommandsOwnTheirBytes(t *testing.T) {
 		setValue := []byte("value")
 		set := async(func() error { return s.Set("set", setValue) })
 		r.waits(set)
-		copy(setValue, "!!!!!") // Set has not returned: legal for who knows that it copies
-		for range 100 {         // and nobody gets those bytes to write on
+		copy(setValue, "!!!!!") // though Set has not returned
+		for range 100 {         // nor are those bytes used again
 			other := s.ApplyAsync(ctx, batch("other", "!!!!!"))
 			defer func() { r.ok(other.Wait(ctx)) }()
 		}
@@ -153,7 +154,7 @@ func TestP9QueuedCommandsOwnTheirBytes(t *testing.T) {
 	})
 }
 
-// P9: a present empty value reads as non-nil and empty, wherever it comes from.
+// P9: an empty value reads as non-nil and empty, wherever it comes from.
 func TestP9EmptyValues(t *testing.T) {
 	r := newRig(t)
 	s := r.open()
@@ -185,7 +186,8 @@ func TestP9EmptyValues(t *testing.T) {
 	check()
 }
 
-// MultiGet finds what Get finds, for any number of keys, any sizes, and keys that come twice; each value is its caller's own.
+// MultiGet finds what Get finds, for any number and size of keys, duplicates
+// included. Each value belongs to the caller.
 func TestMultiGet(t *testing.T) {
 	r := newRig(t, kvstore.WithFirstSegmentBytes(1<<20))
 	s := r.open()
@@ -251,8 +253,8 @@ func TestAppendGet(t *testing.T) {
 	}
 }
 
-// P13: each commit's timestamp is max(now, last+1), through every change of the clock, over sessions, and for each commit of a
-// group.
+// P13: the timestamp of each commit is max(now, last+1), whatever the clock
+// does, across sessions, and for each commit of a group.
 func TestP13VersionsRise(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var clock atomic.Int64
@@ -492,7 +494,8 @@ func TestCommitVersion(t *testing.T) {
 	})
 }
 
-// Syncs counts what made groups durable before their callers were told: none with SyncWrites false.
+// Syncs counts the fsyncs that made groups durable before their callers were
+// answered. With SyncWrites false there are none.
 func TestStatsWithoutSyncWrites(t *testing.T) {
 	r := newRig(t)
 	r.config.SyncWrites = false
@@ -507,7 +510,7 @@ func TestStatsWithoutSyncWrites(t *testing.T) {
 func TestStatsTook(t *testing.T) {
 	now := time.Unix(0, 0)
 	r := newRig(t, kvstore.WithClock(func() time.Time { now = now.Add(time.Second); return now }))
-	r.config.ReadOnly = true // nobody else looks at the clock
+	r.config.ReadOnly = true // no other goroutine reads the clock
 	r.ok(r.fs.Mkdir("/data"))
 	r.ok(r.fs.Mkdir(r.config.DataDir))
 	if took := r.open().Stats().Recovery.Took; took < time.Second {
@@ -531,7 +534,8 @@ func TestReadOnlyMissingDirectory(t *testing.T) {
 	}
 }
 
-// readOnly wants s to have these pairs, to refuse every write, and to have changed nothing in the directory when it is closed.
+// readOnly checks that s has these pairs, refuses every write, and has changed
+// nothing in the directory when it is closed.
 func (r *rig) readOnly(before map[string]string, pairs ...string) {
 	r.Helper()
 	writing := r.config
@@ -573,7 +577,8 @@ func TestReadOnlyWritesNothing(t *testing.T) {
 	r.ok(r.fs.WriteFile(r.config.DataDir+"/"+last, data))
 	r.config.ReadOnly = true
 	dropped := r.open().Stats().Recovery.Dropped
-	if want := []kvstore.Dropped{{File: last, Offset: dropped[0].Offset, Bytes: 4}}; !slices.Equal(dropped, want) || dropped[0].Offset < 100 {
+	want := []kvstore.Dropped{{File: last, Offset: dropped[0].Offset, Bytes: 4}}
+	if !slices.Equal(dropped, want) || dropped[0].Offset < 100 {
 		t.Fatalf("dropped %+v", dropped)
 	}
 	r.fs.Kill()
@@ -586,7 +591,7 @@ func TestReadOnlyWritesNothing(t *testing.T) {
 	r.readOnly(r.files(), "a", "1", "b", "2") // a copy without LOCK, which stays one
 }
 
-// readOnlyIsLocked wants that nobody can even read.
+// readOnlyIsLocked checks that even a read-only Open is refused.
 func (r *rig) readOnlyIsLocked() {
 	r.Helper()
 	config := r.config
@@ -595,7 +600,7 @@ func (r *rig) readOnlyIsLocked() {
 	r.fails(err, kvstore.ErrLocked)
 }
 
-// recorder is a slog.Handler that keeps what it is told, and tells somebody.
+// recorder is a slog.Handler that keeps its records and forwards them.
 type recorder struct {
 	slog.Handler
 	mu      sync.Mutex
@@ -619,11 +624,13 @@ func (h *recorder) Handle(_ context.Context, record slog.Record) error {
 	return nil
 }
 
-// of returns what was recorded with a level.
+// of returns the records of a level.
 func (h *recorder) of(level slog.Level) []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return slices.DeleteFunc(slices.Clone(h.records), func(s string) bool { return !strings.HasPrefix(s, level.String()) })
+	return slices.DeleteFunc(slices.Clone(h.records), func(s string) bool {
+		return !strings.HasPrefix(s, level.String())
+	})
 }
 
 func TestLoggerIsTold(t *testing.T) {
@@ -658,8 +665,9 @@ func TestLoggerIsTold(t *testing.T) {
 	warned() // it was repaired
 }
 
-// A Logger that calls the store from where it is told of its failure must not deadlock, and one that never comes back must not hold up readers
-// and writers. Close waits for it.
+// A Logger that calls the store while it is notified of the failure must not
+// deadlock. A Logger that never returns must not block readers and writers.
+// Close waits for it.
 func TestLoggerMayCallTheStoreAndHang(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
@@ -697,8 +705,9 @@ func TestLoggerMayCallTheStoreAndHang(t *testing.T) {
 	})
 }
 
-// A program may test itself with synctest, again and again, and use stores outside of bubbles too. What must not happen ends the
-// process, so this test is one of its own.
+// A program may test itself with synctest more than once, and use stores
+// outside of bubbles too. A mistake here ends the process, so this test runs in
+// one of its own.
 func TestStoreInOneBubbleAndAnother(t *testing.T) {
 	const child = "KVSTORE_TEST_BUBBLES"
 	if os.Getenv(child) == "" {

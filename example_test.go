@@ -16,7 +16,7 @@ import (
 	"kvstore"
 )
 
-// The README shows the first example, and must show what is tested.
+// The README's first example must be the tested one.
 func TestReadmeShowsExampleOpen(t *testing.T) {
 	readme, err := os.ReadFile("README.md")
 	if err != nil {
@@ -37,7 +37,8 @@ func TestReadmeShowsExampleOpen(t *testing.T) {
 	}
 }
 
-// exampleDir returns a directory for an example, and what removes it.
+// exampleDir returns a directory for an example, and a function that removes
+// it.
 func exampleDir() (dir string, remove func()) {
 	dir, err := os.MkdirTemp("", "kvstore-")
 	if err != nil {
@@ -46,14 +47,14 @@ func exampleDir() (dir string, remove func()) {
 	return dir, func() { _ = os.RemoveAll(dir) }
 }
 
-// closeStore is for the end of examples that are not about it.
+// closeStore ends examples that are not about Close.
 func closeStore(store *kvstore.Store) {
 	if err := store.Close(); err != nil {
 		log.Fatal(err)
 	}
 }
 
-// A value that Set has stored is there after a crash, and after Close.
+// A value that Set has stored survives a crash, and Close.
 func ExampleOpen() {
 	dir, remove := exampleDir()
 	defer remove()
@@ -69,7 +70,8 @@ func ExampleOpen() {
 	// Output: hello, true, <nil>
 }
 
-// The writes of a batch are there together or not at all: for readers, and after a crash.
+// The writes of a batch are there together or not at all, for readers and after
+// a crash.
 func ExampleStore_Apply() {
 	dir, remove := exampleDir()
 	defer remove()
@@ -90,8 +92,9 @@ func ExampleStore_Apply() {
 	// Output: 3 writes, one commit: 1
 }
 
-// One goroutine that does not wait for each commit lets many of them share an fsync. They commit in the order of the calls, so
-// when the last one is done, all are decided; each has its own result all the same.
+// A goroutine that does not wait for each commit lets many of them share an
+// fsync. They commit in the order of the calls: when the last one is done, all
+// are decided. Each still has a result of its own.
 func ExampleStore_ApplyAsync() {
 	dir, remove := exampleDir()
 	defer remove()
@@ -118,7 +121,8 @@ func ExampleStore_ApplyAsync() {
 	// Output: 1000 keys are on disk
 }
 
-// AppendGet reads into a buffer that is used again and again, without allocating once it is large enough.
+// AppendGet reads into a buffer that the caller reuses. Once the buffer is
+// large enough, nothing is allocated.
 func ExampleStore_AppendGet() {
 	dir, remove := exampleDir()
 	defer remove()
@@ -143,7 +147,8 @@ func ExampleStore_AppendGet() {
 	// c: "", false
 }
 
-// CompareAndSwap writes if nobody else has written since: a counter without a lock.
+// CompareAndSwap writes if no other write came in between: a counter without a
+// lock.
 func ExampleStore_CompareAndSwap() {
 	dir, remove := exampleDir()
 	defer remove()
@@ -198,7 +203,8 @@ func ExampleStore_Scan() {
 	// the last one below user/c: user/bob
 }
 
-// A transfer between two accounts, many of which meet: none is lost, and no account is overdrawn.
+// Transfers between two accounts: many of them meet, none is lost, and no
+// account is overdrawn.
 func ExampleStore_Update() {
 	dir, remove := exampleDir()
 	defer remove()
@@ -244,7 +250,8 @@ func ExampleStore_Update() {
 	// alice has 10, bob has 90
 }
 
-// A view shows the store as it was when it was opened, whatever is written later.
+// A view shows the store as it was when the view was opened, whatever is
+// written later.
 func ExampleStore_View() {
 	dir, remove := exampleDir()
 	defer remove()
@@ -316,7 +323,8 @@ func ExampleCommit_Version() {
 	// Output: visible: true
 }
 
-// A backup is a view written to anything that takes bytes, while the store goes on; Restore makes a store of it.
+// A backup is a view, written to any io.Writer while the store goes on. Restore
+// makes a store of it.
 func ExampleRestore() {
 	dir, remove := exampleDir()
 	defer remove()
@@ -353,7 +361,8 @@ func ExampleRestore() {
 	// Output: hello, true
 }
 
-// A store that runs for long keeps its log short by snapshots: by itself with Config.SnapshotBytes, or when Snapshot is called.
+// Snapshots keep the log of a long-running store short. They come by themselves
+// with Config.SnapshotBytes, or when Snapshot is called.
 func ExampleStore_Snapshot() {
 	dir, remove := exampleDir()
 	defer remove()
@@ -377,7 +386,8 @@ func ExampleStore_Snapshot() {
 	// something to replay: false
 }
 
-// MultiGet reads many keys at one moment: no batch is seen in part. It is faster than as many calls of Get.
+// MultiGet reads many keys at one moment, so it shows no batch in part. It is
+// faster than as many calls of Get.
 func ExampleStore_MultiGet() {
 	dir, remove := exampleDir()
 	defer remove()
@@ -398,8 +408,8 @@ func ExampleStore_MultiGet() {
 	// 2: "", present: true
 }
 
-// With SyncWrites false, a write that returned is with the operating system: it survives a crash of the program at once, and a power cut
-// after the next Sync, or when SyncInterval has passed.
+// With SyncWrites false, a write that has returned survives a crash of the
+// program. It survives a power cut after the next Sync or after SyncInterval.
 func ExampleStore_Sync() {
 	dir, remove := exampleDir()
 	defer remove()
@@ -418,7 +428,8 @@ func ExampleStore_Sync() {
 	// Output: on disk: true
 }
 
-// A directory has one opener at a time. The message of the error names the process that has it.
+// A directory has one opener at a time. The error names the process that has
+// it.
 func ExampleOpen_locked() {
 	dir, remove := exampleDir()
 	defer remove()
@@ -433,8 +444,8 @@ func ExampleOpen_locked() {
 	// Output: true
 }
 
-// Damage to data that was on disk is never repaired by forgetting it: Open refuses, says where it is, and changes
-// nothing.
+// Damage to data that was on disk is never repaired by dropping it. Open
+// refuses the directory, names the place, and changes nothing.
 func ExampleCorruptError() {
 	dir, remove := exampleDir()
 	defer remove()

@@ -31,13 +31,14 @@ func WithFirstSegmentBytes(n int64) EnvOption {
 	return func(env *environment) { env.firstSegmentBytes = n }
 }
 
-// WithBackground replaces the starting of a goroutine for what the writer has done in the background.
+// WithBackground replaces the start of goroutines for the writer's background
+// tasks.
 func WithBackground(run func(task func() error)) EnvOption {
 	return func(env *environment) { env.background = run }
 }
 
-// OpenFS is OpenWithConfig on another file system. Segments start with one page, so that a test of a few writes
-// rotates.
+// OpenFS is OpenWithConfig on another file system. Segments start at one page,
+// so that a test with a few writes rotates.
 func OpenFS(fs vfs.FS, config Config, options ...EnvOption) (*Store, error) {
 	env := environment{fs: fs, now: time.Now, maxKeys: MaxKeys, firstSegmentBytes: wal.SegmentAlign}
 	for _, option := range options {
@@ -46,8 +47,9 @@ func OpenFS(fs vfs.FS, config Config, options ...EnvOption) (*Store, error) {
 	return open(config, env)
 }
 
-// FillBatch makes b count as n bytes already, with memory for as many as the limit allows. What it holds are pages that nobody
-// has touched, no entries: it is for seeing what is refused, not for being committed.
+// FillBatch makes b count as n bytes already, with memory up to the limit. It
+// holds untouched pages and no entries: it is for checking limits, not for
+// committing.
 func FillBatch(b *Batch, n int) {
 	if cap(b.list.entries) < MaxBatchBytes {
 		b.list.entries = make([]byte, 0, MaxBatchBytes)
@@ -58,5 +60,5 @@ func FillBatch(b *Batch, n int) {
 // RestoreFS is Restore on another file system.
 func RestoreFS(fs vfs.FS, dataDir string, r io.Reader) error { return restore(fs, dataDir, r) }
 
-// Room returns how many bytes b has memory for.
+// Room returns the number of bytes that b has memory for.
 func (b *Batch) Room() int { return cap(b.list.entries) }

@@ -23,7 +23,7 @@ import (
 
 // This file is about how a session ends (P10).
 
-// closed wants every method of s to say that it is closed.
+// closed checks that every method of s returns ErrClosed, or nothing.
 func closed(r *rig, s *kvstore.Store) {
 	r.Helper()
 	r.fails(s.Set("a", nil), kvstore.ErrClosed)
@@ -84,8 +84,9 @@ func TestP10ErrWhileClosing(t *testing.T) {
 	})
 }
 
-// P10: what was accepted is finished and acknowledged, who waits for room in the queue gets ErrClosed, reads end at once, and Close itself
-// waits for the disk, however long.
+// P10: accepted writes are finished and acknowledged, callers that wait for
+// room in the queue get ErrClosed, reads end at once, and Close itself waits
+// for the disk, however long that takes.
 func TestP10CloseOnAStalledDisk(t *testing.T) {
 	for _, syncWrites := range []bool{true, false} {
 		t.Run(fmt.Sprint("SyncWrites ", syncWrites), func(t *testing.T) {
@@ -116,7 +117,7 @@ func TestP10CloseOnAStalledDisk(t *testing.T) {
 					case err := <-w:
 						r.fails(err, kvstore.ErrClosed)
 					default:
-						t.Fatal("Close does not release who waits for room in the queue")
+						t.Fatal("Close does not release callers that wait for room in the queue")
 					}
 				}
 				r.fails(s.Set("late", nil), kvstore.ErrClosed)
@@ -141,7 +142,8 @@ func TestP10CloseOnAStalledDisk(t *testing.T) {
 	}
 }
 
-// P10: Close waits for a background fsync that is under way, and if that fails, it has failed like every other.
+// P10: Close waits for a background fsync that is under way. If the fsync
+// fails, the store has failed as after any other.
 func TestP10CloseDuringTheBackgroundSync(t *testing.T) {
 	for _, cause := range []error{nil, syscall.EIO} {
 		t.Run(fmt.Sprint(cause), func(t *testing.T) {
@@ -181,7 +183,8 @@ func TestP10CloseDuringTheBackgroundSync(t *testing.T) {
 	}
 }
 
-// P10: a Close beside another one waits for it, and returns nil, whatever the other one returns.
+// P10: a concurrent Close waits for the first one and returns nil, whatever the
+// first one returns.
 func TestP10ConcurrentClose(t *testing.T) {
 	for _, cause := range []error{nil, syscall.EIO} {
 		r := newRig(t)
@@ -208,7 +211,7 @@ func TestP10ConcurrentClose(t *testing.T) {
 			}))
 		}
 		<-began
-		for range 1000 { // the others are blocked, but nothing can tell
+		for range 1000 { // nothing shows that the others are blocked
 			runtime.Gosched()
 		}
 		ended.Store(true)
@@ -227,7 +230,8 @@ func TestP10ConcurrentClose(t *testing.T) {
 	}
 }
 
-// P10: Close against everything. Every call returns; what was acknowledged is there afterwards, and what got ErrClosed is not.
+// P10: Close against everything. Every call returns. Acknowledged writes are
+// there afterwards, and those that got ErrClosed are not.
 func TestP10CloseAgainstEverything(t *testing.T) {
 	for i := range 10 {
 		r := newRig(t, kvstore.WithFirstSegmentBytes(1<<20))
@@ -302,8 +306,8 @@ func TestP10CloseAgainstEverything(t *testing.T) {
 	goleak.VerifyNone(t)
 }
 
-// closingContext is a context that closes the store when it is asked whether it has ended: after the call has found the store open, and before it
-// queues its command.
+// closingContext closes the store when it is asked whether it has ended: after
+// the call has found the store open, and before it queues its command.
 type closingContext struct {
 	context.Context
 	close func()
@@ -314,7 +318,8 @@ func (c *closingContext) Err() error {
 	return nil
 }
 
-// P10: a call that meets Close between its checks and the queue gets ErrClosed. Nobody is left who would answer it.
+// P10: a call that meets Close between its checks and the queue gets ErrClosed.
+// No goroutine is left to answer it.
 func TestP10CallsThatMeetClose(t *testing.T) {
 	for name, apply := range map[string]func(s *kvstore.Store, closing context.Context) error{
 		"Apply": func(s *kvstore.Store, closing context.Context) error { return s.Apply(closing, batch("late", "")) },
@@ -336,7 +341,8 @@ func TestP10CallsThatMeetClose(t *testing.T) {
 	}
 }
 
-// P10: Close writes a snapshot of what is new, and nothing if nothing is; a session that wrote nothing leaves no segment.
+// P10: Close writes a snapshot if there is something new. A session that wrote
+// nothing leaves no segment.
 func TestP10WhatCloseLeaves(t *testing.T) {
 	r := newRig(t)
 	names := func(want ...string) {
@@ -351,7 +357,7 @@ func TestP10WhatCloseLeaves(t *testing.T) {
 		s := r.open()
 		names("LOCK", segment(1))
 		r.close(s)
-		names("LOCK") // an empty store has nothing to say
+		names("LOCK") // an empty store needs no snapshot
 	}
 	s := r.open()
 	r.set(s, "a", "1")
@@ -372,7 +378,8 @@ func TestP10WhatCloseLeaves(t *testing.T) {
 	r.close(s)
 	r.unchanged(before)
 
-	// A session that wrote nothing either, but found a log that no snapshot covers.
+	// This session wrote nothing either, but found a log that no snapshot
+	// covers.
 	s = r.open()
 	r.set(s, "b", "2")
 	r.kill(s)
@@ -391,11 +398,14 @@ func TestP10WhatCloseLeaves(t *testing.T) {
 	r.want(r.open(), append(pairs, "a", "1", "b", "2")...)
 }
 
-// P10: foreign files are nobody's business.
+// P10: Close leaves foreign files alone.
 func TestP10CloseLeavesForeignFiles(t *testing.T) {
 	r := newRig(t)
 	r.close(r.open())
-	foreign := []string{"README", "wal-1.log", "wal-00000000000000000001.bak", "snapshot-00000000000000000001.kvs.old", "x.tmp", "wal-.log"}
+	foreign := []string{
+		"README", "x.tmp", "wal-.log", "wal-1.log",
+		"wal-00000000000000000001.bak", "snapshot-00000000000000000001.kvs.old",
+	}
 	for _, name := range foreign {
 		r.ok(r.fs.WriteFile(r.config.DataDir+"/"+name, []byte(name)))
 	}
@@ -411,7 +421,8 @@ func TestP10CloseLeavesForeignFiles(t *testing.T) {
 	}
 }
 
-// P10: a Close that cannot write its snapshot says so and leaves the log; the next session has everything.
+// P10: a Close that cannot write its snapshot returns the error and leaves the
+// log. The next session has everything.
 func TestP10CloseWithoutSnapshot(t *testing.T) {
 	snapshot := func(kind vfs.OpKind) func(vfs.Op) bool {
 		return func(op vfs.Op) bool { return op.Kind == kind && strings.HasPrefix(op.Name, "snapshot-") }
@@ -463,7 +474,8 @@ func TestP10CloseWithoutSnapshot(t *testing.T) {
 	}
 }
 
-// P10: a Close that could not write its snapshot has still made the log durable, with SyncWrites false too.
+// P10: a Close that could not write its snapshot has made the log durable, also
+// with SyncWrites false.
 func TestP10CloseWithoutSnapshotSyncsTheLog(t *testing.T) {
 	r := newRig(t)
 	r.config.SyncWrites = false
@@ -475,7 +487,8 @@ func TestP10CloseWithoutSnapshotSyncsTheLog(t *testing.T) {
 	r.want(r.reopenAfter(s, r.cutPower), "a", "1", "b", "2")
 }
 
-// failedSnapshot wants Close's error to be the disk's, and not that of a failed store: nothing was lost.
+// failedSnapshot checks that Close's error is the disk's and not ErrFailed:
+// nothing was lost.
 func failedSnapshot(r *rig, err, cause error) {
 	r.Helper()
 	if short, ok := errors.AsType[*vfs.ShortWrite](cause); ok {
@@ -498,8 +511,9 @@ func (r *rig) segments() (names []string) {
 	return names
 }
 
-// P10: the next segment, which the writer makes ahead of time, goes with the session: no file is left of it, nor a handle, be it ready, still
-// being made, or replaced by a larger one.
+// P10: the next segment, which the writer preallocates, ends with the session.
+// It leaves no file and no handle, whether it is ready, still being made, or
+// replaced by a larger one.
 func TestP10CloseDropsTheNextSegment(t *testing.T) {
 	for _, c := range []string{"ready", "being made", "too small"} {
 		t.Run(c, func(t *testing.T) {

@@ -1,6 +1,7 @@
 package kvstore_test
 
-// What recovery makes of each kind of tear and damage. The names of the rows are the specification (P2, P6, P8, P11).
+// This file is about tears and damage: what recovery makes of each kind. The
+// names of the rows are the specification (P2, P6, P8, P11).
 
 import (
 	"bytes"
@@ -26,15 +27,27 @@ func TestP6TornTails(t *testing.T) {
 		{"nothing torn", func(b []byte) []byte { return b }, 5, 0},
 		{"file ends with the last group", func(b []byte) []byte { return b[:end] }, 5, 0},
 		{"last group lacks its last byte", func(b []byte) []byte { return b[:end-1] }, 4, -1},
-		{"last group's last byte that is not zero is", func(b []byte) []byte { b[len(bytes.TrimRight(b[:end], "\x00"))-1] = 0; return b }, 4, -1},
+		{"last group's last byte that is not zero is", func(b []byte) []byte {
+			b[len(bytes.TrimRight(b[:end], "\x00"))-1] = 0
+			return b
+		}, 4, -1},
 		{"last group is zeros", func(b []byte) []byte { clear(b[lastStart:]); return b }, 4, 0},
-		{"last group's first sector is lost", func(b []byte) []byte { clear(b[lastStart : lastStart+20]); return b }, 4, -1},
+		{"last group's first sector is lost", func(b []byte) []byte {
+			clear(b[lastStart : lastStart+20])
+			return b
+		}, 4, -1},
 		{"one bit of the last group is flipped", func(b []byte) []byte { b[lastStart+30] ^= 4; return b }, 4, -1},
 		{"garbage behind the last group", func(b []byte) []byte { copy(b[end:], "garbage"); return b }, 5, 7},
 		{"garbage behind the reserved space", func(b []byte) []byte { return append(b, "garbage"...) }, 5, -1},
 		{"zeros behind the reserved space", func(b []byte) []byte { return append(b, make([]byte, 4096)...) }, 5, 0},
-		{"garbage that begins like an entry", func(b []byte) []byte { copy(b[end:], b[lastStart:lastStart+9]); return b }, 5, 9},
-		{"a copy of the first group behind the last", func(b []byte) []byte { copy(b[end:], b[ends[0]:ends[1]]); return b }, 5, -1},
+		{"garbage that begins like an entry", func(b []byte) []byte {
+			copy(b[end:], b[lastStart:lastStart+9])
+			return b
+		}, 5, 9},
+		{"a copy of the first group behind the last", func(b []byte) []byte {
+			copy(b[end:], b[ends[0]:ends[1]])
+			return b
+		}, 5, -1},
 		{"file ends with the SEGMENT entry", func(b []byte) []byte { return b[:53] }, 0, 0},
 	}
 	for _, row := range rows {
@@ -80,7 +93,8 @@ func TestP6EveryCutOfTheTailOpens(t *testing.T) {
 			}
 			keys, at := 0, 53
 			for _, end := range ends {
-				if end <= len(d[wal1]) && bytes.Equal(d[wal1][:end], log[wal1][:end]) { // a cut byte may have been zero before
+				// A byte that was cut may have been zero before.
+				if end <= len(d[wal1]) && bytes.Equal(d[wal1][:end], log[wal1][:end]) {
 					keys, at = keys+1, end
 				}
 			}
@@ -89,7 +103,8 @@ func TestP6EveryCutOfTheTailOpens(t *testing.T) {
 	}
 }
 
-// bitStep is 1: every bit. The race detector, which is slow and learns nothing from bytes, gets some of each byte's.
+// bitStep is 1: every bit. Under the race detector, which is slow and learns
+// nothing from bytes, it is some bits of each byte.
 func bitStep() int {
 	if raceEnabled {
 		return 11
@@ -153,9 +168,13 @@ func TestP6DamageIsRefused(t *testing.T) {
 		}},
 		{"a middle segment is cut", rotated, func(d directory) { d[wal2] = d[wal2][:100] }},
 		{"a segment of another store", rotated, func(d directory) { d[wal1] = other[wal1] }},
-		{"the snapshot is missing and later segments are there", afterSnapshot(t, closed), func(d directory) { delete(d, snapshot) }},
+		{"the snapshot is missing and later segments are there", afterSnapshot(t, closed), func(d directory) {
+			delete(d, snapshot)
+		}},
 		{"the snapshot is empty", closed, func(d directory) { d[snapshot] = nil }},
-		{"the snapshot lacks its last byte", closed, func(d directory) { d[snapshot] = d[snapshot][:len(d[snapshot])-1] }},
+		{"the snapshot lacks its last byte", closed, func(d directory) {
+			d[snapshot] = d[snapshot][:len(d[snapshot])-1]
+		}},
 		{"garbage behind the snapshot", closed, func(d directory) { d[snapshot] = append(d[snapshot], 0) }},
 		{"the snapshot has another number", closed, func(d directory) {
 			d["snapshot-00000000000000000009.kvs"] = d[snapshot]
@@ -178,7 +197,8 @@ func TestP6DamageIsRefused(t *testing.T) {
 	}
 }
 
-// P6: a segment is missing, and no group behind it tells: the one that follows is empty.
+// P6: a missing segment is noticed even if no group follows it, because the
+// next segment is empty.
 func TestP6GapBeforeAnEmptySegment(t *testing.T) {
 	log, _ := killed(t, kvstore.Config{SyncWrites: true})
 	d := reopened(t, log, func(s *kvstore.Store) { setKey(t, s, recoveryKeys) })
@@ -222,11 +242,14 @@ func TestP6WhatIsNotJudged(t *testing.T) {
 		do   func(d directory)
 	}{
 		{"foreign names", closed, recoveryKeys, func(d directory) {
-			for _, name := range []string{"notes.txt", "wal-1.log", "wal-00000000000000000001.log.bak", "snapshot-x.kvs"} {
+			names := []string{"notes.txt", "wal-1.log", "wal-00000000000000000001.log.bak", "snapshot-x.kvs"}
+			for _, name := range names {
 				d[name] = []byte("not ours")
 			}
 		}},
-		{"segments that the snapshot covers", closed, recoveryKeys, func(d directory) { d[wal1] = []byte("old and damaged") }},
+		{"segments that the snapshot covers", closed, recoveryKeys, func(d directory) {
+			d[wal1] = []byte("old and damaged")
+		}},
 		{"a snapshot older than the newest", closed, recoveryKeys, func(d directory) {
 			d["snapshot-00000000000000000001.kvs"] = []byte("old and damaged")
 		}},
@@ -258,12 +281,14 @@ func TestP6WhatIsNotJudged(t *testing.T) {
 	}
 }
 
-// P11: lengths that are off by a little are as wrong as those that are off by gigabytes.
+// P11: lengths that are slightly wrong are refused like those that are wrong by
+// gigabytes.
 func TestP11LengthsNearTheRightOne(t *testing.T) {
 	log, _ := killed(t, kvstore.Config{SyncWrites: true})
 	for tail := range 60 {
 		for keyLen := range tail + 1 {
-			d := directory{wal1: append(bytes.Clone(log[wal1][:53]), make([]byte, 17+tail)...)} // up to the end of the file
+			// An entry that ends with the file.
+			d := directory{wal1: append(bytes.Clone(log[wal1][:53]), make([]byte, 17+tail)...)}
 			copy(d[wal1][53:], "KVLG\x01")
 			binary.BigEndian.PutUint32(d[wal1][53+13:], uint32(keyLen))
 			s := openMem(t, d.mount(t), kvstore.Config{SyncWrites: true})

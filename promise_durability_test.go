@@ -46,7 +46,8 @@ func TestP1AcknowledgedIsDurable(t *testing.T) {
 	}
 }
 
-// P1: with SyncWrites false an acknowledged write survives the process, and a power cut once a Sync came after it.
+// P1: with SyncWrites false an acknowledged write survives a kill, and after a
+// Sync a power cut.
 func TestP1WithoutSyncWrites(t *testing.T) {
 	r := newRig(t)
 	r.config.SyncWrites = false
@@ -60,7 +61,7 @@ func TestP1WithoutSyncWrites(t *testing.T) {
 	s = r.reopenAfter(s, r.kill)
 	r.set(s, "synced", "")
 	r.ok(s.Sync())
-	r.set(s, "lost", "") // by this strict disk; or else nothing is proven here
+	r.set(s, "lost", "") // this disk loses all it may, or nothing would be proven
 	s = r.reopenAfter(s, r.cutPower)
 	r.want(s, append(pairs, "synced", "")...)
 	r.set(s, "closed", "")
@@ -68,7 +69,8 @@ func TestP1WithoutSyncWrites(t *testing.T) {
 	r.want(r.reopenAfter(s, r.cutPower), append(pairs, "synced", "", "closed", "")...)
 }
 
-// P1: with SyncWrites false the log is fsynced every SyncInterval, without anybody calling, and an idle store leaves the disk alone.
+// P1: with SyncWrites false the log is fsynced every SyncInterval by itself,
+// and an idle store leaves the disk alone.
 func TestP1SyncInterval(t *testing.T) {
 	for config, interval := range map[time.Duration]time.Duration{
 		0: kvstore.DefaultSyncInterval, time.Second: time.Second, time.Minute: time.Minute,
@@ -111,7 +113,8 @@ func TestP1SyncInterval(t *testing.T) {
 	}
 }
 
-// P1: with SyncWrites false, who writes much does not wait for the SyncInterval: a power cut takes little even of a busy store.
+// P1: with SyncWrites false, much data is synced before SyncInterval has
+// passed, so that a power cut takes little even of a busy store.
 func TestP1MuchIsSyncedEarly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, kvstore.WithFirstSegmentBytes(16<<20))
@@ -126,7 +129,7 @@ func TestP1MuchIsSyncedEarly(t *testing.T) {
 		})
 		large := strings.Repeat("x", 1<<20)
 		r.set(s, "small", "1")
-		synctest.Wait() // which lets no time go by
+		synctest.Wait() // in which no time passes
 		if n := syncs.Load(); n != 0 {
 			t.Fatalf("%d fsyncs for a few bytes", n)
 		}
@@ -141,7 +144,8 @@ func TestP1MuchIsSyncedEarly(t *testing.T) {
 	})
 }
 
-// P2: one goroutine's calls commit in their order, with others in between.
+// P2: the calls of one goroutine commit in their order, with those of others in
+// between.
 func TestP2CallOrder(t *testing.T) {
 	const callers, calls = 4, 150
 	r := newRig(t)
@@ -189,7 +193,8 @@ func TestP2CallOrder(t *testing.T) {
 	}
 }
 
-// P2: what a power cut leaves is a prefix of the commits, batches whole, with all that were acknowledged.
+// P2: a power cut leaves a prefix of the commits that contains all acknowledged
+// ones, batches whole.
 func TestP2PrefixSurvives(t *testing.T) {
 	for _, syncWrites := range []bool{true, false} {
 		t.Run(fmt.Sprint("SyncWrites ", syncWrites), func(t *testing.T) {
@@ -208,7 +213,8 @@ func TestP2PrefixSurvives(t *testing.T) {
 				})
 				var commits []*kvstore.Commit
 				for i := range 200 {
-					commits = append(commits, s.ApplyAsync(ctx, batch(fmt.Sprint("a ", i), strings.Repeat("v", i), fmt.Sprint("b ", i), "")))
+					b := batch(fmt.Sprint("a ", i), strings.Repeat("v", i), fmt.Sprint("b ", i), "")
+					commits = append(commits, s.ApplyAsync(ctx, b))
 				}
 				acknowledged := 0
 				for _, c := range commits {
@@ -234,7 +240,8 @@ func TestP2PrefixSurvives(t *testing.T) {
 	}
 }
 
-// P2: a write that its caller does not wait for is ahead of that caller's next one, though a small one could go along with what somebody else has
+// P2: a write that its caller does not wait for comes before that caller's next
+// write, though a small write could join a command that another caller has
 // queued before both.
 func TestP2NobodyOvertakesHimself(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // all meet in one lane

@@ -15,11 +15,13 @@ import (
 	"kvstore/internal/vfs"
 )
 
-// This file is about P5: the first failed write or fsync of the log is the last, and running out of space is no such failure where
-// it can be told from one.
+// This file is about failed writes and fsyncs of the log (P5): the first one is
+// the last, for the store accepts no more writes. Running out of space is no
+// such failure where kvstore can tell the two apart.
 
-// P5, for all ways to fail: everybody in the group is told, and everybody later; nothing of it is seen; reads go on; nothing is
-// tried again; Close changes nothing; the next Open has everything that was acknowledged.
+// P5, for all ways to fail: every caller in the group gets the error, and every
+// later one. Nothing of the group is seen. Reads go on. Nothing is tried again.
+// Close changes nothing. The next Open has everything that was acknowledged.
 func TestP5FailureIsSticky(t *testing.T) {
 	short := func(n int) error { return &vfs.ShortWrite{Bytes: n, Err: syscall.EIO} }
 	for _, c := range []struct {
@@ -48,7 +50,9 @@ func TestP5FailureIsSticky(t *testing.T) {
 		{"fsync of END", true, written(vfs.OpSync), syscall.EIO, 1, true},
 		{"fsync of END, no SyncWrites", false, written(vfs.OpSync), syscall.EIO, 1, true},
 		{"rename", true, reserved(vfs.OpRename), syscall.EIO, 1, true},
-		{"fsync of the directory", true, func(op vfs.Op) bool { return op.Kind == vfs.OpSyncDir }, syscall.EIO, 1, true},
+		{"fsync of the directory", true, func(op vfs.Op) bool {
+			return op.Kind == vfs.OpSyncDir
+		}, syscall.EIO, 1, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { failsForGood(t, c.syncWrites, c.fails, c.err, c.times, c.large) })
@@ -64,7 +68,7 @@ func failsForGood(t *testing.T, syncWrites bool, fails func(vfs.Op) bool, cause 
 	st := r.stall(map[bool]vfs.OpKind{true: vfs.OpSync, false: vfs.OpWrite}[syncWrites])
 	inFront := s.ApplyAsync(ctx, batch("in front", "1"))
 	r.undecided(inFront)
-	var group []<-chan error // these wait, and will be one group
+	var group []<-chan error // these wait and become one group
 	value := "2"
 	if large {
 		value = strings.Repeat("x", 5000)
@@ -112,7 +116,7 @@ func failsForGood(t *testing.T, syncWrites bool, fails func(vfs.Op) bool, cause 
 		stays()
 	}
 	if got := s.Stats(); got.Keys != 3 || got.Commits != 3 {
-		t.Errorf("Stats show what nobody sees: %+v", got)
+		t.Errorf("Stats show what no reader sees: %+v", got)
 	}
 	failedWith(r, s.Close(), cause)
 	r.unchanged(left)
@@ -123,7 +127,8 @@ func failsForGood(t *testing.T, syncWrites bool, fails func(vfs.Op) bool, cause 
 	opensAfterFailure(r, syncWrites)
 }
 
-// opensAfterFailure wants a new Open to leave the failure behind. Whether the failed group is there is unknown; half of it must not be.
+// opensAfterFailure checks that a new Open leaves the failure behind. The
+// failed group may be there or not, but not half of it.
 func opensAfterFailure(r *rig, syncWrites bool) {
 	r.Helper()
 	r.fs.SetHook(nil)
@@ -139,7 +144,8 @@ func opensAfterFailure(r *rig, syncWrites bool) {
 		}
 	}
 	_, before := got["before"]
-	if before == applied || got["in front"] != "1" || got["changed"] != map[bool]string{true: "2", false: "1"}[applied] {
+	changed := map[bool]string{true: "2", false: "1"}[applied]
+	if before == applied || got["in front"] != "1" || got["changed"] != changed {
 		r.Fatalf("after a failure: %.300v", got)
 	}
 	r.set(s, "later", "1")
@@ -152,7 +158,8 @@ func opensAfterFailure(r *rig, syncWrites bool) {
 	r.close(s)
 }
 
-// P5: all of a large group's sync has begun while it is staged. What goes wrong with it is told, and nothing of the group is seen.
+// P5: the sync of a large group begins while the group is being staged. Any
+// error of it is returned, and nothing of the group is seen.
 func TestP5SyncOfALargeGroupFails(t *testing.T) {
 	for _, kind := range []vfs.OpKind{vfs.OpWrite, vfs.OpStartWrite, vfs.OpStartSync, vfs.OpSync} {
 		for _, size := range []int{200, 2000} { // staged by the writer, and with help
@@ -186,7 +193,8 @@ func TestP5SyncOfALargeGroupFails(t *testing.T) {
 	}
 }
 
-// P5: Close removes nothing even where all that the session wrote has failed, and its segment holds no group that counts.
+// P5: Close removes nothing even if every write of the session has failed, so
+// that its segment holds no valid group.
 func TestP5FirstGroupFails(t *testing.T) {
 	for name, kind := range map[string]vfs.OpKind{"write": vfs.OpWrite, "fsync": vfs.OpSync} {
 		t.Run(name, func(t *testing.T) {
@@ -204,8 +212,8 @@ func TestP5FirstGroupFails(t *testing.T) {
 	}
 }
 
-// P9: a large batch that could not be written is its caller's again when Apply returns, though a goroutine was staging it: for the race
-// detector.
+// P9: a large batch that could not be written belongs to its caller again when
+// Apply returns, though a goroutine was staging it. The race detector decides.
 func TestP9FailedBatchesAreNotStaged(t *testing.T) {
 	const keys = 10_000
 	for range 5 {
@@ -222,7 +230,8 @@ func TestP9FailedBatchesAreNotStaged(t *testing.T) {
 	}
 }
 
-// P5: a failed background fsync, too, is the last on that file; it is found when it ends, and everybody is told from then on.
+// P5: a failed background fsync, too, is the last on its file. The store fails
+// when the fsync ends, and every later call gets the error.
 func TestP5FailedBackgroundSyncIsSticky(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
@@ -252,7 +261,8 @@ func TestP5FailedBackgroundSyncIsSticky(t *testing.T) {
 	})
 }
 
-// P5: calls that wait for a background fsync when it fails, and those behind them.
+// P5: a background fsync fails while Sync waits for it and a write is queued
+// behind.
 func TestP5BackgroundSyncFailsUnderSync(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
@@ -262,7 +272,7 @@ func TestP5BackgroundSyncFailsUnderSync(t *testing.T) {
 		st := r.stall(vfs.OpSync)
 		<-time.After(kvstore.DefaultSyncInterval)
 		<-st.began
-		r.set(s, "b", "1") // nobody waits for a background fsync
+		r.set(s, "b", "1") // a write does not wait for a background fsync
 		sync := async(s.Sync)
 		r.waits(sync)
 		set := async(func() error { return s.Set("c", nil) })
@@ -273,7 +283,7 @@ func TestP5BackgroundSyncFailsUnderSync(t *testing.T) {
 			<-end
 			return d.hook(op)
 		})
-		st.release() // of the first one, which succeeds; Sync's own is to come
+		st.release() // the first fsync succeeds; the one of Sync follows
 		r.waits(sync)
 		close(end)
 		failedWith(r, <-sync, syscall.EIO)
@@ -287,7 +297,8 @@ func TestP5BackgroundSyncFailsUnderSync(t *testing.T) {
 	})
 }
 
-// P5: those who wait for room in the queue when the store fails are told, all of them, and in bounded time.
+// P5: when the store fails, all callers that wait for room in the queue get the
+// error, in bounded time.
 func TestP5FailureReleasesTheQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
@@ -314,8 +325,9 @@ func TestP5FailureReleasesTheQueue(t *testing.T) {
 	})
 }
 
-// P5: when there is no room for the next segment, the group that needs it fails and nothing else does: it was not written, what fits goes on,
-// and when there is room again, everything does.
+// P5: without disk space for the next segment, the group that needs it fails
+// and nothing else does. It was not written, smaller writes go on, and with
+// space again everything does.
 func TestP5OutOfSpace(t *testing.T) {
 	for name, where := range map[string]func(vfs.Op) bool{
 		"create":   reserved(vfs.OpCreate),
@@ -332,7 +344,7 @@ func TestP5OutOfSpace(t *testing.T) {
 					large := strings.Repeat("x", 3000)
 					d := r.fail(where, syscall.ENOSPC, forever)
 					r.set(s, "large 1", large)
-					synctest.Wait() // until the next segment, made ahead of time, has failed without anybody noticing
+					synctest.Wait() // until preallocating the next segment has failed
 					if d.failures() == 0 {
 						t.Fatal("no segment is made ahead of time")
 					}
@@ -367,7 +379,7 @@ func TestP5OutOfSpace(t *testing.T) {
 	}
 }
 
-// groupsRise wants the log's groups to be numbered from 1 to n.
+// groupsRise checks that the log's groups are numbered from 1 to n.
 func (r *rig) groupsRise(n uint64) {
 	r.Helper()
 	var numbers []uint64
@@ -386,7 +398,7 @@ func (r *rig) groupsRise(n uint64) {
 	}
 }
 
-// P5: everybody in the group that finds no space is told so.
+// P5: every caller in a group that finds no space gets that error.
 func TestP5OutOfSpaceForAGroup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
@@ -417,7 +429,8 @@ func TestP5OutOfSpaceForAGroup(t *testing.T) {
 	})
 }
 
-// P5: with no room for a large segment, one that just holds the group will do.
+// P5: without space for a large segment, one that just holds the group is
+// enough.
 func TestP5ShortOfSpace(t *testing.T) {
 	r := newRig(t)
 	s := r.open()

@@ -1,8 +1,10 @@
 package kvstore_test
 
-// Every released format stays readable (P8). testdata/format-1 was written by the first version of this package: a store that was
-// closed, then opened, written to and killed, so that it has a snapshot, a segment with its END, and one with a reserved tail.
-// KVSTORE_WRITE_GOLDEN=1 writes the directory anew, when a new format gets its own.
+// This file is about released formats, which stay readable (P8). The first
+// version of this package wrote testdata/format-1: a store that was closed,
+// then opened, written to and killed, so that it has a snapshot, a segment with
+// its END, and one with a reserved tail. KVSTORE_WRITE_GOLDEN=1 writes the
+// directory anew, when a new format gets its own.
 
 import (
 	"bytes"
@@ -19,7 +21,7 @@ import (
 
 const goldenDir = "testdata/format-1"
 
-// goldenState is what the store in goldenDir holds.
+// goldenState is the state of the store in goldenDir.
 func goldenState() map[string]string {
 	state := map[string]string{"": "the empty key", "empty": "", "bytes\x00\xff": "\x00\xff", "batch-0": "b"}
 	for i := range 20 {

@@ -15,7 +15,8 @@ import (
 	"kvstore/internal/vfs"
 )
 
-// This file is about P12: limits are checked on the way in, on both sides of each, and in a certain order.
+// This file is about limits (P12). They are checked on the way in, on both
+// sides of each, and in a defined order.
 
 func TestP12Keys(t *testing.T) {
 	r := newRig(t)
@@ -62,7 +63,8 @@ func TestP12ValuesTooLarge(t *testing.T) {
 	r.want(s)
 }
 
-// P12: the largest value gets past the limits, up to where the disk has no room for it: to write it takes the memory's time, not the store's.
+// P12: the largest value passes the limits and fails only because the disk has
+// no space for it. Writing it would test the memory's speed, not the store.
 func TestP12LargestValue(t *testing.T) {
 	if testing.Short() || raceEnabled {
 		t.Skip("copies 512 MiB, which takes the race detector ten times as long")
@@ -74,14 +76,15 @@ func TestP12LargestValue(t *testing.T) {
 	r.want(s)
 }
 
-// P12: a batch's size is 21 bytes and key and value for each write.
+// P12: the size of a batch is key, value and 21 bytes for each write.
 func TestP12BatchTooLarge(t *testing.T) {
 	r := newRig(t)
 	s := r.open()
 	ended, cancel := context.WithCancel(ctx)
 	cancel()
 	b := &kvstore.Batch{}
-	// A batch within the limits gets past their check, to that of the context; so nothing need be written.
+	// A batch within the limits passes their check and fails at that of the
+	// context, so nothing has to be written.
 	for _, c := range []struct {
 		free int
 		add  func(b *kvstore.Batch)
@@ -108,9 +111,9 @@ func TestP12BatchTooLarge(t *testing.T) {
 	r.want(s)
 }
 
-// P12: Apply reports the first limit that was broken, applies nothing, and Reset forgets it.
-// A batch that is made anew each time does not leave several times its size to the collector: it doubles, and when it is not small any more, it
-// gets the room that the last one needed. A small one stays small, and a single large value gets no more room than it needs.
+// P12: a batch that is made anew each time does not leave several times its
+// size to the garbage collector: it doubles its room. A small batch stays small,
+// and a single large value gets no more room than it needs.
 func TestP12BatchRoom(t *testing.T) {
 	fill := func(writes int) (b *kvstore.Batch, rooms int) {
 		b = new(kvstore.Batch)
@@ -135,6 +138,8 @@ func TestP12BatchRoom(t *testing.T) {
 	}
 }
 
+// P12: Apply reports the first limit that was broken and applies nothing. Reset
+// forgets it.
 func TestP12BatchReportsFirstLimitBroken(t *testing.T) {
 	r := newRig(t)
 	s := r.open()
@@ -162,7 +167,7 @@ func TestP12BatchReportsFirstLimitBroken(t *testing.T) {
 	r.want(s, "after reset", "")
 }
 
-// P12: limits, closed, failed, read-only, ctx.
+// P12: the order is limits, closed, failed, read-only, ctx.
 func TestP12OrderOfChecks(t *testing.T) {
 	ended, cancel := context.WithCancel(ctx)
 	cancel()
@@ -239,7 +244,8 @@ func TestP12InvalidConfigs(t *testing.T) {
 	}
 }
 
-// P12: a command larger than the queue takes all of it, and others wait their turn.
+// P12: a command larger than the queue takes all of it, while other commands
+// wait.
 func TestP12CommandLargerThanTheQueue(t *testing.T) {
 	r := newRig(t)
 	s, err := kvstore.OpenWithConfig(kvstore.Config{DataDir: t.TempDir()})
@@ -259,11 +265,11 @@ func TestP12CommandLargerThanTheQueue(t *testing.T) {
 	if got, _ := s.Get("huge"); !bytes.Equal(got, huge) || s.Len() != 101 {
 		t.Fatalf("%d bytes, %d keys", len(got), s.Len())
 	}
-	r.ok(s.Delete("huge")) // or else it would go into a snapshot too
+	r.ok(s.Delete("huge")) // keeps it out of the snapshot
 	r.close(s)
 }
 
-// P12: the number of keys is limited, on both sides, key by key.
+// P12: the number of keys is limited, key by key.
 func TestP12MaxKeys(t *testing.T) {
 	r := newRig(t, kvstore.WithMaxKeys(3))
 	s := r.open()

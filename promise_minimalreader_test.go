@@ -1,9 +1,10 @@
 package kvstore_test
 
-// This file has the minimal reader of docs/FORMAT.md ("A reader of two tables"). It
-// shares no code with the package: it knows the layout of an entry, SET, DELETE, and
-// a snapshot's header and pairs, skips other ops, and verifies nothing. It must read
-// the right state from every directory that Open or Close has left whole (P8).
+// This file has the minimal reader of docs/FORMAT.md ("A reader of two
+// tables"). It shares no code with the package: it knows the layout of an
+// entry, SET, DELETE, and a snapshot's header and pairs, skips other ops, and
+// verifies nothing. It must read the right state from every directory that Open
+// or Close has left whole (P8).
 
 import (
 	"bytes"
@@ -24,11 +25,11 @@ import (
 	"kvstore/internal/vfs"
 )
 
-// readMinimal returns the state in a data directory: the newest snapshot's, then what the segments from its number on make
-// of it.
+// readMinimal returns the state in a data directory: that of the newest
+// snapshot, changed by the segments from its number on.
 func readMinimal(dir string) (map[string]string, error) {
 	state := map[string]string{}
-	// Sorted by name is sorted by number: all numbers have the same length.
+	// All numbers have the same length, so order by name is order by number.
 	snapshots, err := filepath.Glob(filepath.Join(dir, "snapshot-*.kvs"))
 	if err != nil {
 		return nil, err
@@ -57,12 +58,14 @@ func readMinimal(dir string) (map[string]string, error) {
 	return state, nil
 }
 
-// minimalNumber returns the digits between the last hyphen and the last dot of a path.
+// minimalNumber returns the digits between the last hyphen and the last dot of
+// a path.
 func minimalNumber(path string) string {
 	return path[strings.LastIndex(path, "-")+1 : strings.LastIndex(path, ".")]
 }
 
-// minimalBytes are bytes not read yet. A read beyond them is noted, and returns nothing from then on.
+// minimalBytes are bytes that were not read yet. A read beyond their end sets
+// short, and every read from then on returns nothing.
 type minimalBytes struct {
 	rest  []byte
 	short bool
@@ -85,7 +88,7 @@ func (b *minimalBytes) u32() uint32 {
 	return 0
 }
 
-// text takes a length and as many bytes.
+// text takes a length and that many bytes.
 func (b *minimalBytes) text() string { return string(b.take(uint64(b.u32()))) }
 
 func readMinimalSnapshot(path string, state map[string]string) error {
@@ -115,7 +118,7 @@ func decodeMinimalSnapshot(data []byte, state map[string]string) error {
 	return nil
 }
 
-// readMinimalSegment applies entries up to the first spot where none is.
+// readMinimalSegment applies entries up to the first place without one.
 func readMinimalSegment(path string, state map[string]string) error {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -139,7 +142,8 @@ func readMinimalSegment(path string, state map[string]string) error {
 	return nil
 }
 
-// minimalRun is a store on the real file system beside the state it should have.
+// minimalRun is a store on the real file system beside the state it should
+// have.
 type minimalRun struct {
 	t    *testing.T
 	rand *rand.Rand
@@ -175,7 +179,8 @@ func (r *minimalRun) close() {
 	r.check("Close")
 }
 
-// crash goes on with a copy of the directory as it is, which is what a killed process leaves.
+// crash continues with a copy of the directory, which is what a killed process
+// leaves.
 func (r *minimalRun) crash() {
 	r.t.Helper()
 	left := r.t.TempDir()
@@ -189,7 +194,7 @@ func (r *minimalRun) crash() {
 	r.open()
 }
 
-// check compares what the minimal reader finds with the state there should be.
+// check compares what the minimal reader finds with the expected state.
 func (r *minimalRun) check(after string) {
 	r.t.Helper()
 	got, err := readMinimal(r.dir)
@@ -201,7 +206,7 @@ func (r *minimalRun) check(after string) {
 	}
 }
 
-// segments returns how many there are.
+// segments returns the number of segments.
 func (r *minimalRun) segments() int {
 	paths, err := filepath.Glob(filepath.Join(r.dir, "wal-*.log"))
 	if err != nil {
@@ -210,7 +215,8 @@ func (r *minimalRun) segments() int {
 	return len(paths)
 }
 
-// key returns one of few keys, any bytes, the empty one included, so that many are overwritten and deleted.
+// key returns one of few keys of arbitrary bytes, the empty key included, so
+// that many are overwritten and deleted.
 func (r *minimalRun) key() string {
 	return strings.Repeat(string([]byte{0, 'K', 0xFF}), r.rand.IntN(3)) + strings.Repeat("k", r.rand.IntN(40))
 }
@@ -235,7 +241,8 @@ func (r *minimalRun) delete() error {
 	return r.s.Delete(key)
 }
 
-// batch applies a batch, and with it, in the same call order, some more without waiting: they may share a group.
+// batch commits up to four batches, in call order and without waiting in
+// between, so that they may share a group.
 func (r *minimalRun) batch(maxBytes int) error {
 	var commits []*kvstore.Commit
 	var b kvstore.Batch
@@ -260,7 +267,7 @@ func (r *minimalRun) batch(maxBytes int) error {
 	return errors.Join(errs...)
 }
 
-// write makes n changes with values up to a length.
+// write makes n changes with values of up to maxBytes.
 func (r *minimalRun) write(n, maxBytes int) {
 	r.t.Helper()
 	for range n {
@@ -354,9 +361,9 @@ func TestMinimalReader(t *testing.T) {
 	}
 }
 
-// After a crash the minimal reader stops at the tear or, at worst, reads a part of
-// a group that was never acknowledged. After the next Open, which repairs the tear,
-// it reads what the store serves.
+// After a crash the minimal reader stops at the tear or, at worst, reads a part
+// of a group that was never acknowledged. After the next Open, which repairs
+// the tear, it reads what the store serves.
 func TestMinimalReaderAfterTears(t *testing.T) {
 	r := newMinimalRun(t)
 	r.write(20, 100)
@@ -376,7 +383,8 @@ func TestMinimalReaderAfterTears(t *testing.T) {
 	if err := r.s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for cut := end - 8; cut > end-300; cut -= 7 { // from the last checksums backwards: a single byte may be zero already
+	// From the last checksums backwards: a single byte may be zero already.
+	for cut := end - 8; cut > end-300; cut -= 7 {
 		r.dir = t.TempDir()
 		torn := append(slices.Clone(log[:cut]), make([]byte, int64(len(log))-cut)...)
 		if err := os.WriteFile(filepath.Join(r.dir, filepath.Base(name)), torn, 0o600); err != nil {
@@ -387,10 +395,10 @@ func TestMinimalReaderAfterTears(t *testing.T) {
 	}
 }
 
-// P6: after Open the minimal reader reads what the store serves, and no write of
-// the torn group. One of those writes would fit behind END as if it belonged there.
-// In the second case only the cache has END and zeros: the disk still has the torn
-// group.
+// P6: after Open the minimal reader reads what the store serves, and no write
+// of the torn group. One of those writes would fit behind END as if it belonged
+// there. In the second case only the cache has END and zeros: the disk still
+// has the torn group.
 func TestP6MinimalReaderReadsNoTornGroup(t *testing.T) {
 	const end, tornAt = 41, 2*512 - 41 // END takes the place of one write, up to the end of a sector
 	value := strings.Repeat("x", tornAt-53-53-21-len("a"))

@@ -20,9 +20,10 @@ import (
 	"kvstore/internal/vfs"
 )
 
-// This file is about who may have a directory open (P7), and by which path.
+// This file is about opening a directory: one store at a time (P7), and by any
+// path.
 
-// lockedBy wants Open to be refused, and to name this process.
+// lockedBy checks that Open is refused, and that its error names this process.
 func lockedBy(t *testing.T, open func(readOnly bool) (*kvstore.Store, error), readOnly bool) {
 	t.Helper()
 	s, err := open(readOnly)
@@ -75,7 +76,7 @@ func TestP7OneOpener(t *testing.T) {
 			r.ok(err)
 			two, err := open(true) // readers share
 			r.ok(err)
-			for range 2 { // readers leave no trace, so that the error names nobody
+			for range 2 { // readers leave no trace, so the error names no process
 				_, err = open(false)
 				r.fails(err, kvstore.ErrLocked)
 			}
@@ -92,7 +93,8 @@ func TestP7OneOpener(t *testing.T) {
 	}
 }
 
-// P7: LOCK is never deleted: one that somebody waits for would not be the one that the next one makes.
+// P7: LOCK is never deleted. Otherwise one process could wait for a deleted
+// file while the next one locks a new file.
 func TestP7LockStays(t *testing.T) {
 	dir := t.TempDir()
 	lock := filepath.Join(dir, "LOCK")
@@ -102,7 +104,9 @@ func TestP7LockStays(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if data, err := os.ReadFile(lock); runtime.GOOS != "windows" && (err != nil || strings.TrimSpace(string(data)) != strconv.Itoa(os.Getpid())) {
+		data, err := os.ReadFile(lock)
+		pid := strings.TrimSpace(string(data))
+		if runtime.GOOS != "windows" && (err != nil || pid != strconv.Itoa(os.Getpid())) {
 			t.Fatalf("LOCK holds %q, %v", data, err)
 		}
 		if err := s.Close(); err != nil {
@@ -116,7 +120,8 @@ func TestP7LockStays(t *testing.T) {
 	}
 }
 
-// P7: an Open that fails, at whichever operation, leaves no lock, no goroutine and no open file.
+// P7: an Open that fails, at any operation, leaves no lock, no goroutine and no
+// open file.
 func TestP7FailedOpenFreesTheLock(t *testing.T) {
 	for name, prepare := range map[string]func(r *rig) []string{
 		"new": func(*rig) []string { return nil },
@@ -172,7 +177,8 @@ func TestP7FailedOpenFreesTheLock(t *testing.T) {
 	}
 }
 
-// P7, on the real file system: a failed Open leaves no file open, nor a lock.
+// P7: on the real file system, too, a failed Open leaves no open file and no
+// lock.
 func TestP7FailedOpenClosesFiles(t *testing.T) {
 	dir := t.TempDir()
 	r := newRig(t)
@@ -209,7 +215,8 @@ func TestP7FailedOpenClosesFiles(t *testing.T) {
 	}
 }
 
-// openFiles counts the files this process has open, where the system tells; else it returns 0.
+// openFiles counts the open files of this process, if the system can tell.
+// Otherwise it returns 0.
 func openFiles(t *testing.T) int {
 	files, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
@@ -218,7 +225,7 @@ func openFiles(t *testing.T) int {
 	return len(files)
 }
 
-// P7: what is open stays the same directory, whatever becomes of its path.
+// P7: an open store keeps its directory, whatever happens to the path.
 func TestP7DirectoryMoves(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("a directory cannot be renamed there while a file in it is open")
@@ -244,7 +251,7 @@ func TestP7DirectoryMoves(t *testing.T) {
 	r.close(s)
 }
 
-// P7: a relative path is one of the moment of Open.
+// P7: a relative path is resolved once, by Open.
 func TestP7WorkingDirectoryChanges(t *testing.T) {
 	base, elsewhere := t.TempDir(), t.TempDir()
 	r := newRig(t)
@@ -318,9 +325,12 @@ func TestP7NotADirectory(t *testing.T) {
 	}
 }
 
-// P7: a directory that may not be written to: Open returns the file system's error, whatever it is that is not allowed.
+// P7: without permission to write to a directory, Open returns the file
+// system's error, whichever operation is refused.
 func TestP7Unwritable(t *testing.T) {
-	for _, kind := range []vfs.OpKind{vfs.OpMkdir, vfs.OpOpenDir, vfs.OpLock, vfs.OpList, vfs.OpCreate, vfs.OpAllocate, vfs.OpWrite, vfs.OpRename} {
+	for _, kind := range []vfs.OpKind{
+		vfs.OpMkdir, vfs.OpOpenDir, vfs.OpLock, vfs.OpList, vfs.OpCreate, vfs.OpAllocate, vfs.OpWrite, vfs.OpRename,
+	} {
 		r := newRig(t)
 		r.fs.SetHook(failing(kind, syscall.EACCES))
 		s, err := r.tryOpen()
@@ -330,7 +340,7 @@ func TestP7Unwritable(t *testing.T) {
 		r.fs.SetHook(nil)
 		r.close(r.open())
 	}
-	if runtime.GOOS == "linux" { // where nobody, root included, can create anything in /proc
+	if runtime.GOOS == "linux" { // nothing can be created in /proc, even by root
 		if s, err := kvstore.Open("/proc/kvstore"); err == nil {
 			_ = s.Close()
 			t.Error("opened a store in /proc")
@@ -351,7 +361,8 @@ func TestP7Unwritable(t *testing.T) {
 	}
 }
 
-// P7: a child that was started while the store was open does not keep it locked.
+// P7: a child process that was started while the store was open does not keep
+// it locked.
 func TestP7ChildrenDoNotInheritTheLock(t *testing.T) {
 	if os.Getenv("KVSTORE_TEST_SIT") != "" {
 		_, _ = io.Copy(io.Discard, os.Stdin)

@@ -1,7 +1,7 @@
 package kvstore_test
 
-// This file is about what Open serves: it is durable (P3), complete and in order
-// (P2, P6), whatever interrupted the session before, or the last Open.
+// This file is about what Open serves. It is durable (P3), complete and in
+// order (P2, P6), whatever has interrupted the session before or the last Open.
 
 import (
 	"bytes"
@@ -20,7 +20,8 @@ import (
 	"kvstore/internal/vfs"
 )
 
-// P3: a directory that somebody has just copied, and that the disk knows nothing of, is durable, all files of it, when Open has returned.
+// P3: a directory may have just been copied, with nothing of it on disk. When
+// Open returns, all of its files are durable.
 func TestP3OpenMakesACopyDurable(t *testing.T) {
 	log, _ := killed(t, kvstore.Config{SyncWrites: true})
 	for name, d := range map[string]directory{
@@ -50,7 +51,8 @@ func TestP3OpenMakesACopyDurable(t *testing.T) {
 	}
 }
 
-// P3: the name of a directory that Open has just made is durable, or Open fails: it may not even say that it was not allowed to look.
+// P3: the name of a directory that Open has just made is durable, or Open
+// fails, even if it has no permission to sync the parent.
 func TestP3NameOfNewDirectoryCannotBeSynced(t *testing.T) {
 	r := newRig(t)
 	r.fs.SetHook(failing(vfs.OpSyncParent, syscall.EACCES))
@@ -60,8 +62,9 @@ func TestP3NameOfNewDirectoryCannotBeSynced(t *testing.T) {
 	r.close(r.open())
 }
 
-// P3: a process dies in Close when the snapshot has its name, and before the directory is synced. Open sees a name there that the next power cut
-// may take away, and with it all that was removed for it.
+// P3: a process dies in Close between the renaming of the snapshot and the sync
+// of the directory. Open finds a name there that the next power cut may take
+// away, and with it all that was removed for it.
 func TestP3NameThatIsNotDurable(t *testing.T) {
 	r := newRig(t)
 	order := newOracle(func(rule string) { t.Errorf("order: %s", rule) })
@@ -88,8 +91,9 @@ func TestP3NameThatIsNotDurable(t *testing.T) {
 	r.want(s, "a", "1", "b", "2")
 }
 
-// P6: a power cut at any operation of an Open is harmless, even if the name of the newest segment was not durable when it began: that
-// name is, before a later one is there.
+// P6: a power cut at any operation of Open is harmless, even if the name of the
+// newest segment was not durable before. Open makes that name durable before
+// there is a later one.
 func TestP6NamesAreDurableInTheirOrder(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
@@ -132,8 +136,8 @@ func TestP6NamesAreDurableInTheirOrder(t *testing.T) {
 	}
 }
 
-// Two power cuts in a row, each with a torn tail, and an Open after a failed fsync followed by a power cut: nothing that was
-// acknowledged is lost, nothing is refused (P1, P3, P6).
+// P1, P3, P6: an Open after a failed fsync, then two power cuts in a row, each
+// with a torn tail. No acknowledged write is lost, and nothing is refused.
 func TestP3RecoveryRewritesWhatOnlyTheCacheHas(t *testing.T) {
 	fs := directory{}.mount(t)
 	s := openMem(t, fs, kvstore.Config{SyncWrites: true})
@@ -151,7 +155,8 @@ func TestP3RecoveryRewritesWhatOnlyTheCacheHas(t *testing.T) {
 	if err := s.Close(); !errors.Is(err, kvstore.ErrFailed) {
 		t.Fatal(err)
 	}
-	// The failed group is in the cache, clean, and not on the disk. Whoever serves it has to write it again.
+	// The failed group is in the cache, marked clean, and not on the disk. Open
+	// must write it again before it serves it.
 	s = openMem(t, fs, kvstore.Config{SyncWrites: true})
 	wantKeys(t, s, 2)
 	for round := range 2 {
@@ -166,7 +171,8 @@ func TestP3RecoveryRewritesWhatOnlyTheCacheHas(t *testing.T) {
 	}
 }
 
-// P3: a group of several pages that is in the cache alone is rewritten, all of it: its last page, which END shares, is not enough.
+// P3: if only the cache has a group of several pages, Open rewrites all of it.
+// Its last page, which END shares, is not enough.
 func TestP3RecoveryRewritesLargeGroups(t *testing.T) {
 	r := newRig(t)
 	s := r.open()
@@ -182,8 +188,9 @@ func TestP3RecoveryRewritesLargeGroups(t *testing.T) {
 	r.want(s, "a", "1", "large", large)
 }
 
-// P3: an END that is in the cache alone, since its fsync has failed, is rewritten before a later segment is there: or that one would turn
-// a missing END into damage. It lies at every place in a sector.
+// P3: if only the cache has an END, since its fsync has failed, Open rewrites
+// it before it makes a later segment. Otherwise that segment would turn a
+// missing END into damage. The END lies at every place in a sector.
 func TestP3RecoveryRewritesEnd(t *testing.T) {
 	for pad := range 512 {
 		r := newRig(t)
@@ -201,8 +208,9 @@ func TestP3RecoveryRewritesEnd(t *testing.T) {
 	}
 }
 
-// P3: a process dies in Close, at any operation, and the power goes in the Open after it, at any operation: what the snapshot replaces
-// goes only when nothing can take the snapshot away.
+// P3: a process dies at any operation of Close, and the power is cut at any
+// operation of the next Open. What the snapshot replaces is removed only when
+// the snapshot cannot be lost any more.
 func TestP3CrashInCloseThenInOpen(t *testing.T) {
 	const outcomes = 4
 	seed := rand.Uint64()
@@ -248,7 +256,8 @@ func TestP3CrashInCloseThenInOpen(t *testing.T) {
 	}
 }
 
-// P2, P6: so many writes that recovery applies them in several pieces, each while it reads the next one.
+// P2, P6: recovery applies so many writes in several pieces, each while it
+// reads the next one.
 func TestP6ManyOperationsAreReplayedInOrder(t *testing.T) {
 	const rounds, keys = 20, 10_000
 	r := newRig(t, kvstore.WithFirstSegmentBytes(16<<20))

@@ -1,6 +1,7 @@
 package kvstore
 
-// Directories whose checksums are right and whose content is not: only a faulty or a later writer makes them (P6, P8, P11).
+// This file has directories whose checksums are right and whose content is not.
+// Only a faulty or a later writer makes them (P6, P8, P11).
 
 import (
 	"bytes"
@@ -10,7 +11,8 @@ import (
 	"kvstore/internal/format"
 )
 
-// Bytes that no accident makes: every checksum is right, and what they say is judged (P6, P8).
+// P6, P8: no accident makes these bytes. Every checksum is right, so the
+// content is judged.
 func TestSealedBytesAreJudged(t *testing.T) {
 	set := format.AppendEntry(nil, format.OpSet, 1, "k", "v")
 	longKey := func(n int) []byte { return format.AppendEntry(nil, format.OpSet, 1, bytes.Repeat([]byte("k"), n), "") }
@@ -28,13 +30,19 @@ func TestSealedBytesAreJudged(t *testing.T) {
 			addGroup(s, 1, 0, set)
 			addEnd(s, 1, 1)
 		}, func(s *format.Segment) { addGroup(s, 2, 1, longKey(9)) }, opened, 2},
-		{"an unknown op", func(s *format.Segment) { addGroup(s, 1, 0, format.AppendEntry(set, 0x03, 1, "k", "v")) }, nil, laterVersion, 0},
-		{"an unknown op without a key", func(s *format.Segment) { addGroup(s, 1, 0, format.AppendEntry(set, 0x13, 1, "", "v")) }, nil, laterVersion, 0},
+		{"an unknown op", func(s *format.Segment) {
+			addGroup(s, 1, 0, format.AppendEntry(set, 0x03, 1, "k", "v"))
+		}, nil, laterVersion, 0},
+		{"an unknown op without a key", func(s *format.Segment) {
+			addGroup(s, 1, 0, format.AppendEntry(set, 0x13, 1, "", "v"))
+		}, nil, laterVersion, 0},
 		{"an unknown op in a group that is not whole", func(s *format.Segment) {
 			addGroup(s, 1, 0, format.AppendEntry(nil, 0x03, 1, "k", "v"))
 			s.Data[len(s.Data)-1]++
 		}, nil, opened, 0},
-		{"an unknown op in a group that is not the next", func(s *format.Segment) { addGroup(s, 2, 0, format.AppendEntry(nil, 0x03, 1, "k", "v")) }, nil, corrupt, 0},
+		{"an unknown op in a group that is not the next", func(s *format.Segment) {
+			addGroup(s, 2, 0, format.AppendEntry(nil, 0x03, 1, "k", "v"))
+		}, nil, corrupt, 0},
 		{"a segment of a later version", func(s *format.Segment) {
 			s.Data = format.AppendHeader(nil, 1, format.Header{Version: 2, ID: someID, Number: 9})
 		}, nil, laterVersion, 0},
@@ -46,16 +54,27 @@ func TestSealedBytesAreJudged(t *testing.T) {
 		}, nil, corrupt, 0},
 		{"a key at the limit", func(s *format.Segment) { addGroup(s, 1, 0, longKey(MaxKeyBytes)) }, nil, opened, 1},
 		{"a key beyond it", func(s *format.Segment) { addGroup(s, 1, 0, longKey(MaxKeyBytes+1)) }, nil, corrupt, 0},
-		{"a DELETE with a value", func(s *format.Segment) { addGroup(s, 1, 0, format.AppendEntry(nil, format.OpDelete, 1, "k", "v")) }, nil, corrupt, 0},
+		{"a DELETE with a value", func(s *format.Segment) {
+			addGroup(s, 1, 0, format.AppendEntry(nil, format.OpDelete, 1, "k", "v"))
+		}, nil, corrupt, 0},
 		{"a first group that is not group 1", func(s *format.Segment) { addGroup(s, 2, 0, set) }, nil, corrupt, 0},
 		{"a group twice", func(s *format.Segment) { addGroup(s, 1, 0, set); addGroup(s, 1, 0, set) }, nil, corrupt, 0},
-		{"a group left out", func(s *format.Segment) { addGroup(s, 1, 0, set); addGroup(s, 3, 0, set) }, nil, corrupt, 0},
+		{"a group left out", func(s *format.Segment) {
+			addGroup(s, 1, 0, set)
+			addGroup(s, 3, 0, set)
+		}, nil, corrupt, 0},
 		{"a group left out between segments", func(s *format.Segment) {
 			addGroup(s, 1, 0, set)
 			addEnd(s, 1, 1)
 		}, func(s *format.Segment) { addGroup(s, 3, 1, set) }, corrupt, 0},
-		{"an END of another group, which proves nothing", func(s *format.Segment) { addGroup(s, 1, 0, set); addEnd(s, 2, 1) }, nil, opened, 1},
-		{"an END that knows a group behind the last durable", func(s *format.Segment) { addGroup(s, 1, 0, set); addEnd(s, 2, 2) }, nil, corrupt, 0},
+		{"an END of another group, which proves nothing", func(s *format.Segment) {
+			addGroup(s, 1, 0, set)
+			addEnd(s, 2, 1)
+		}, nil, opened, 1},
+		{"an END that knows a group behind the last durable", func(s *format.Segment) {
+			addGroup(s, 1, 0, set)
+			addEnd(s, 2, 2)
+		}, nil, corrupt, 0},
 		{"an END of another group before a later segment", func(s *format.Segment) {
 			addGroup(s, 1, 0, set)
 			addEnd(s, 2, 1)

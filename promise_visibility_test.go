@@ -19,8 +19,9 @@ import (
 	"kvstore/internal/vfs"
 )
 
-// P3: who has an answer sees what was written, and so does everybody else. MultiGets of many keys keep the writer from showing anything for most of
-// the time, so an answer that came too early would find nothing.
+// P3: a caller that has its answer sees its write, and so does every other
+// reader. MultiGets of many keys keep the writer from publishing most of the
+// time, so an answer that came too early would find nothing.
 func TestP3AnsweredIsVisible(t *testing.T) {
 	r := newRig(t)
 	s := r.open()
@@ -43,8 +44,9 @@ func TestP3AnsweredIsVisible(t *testing.T) {
 	readers.Wait()
 }
 
-// P3: nothing of a write is seen or acknowledged while any I/O on its way hangs, and no reader waits for it. Every operation of a
-// group with a rotation hangs in turn.
+// P3: while any I/O of a write hangs, nothing of the write is seen or
+// acknowledged, and no reader waits for it. Every kind of operation of a group
+// with a rotation hangs in turn.
 func TestP3OnlyDurableDataIsVisible(t *testing.T) {
 	for _, syncWrites := range []bool{true, false} {
 		kinds := []vfs.OpKind{vfs.OpCreate, vfs.OpAllocate, vfs.OpWrite, vfs.OpSync, vfs.OpRename, vfs.OpSyncDir}
@@ -67,7 +69,7 @@ func TestP3OnlyDurableDataIsVisible(t *testing.T) {
 						r.lacks(s, "new", "set")
 					}
 					if got := s.Stats(); got.Keys != 3 || got.Commits != 3 {
-						t.Fatalf("Stats show what nobody may see: %+v", got)
+						t.Fatalf("Stats show what no reader may see: %+v", got)
 					}
 					st.release()
 					r.ok(commit.Wait(ctx))
@@ -79,8 +81,9 @@ func TestP3OnlyDurableDataIsVisible(t *testing.T) {
 	}
 }
 
-// P3: nothing of a write is seen or acknowledged while any one operation on its way hangs, be it the last one: its own fsync, with SyncWrites
-// false its own pwrite.
+// P3: while any one operation of a write hangs, nothing of the write is seen or
+// acknowledged. The last one is its fsync or, with SyncWrites false, its
+// pwrite.
 func TestP3EveryOperationHangs(t *testing.T) {
 	for _, syncWrites := range []bool{true, false} {
 		for _, value := range []string{"small", strings.Repeat("too large for the segment ", 200)} {
@@ -123,7 +126,8 @@ func TestP3EveryOperationHangs(t *testing.T) {
 	}
 }
 
-// P3, at every operation of a long history: whatever a reader can see when the power goes is there afterwards.
+// P3: at every operation of a long history, what a reader can see when the
+// power goes is there afterwards.
 func TestP3WhatWasSeenSurvives(t *testing.T) {
 	r, rng := newRandomRig(t)
 	pairs := some(30)
@@ -156,7 +160,8 @@ func TestP3WhatWasSeenSurvives(t *testing.T) {
 	}
 }
 
-// P3: a batch that is large enough to be prepared beside its fsync is seen when that has ended, all of it, and if it fails, never.
+// P3: a batch that is large enough to be staged beside its fsync is seen after
+// the fsync, whole. If the fsync fails, it is never seen.
 func TestP3LargeBatchIsSeenWhenDurable(t *testing.T) {
 	const keys = 1000
 	large := func(value string) *kvstore.Batch {
@@ -191,10 +196,11 @@ func TestP3LargeBatchIsSeenWhenDurable(t *testing.T) {
 					return
 				}
 				r.ok(err)
-				r.fs.SetHook(nil) // from here on, the fsync may well be done first
-				// Chance says who stages what.
+				r.fs.SetHook(nil) // from here on, the fsync may end first
+				// Chance decides which goroutine stages what.
 				for round := range 100 {
-					value := strings.Repeat(fmt.Sprint(round%10), 100+8*(round%20)) // never as long as the one before, so that each needs a new record
+					// Never as long as the one before: each needs a new record.
+					value := strings.Repeat(fmt.Sprint(round%10), 100+8*(round%20))
 					r.ok(s.Apply(ctx, large(value)))
 					for i := range keys {
 						if got, _ := s.Get(fmt.Sprint(i)); string(got) != value {
@@ -207,8 +213,9 @@ func TestP3LargeBatchIsSeenWhenDurable(t *testing.T) {
 	}
 }
 
-// P4: once any read has shown a batch, every later one of any kind shows all of it, and all before it. Batch n writes n under some
-// keys, adds one more key, and replaces another one.
+// P4: once any read has shown a batch, every later read of any kind shows all
+// of it and all before it. Batch n writes n to some keys, adds one more key,
+// and replaces another one.
 func TestP4BatchesAreSeenWhole(t *testing.T) {
 	const keys, commits = 20, 2000
 	for _, syncWrites := range []bool{true, false} {
@@ -250,8 +257,8 @@ func TestP4BatchesAreSeenWhole(t *testing.T) {
 	}
 }
 
-// followCommits is a reader of TestP4BatchesAreSeenWhole: each read tells which batch is the last, and none may tell of an earlier
-// one than the read before.
+// followCommits is a reader of TestP4BatchesAreSeenWhole. Each read reveals the
+// last batch, which must not be earlier than in the read before.
 func followCommits(t *testing.T, s *kvstore.Store, keys int, done *atomic.Bool) {
 	var buf []byte
 	number := func(value []byte) int {
@@ -299,6 +306,6 @@ func followCommits(t *testing.T, s *kvstore.Store, keys int, done *atomic.Bool) 
 			return
 		}
 		seen = n
-		runtime.Gosched() // or the writer gets a processor every 10 ms only
+		runtime.Gosched() // otherwise the writer gets a processor only every 10 ms
 	}
 }

@@ -1,7 +1,7 @@
 package kvstore_test
 
-// This file makes data directories, damages them, and says what Open may make of
-// them.
+// This file makes data directories for tests to damage, and checks what Open
+// makes of them.
 
 import (
 	"bytes"
@@ -26,7 +26,7 @@ const (
 	wal3 = "wal-00000000000000000003.log"
 )
 
-// directory is the bytes of a data directory, by base name.
+// directory is the content of a data directory: bytes by file name.
 type directory map[string][]byte
 
 func readDirectory(fs *vfs.Mem) directory {
@@ -39,7 +39,7 @@ func readDirectory(fs *vfs.Mem) directory {
 	return d
 }
 
-// mount puts the files on a fresh disk.
+// mount puts the files on a new disk.
 func (d directory) mount(t testing.TB) *vfs.Mem {
 	t.Helper()
 	fs := vfs.NewMem(nil)
@@ -62,7 +62,8 @@ func (d directory) clone() directory {
 	return c
 }
 
-// killed returns what a process leaves that wrote key-0 to key-4 and was killed, and the offset behind each group.
+// killed returns the directory of a process that was killed after it wrote
+// key-0 to key-4, and the offset behind each group.
 func killed(t testing.TB, config kvstore.Config) (directory, []int) {
 	t.Helper()
 	fs := directory{}.mount(t)
@@ -109,8 +110,9 @@ func wantKeys(t testing.TB, s *kvstore.Store, n int) {
 	}
 }
 
-// opens checks that the directory opens with the first n keys and reports as many dropped bytes as said, that a second
-// Open finds the same, and that a ReadOnly one does too and writes nothing.
+// opens checks that the directory opens with the first n keys and reports this
+// number of dropped bytes, that a second Open finds the same, and that a
+// ReadOnly one does too and writes nothing.
 func (d directory) opens(t testing.TB, n int, dropped int64) {
 	t.Helper()
 	fs := d.mount(t)
@@ -152,7 +154,8 @@ func (d directory) refused(t testing.TB, want error) {
 		if !errors.Is(err, want) {
 			t.Fatalf("open: %v, want %v", err, want)
 		}
-		if damage, ok := errors.AsType[*kvstore.CorruptError](err); errors.Is(want, kvstore.ErrCorrupt) && (!ok || damage.File == "" || damage.Reason == "") {
+		damage, ok := errors.AsType[*kvstore.CorruptError](err)
+		if errors.Is(want, kvstore.ErrCorrupt) && (!ok || damage.File == "" || damage.Reason == "") {
 			t.Fatalf("no useful CorruptError: %#v", damage)
 		}
 	}
@@ -161,7 +164,8 @@ func (d directory) refused(t testing.TB, want error) {
 	}
 }
 
-// closedDirectory opens the directory, closes it and returns what is left: one snapshot.
+// closedDirectory opens and closes the directory and returns what is left: one
+// snapshot.
 func closedDirectory(t testing.TB, d directory) directory {
 	t.Helper()
 	fs := d.mount(t)
@@ -175,7 +179,8 @@ func closedDirectory(t testing.TB, d directory) directory {
 	return closed
 }
 
-// afterSnapshot writes one more key to a closed directory and kills the process.
+// afterSnapshot writes one more key to a closed directory and kills the
+// process.
 func afterSnapshot(t testing.TB, d directory) directory {
 	t.Helper()
 	fs := d.mount(t)
@@ -189,7 +194,8 @@ func afterSnapshot(t testing.TB, d directory) directory {
 	return after
 }
 
-// rotatedDirectory returns what a process leaves that wrote 40 keys over at least 3 segments and was killed.
+// rotatedDirectory returns the directory of a process that was killed after it
+// wrote 40 keys to at least 3 segments.
 func rotatedDirectory(t testing.TB) directory {
 	t.Helper()
 	fs := directory{}.mount(t)
@@ -208,7 +214,7 @@ func rotatedDirectory(t testing.TB) directory {
 	return d
 }
 
-// reopened opens the directory, lets do write to it, and kills the process.
+// reopened opens the directory, calls do to write to it, and kills the process.
 func reopened(t testing.TB, d directory, do ...func(*kvstore.Store)) directory {
 	t.Helper()
 	fs := d.mount(t)
@@ -221,7 +227,8 @@ func reopened(t testing.TB, d directory, do ...func(*kvstore.Store)) directory {
 	return readDirectory(fs)
 }
 
-// putNotDurable writes a file as cp does: nothing of it is synced but, if whole is set, its bytes.
+// putNotDurable writes a file as cp does, without a sync. If whole is set, its
+// bytes alone are synced.
 func putNotDurable(t testing.TB, fs *vfs.Mem, name string, data []byte, whole bool) {
 	t.Helper()
 	dir, err := fs.OpenDir(recoveryDir)
@@ -243,7 +250,7 @@ func putNotDurable(t testing.TB, fs *vfs.Mem, name string, data []byte, whole bo
 	}
 }
 
-// keysOf opens the directory and returns how many keys it has.
+// keysOf opens the directory and returns the number of its keys.
 func keysOf(t testing.TB, fs *vfs.Mem) (*kvstore.Store, int) {
 	t.Helper()
 	s := openMem(t, fs, kvstore.Config{SyncWrites: true})

@@ -1,14 +1,19 @@
 package kvstore_test
 
-// The crash explorer (P1, P2, P3, P4, P6). It runs a workload on the in-memory file system and crashes it at every
-// operation that changes anything: in the middle of a Set, a rotation, a snapshot, a Close, an Open. Each crash is tried with
-// several outcomes: the process alone dies, or the power goes and any subset of what was not synced survives. Each
-// outcome is recovered and compared with the model: it must be the state after a prefix of the commits that holds every
-// promised one. Some recoveries are crashed again at each of their own operations, and those recoveries too.
+// This file is the crash explorer (P1, P2, P3, P4, P6). It runs a workload on
+// the in-memory file system and crashes it at every operation that changes
+// anything: in a Set, a rotation, a snapshot, a Close, an Open. Each crash is
+// tried with several outcomes: the process alone dies, or the power goes and
+// any subset of what was not synced survives. Each outcome is recovered and
+// compared with the model: the state must be that after a prefix of the commits
+// which holds every promised one. Some recoveries are crashed again at each of
+// their own operations, and those recoveries too.
 //
-// A state is one pair of crash point and outcome, recovered and compared. KVSTORE_STATES says how many to visit, KVSTORE_SEED
-// which workload to run alone. (An outcome that keeps a prefix of the operations, whole, is the process's death at
-// an earlier operation with weaker promises; so it is among them.)
+// A state is one pair of crash point and outcome, recovered and compared.
+// KVSTORE_STATES sets the number of states, and KVSTORE_SEED names a workload
+// to run alone. (An outcome that keeps a prefix of the operations whole is the
+// death of the process at an earlier operation, with weaker promises. So it is
+// among them.)
 
 import (
 	"context"
@@ -33,9 +38,10 @@ import (
 const (
 	exploreDir      = "/new/data/store" // Open makes all of it
 	exploredStates  = 30_000            // in plain go test; CI asks for a million
-	outcomesAtPoint = 4                 // power cuts tried at each operation, besides the process's death
+	outcomesAtPoint = 4                 // power cuts at each operation, besides the death of the process
 	stepsOfWorkload = 12
-	// A recovery is crashed again at each of its operations in one of so many states, at each depth.
+	// At each depth, one of recrashOneIn recoveries is crashed again, at each
+	// of its operations.
 	recrashOneIn  = 40
 	maxCrashDepth = 2
 )
@@ -61,7 +67,8 @@ func TestExploreCrashes(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	defer debug.SetGCPercent(debug.SetGCPercent(1000)) // the heap is tiny, and collecting it takes most of the time otherwise
+	// The heap is tiny, and collecting it would take most of the time.
+	defer debug.SetGCPercent(debug.SetGCPercent(1000))
 	base := rand.Uint64N(1 << 32)
 	t.Logf("seeds from %d", base)
 	var states, crashed, points atomic.Int64
@@ -83,8 +90,9 @@ func TestExploreCrashes(t *testing.T) {
 		states.Load(), points.Load(), next.Load(), crashed.Load())
 }
 
-// explorer runs one workload and crashes it everywhere. The workload's goroutine and the store's writer take turns, since every call is
-// waited for; so the fields need no lock.
+// explorer runs one workload and crashes it everywhere. The workload waits for
+// every call, so its goroutine and the store's writer take turns, and the
+// fields need no lock.
 type explorer struct {
 	t      testing.TB
 	seed   uint64
@@ -99,8 +107,8 @@ type explorer struct {
 	synced  int                 // commits that survive a power cut
 	failing int                 // fsyncs until one fails; 0 for none
 	oracle  *oracle             // of the workload, not of what is tried at its crash points
-	held    chan chan struct{}  // if not nil, the writer stops at its next operation: see async
-	serial  int                 // makes every value another
+	held    chan chan struct{}  // if not nil, stops the writer at its next operation: see async
+	serial  int                 // makes every value different
 
 	points, states, recrashed int64
 }
@@ -130,13 +138,15 @@ func (e *explorer) fatal(format string, args ...any) {
 	e.t.Errorf("KVSTORE_SEED=%d: %s", e.seed, fmt.Sprintf(format, args...))
 }
 
-// Helper and Fatalf are for what checks a store by itself. A store is not left in the middle of a call: it goes on after a failure.
+// Helper and Fatalf make an explorer a tester. Fatalf goes on after a failure,
+// since it may be called in the middle of an operation of the store.
 
 func (e *explorer) Helper() { e.t.Helper() }
 
 func (e *explorer) Fatalf(format string, args ...any) { e.fatal(format, args...) }
 
-// visit crashes the file system before each operation that changes something, then lets it happen, or fail.
+// visit crashes the file system before each operation that changes something.
+// Then the operation happens, or fails.
 func (e *explorer) visit(op vfs.Op) error {
 	if e.t.Failed() {
 		return nil
@@ -168,18 +178,20 @@ func (e *explorer) hold() {
 
 var errInjected = errors.New("injected EIO")
 
-// changes reports whether an operation leaves something behind that a crash could lose.
+// changes reports whether an operation has an effect that a crash could lose.
 func changes(kind vfs.OpKind) bool {
 	switch kind {
-	case vfs.OpMkdir, vfs.OpSyncParent, vfs.OpCreate, vfs.OpRename, vfs.OpRemove, vfs.OpSyncDir, vfs.OpWrite, vfs.OpAllocate, vfs.OpSync:
+	case vfs.OpMkdir, vfs.OpSyncParent, vfs.OpCreate, vfs.OpRename, vfs.OpRemove, vfs.OpSyncDir,
+		vfs.OpWrite, vfs.OpAllocate, vfs.OpSync:
 		return true
-	case vfs.OpOpenDir, vfs.OpOpen, vfs.OpList, vfs.OpLock, vfs.OpRead, vfs.OpSize, vfs.OpStartWrite, vfs.OpStartSync, vfs.OpWriteBack, vfs.OpForget:
+	case vfs.OpOpenDir, vfs.OpOpen, vfs.OpList, vfs.OpLock, vfs.OpRead, vfs.OpSize,
+		vfs.OpStartWrite, vfs.OpStartSync, vfs.OpWriteBack, vfs.OpForget:
 		return false
 	}
 	panic("unknown operation " + kind)
 }
 
-// explore tries the outcomes of a crash of fs as it is now.
+// explore tries the outcomes of a crash of fs at this moment.
 func (e *explorer) explore(fs *vfs.Mem, depth int) {
 	e.recover(fs.Clone(e.crash.IntN), e.acked, depth)
 	for range outcomesAtPoint {
@@ -208,7 +220,7 @@ func (e *explorer) recover(fs *vfs.Mem, promised, depth int) {
 	}
 	fs.SetHook(nil)
 	found := e.compare(store, promised)
-	// What was served has to stay, whatever happens next.
+	// What was served must stay, whatever happens next.
 	served := e.after(scan(store))
 	if served != found {
 		e.fatal("Scan shows the state after %d commits, Keys and Get that after %d", served, found)
@@ -228,7 +240,8 @@ func (e *explorer) recover(fs *vfs.Mem, promised, depth int) {
 	}
 }
 
-// exploreRecovery crashes a recovery that is under way. It has acknowledged nothing.
+// exploreRecovery crashes a recovery that is under way and has acknowledged
+// nothing.
 func (e *explorer) exploreRecovery(fs *vfs.Mem, promised, depth int) {
 	e.recover(fs.Clone(e.crash.IntN), promised, depth)
 	after := fs.Clone(e.crash.IntN)
@@ -236,15 +249,18 @@ func (e *explorer) exploreRecovery(fs *vfs.Mem, promised, depth int) {
 	e.recover(after, min(promised, e.synced), depth)
 }
 
-// compare checks that the store holds a prefix of the commits with at least the promised ones, and returns how many it holds.
+// compare checks that the store holds a prefix of the commits with all promised
+// ones, and returns its length.
 func (e *explorer) compare(store *kvstore.Store, promised int) (found int) {
 	if found = e.length(store); found < promised {
-		e.fatal("recovered %d commits of %d, %d were promised: %s", found, len(e.history)-1, promised, summary(contents(store)))
+		e.fatal("recovered %d commits of %d, %d were promised: %s",
+			found, len(e.history)-1, promised, summary(contents(store)))
 	}
 	return found
 }
 
-// length returns after which number of commits the store has its state, -1 for none: every commit writes a new value.
+// length returns the number of commits that the store holds, -1 if its state
+// fits none: every commit writes a new value.
 func (e *explorer) length(store *kvstore.Store) int { return e.after(contents(store)) }
 
 func (e *explorer) after(got map[string]string) int {
@@ -266,7 +282,7 @@ func contents(store *kvstore.Store) map[string]string {
 	return state
 }
 
-// scan is contents as a scan shows them.
+// scan is contents by way of Scan.
 func scan(store *kvstore.Store) map[string]string {
 	state := map[string]string{}
 	for key, value := range store.Scan(kvstore.Range{}) {
@@ -275,8 +291,8 @@ func scan(store *kvstore.Store) map[string]string {
 	return state
 }
 
-// inline lets the writer do itself, at once, what it has done in the background otherwise: so operations come in one order, and a
-// seed always finds the same.
+// inline makes the writer run its background tasks itself, at once. So
+// operations have one order, and a seed always finds the same.
 var inline = kvstore.WithBackground(func(task func() error) { _ = task() })
 
 func (e *explorer) open() {
@@ -295,7 +311,7 @@ func (e *explorer) open() {
 	if n < e.acked {
 		e.fatal("opened with %d commits, %d were acknowledged", n, e.acked)
 	}
-	// What Open serves is durable, and what it did not find will never come.
+	// What Open serves is durable, and what it did not find will never appear.
 	e.history = e.history[:n+1]
 	e.acked, e.synced = n, n
 }
@@ -341,8 +357,9 @@ func (e *explorer) step() {
 	}
 }
 
-// update makes a transaction of several reads and writes. Sometimes another commit comes between, and it has to be run again: what it
-// has written first never comes.
+// update runs a transaction of several reads and writes. Sometimes another
+// commit comes between, so that it must be run again: its first writes must
+// never appear.
 func (e *explorer) update() {
 	store, runs, last := e.store, 0, 1+e.random.IntN(2)
 	err := store.Update(context.Background(), func(tx *kvstore.Tx) error {
@@ -373,7 +390,7 @@ func (e *explorer) update() {
 	})
 	switch {
 	case e.store != store:
-	case runs != last && !errors.Is(err, kvstore.ErrFailed): // a store may fail after it has answered, here before the first try is sent
+	case runs != last && !errors.Is(err, kvstore.ErrFailed): // it may fail before the first try is sent
 		e.fatal("a transaction was run %d times, want %d: %v", runs, last, err)
 	default:
 		e.result(err)
@@ -387,7 +404,7 @@ func (e *explorer) commit(n int) commit {
 	for i := range n {
 		e.serial++
 		w := write{key: string(rune('a' + e.random.IntN(5)))}
-		if i == n-1 || e.random.IntN(3) > 0 { // the last one makes the state another
+		if i == n-1 || e.random.IntN(3) > 0 { // the last write always changes the state
 			w.value = fmt.Appendf(nil, "%d%*s", e.serial, e.random.IntN(600), "")
 		}
 		c = append(c, w)
@@ -399,8 +416,9 @@ func (e *explorer) commit(n int) commit {
 
 func (e *explorer) write(w write) error { return e.store.Set(w.key, w.value) }
 
-// async queues several commits before it waits for the first. The writer is held while it writes that one, so that it always
-// finds the others together, and a seed always makes the same groups.
+// async queues several commits before it waits for the first. The writer is
+// held while it writes that one, so that it always finds the others together
+// and a seed always makes the same groups.
 func (e *explorer) async() {
 	var batches []*kvstore.Batch
 	for range 2 + e.random.IntN(3) {
@@ -436,7 +454,8 @@ func (e *explorer) async() {
 	e.inOrder()
 }
 
-// result takes in what a call has returned, once the writer has done what it does after answering.
+// result records the result of a call, once the writer has done what it does
+// after answering.
 func (e *explorer) result(err error) {
 	synctest.Wait()
 	if err != nil {
@@ -454,14 +473,15 @@ func (e *explorer) acknowledged() {
 	}
 }
 
-// inOrder asks the oracle, after all that was written was acknowledged.
+// inOrder asks the oracle after every write was acknowledged.
 func (e *explorer) inOrder() {
 	if e.config.SyncWrites {
 		e.oracle.acknowledges()
 	}
 }
 
-// reopenFailed opens a store again that has failed, as its user is told to.
+// reopenFailed reopens a store that has failed, as the documentation tells its
+// user to do.
 func (e *explorer) reopenFailed(err error) {
 	if !errors.Is(err, kvstore.ErrFailed) || !errors.Is(err, errInjected) {
 		e.fatal("unexpected error: %v", err)

@@ -1,8 +1,10 @@
 package kvstore_test
 
-// Every file operation of a session fails, once, for ever and short, one after the other (P3, P5, P10): in Open, in a write, in a
-// rotation, in recovery, in the snapshot of Close. After each: the right typed error; nothing that failed is visible; nothing that
-// was acknowledged is lost, also by a power cut after the next Open; no file, lock or goroutine is left behind.
+// This file has every file operation of a session fail in turn, once, for ever
+// and short (P3, P5, P10): in Open, in a write, in a rotation, in recovery, in
+// the snapshot of Close. Each time the error has the right type, nothing that
+// failed is visible, no acknowledged write is lost, even by a power cut after
+// the next Open, and no file, lock or goroutine is left behind.
 
 import (
 	"context"
@@ -20,7 +22,7 @@ import (
 	"kvstore/internal/vfs"
 )
 
-// fault is how operations fail from the n-th on.
+// fault is the way in which operations fail from the n-th on.
 type fault struct {
 	name    string
 	cause   error
@@ -39,8 +41,8 @@ func faults() []fault {
 	}
 }
 
-// session is a scripted use of a store on a disk that fails. It is written as its user would write it: after ErrFailed it
-// closes the store and opens it again.
+// session is a scripted use of a store on a disk that fails. It is what a user
+// would write: after ErrFailed it closes the store and opens it again.
 type session struct {
 	t      testing.TB
 	fs     *vfs.Mem
@@ -64,7 +66,7 @@ func newSession(t testing.TB, syncWrites bool, random *rand.Rand) *session {
 	}
 }
 
-// script is long enough for rotations, recovery of a killed process and snapshots.
+// script is long enough for rotations, recovery after a kill, and snapshots.
 func (s *session) script() {
 	s.open()
 	s.set(3)
@@ -101,7 +103,7 @@ func (s *session) open() {
 	s.adopt()
 }
 
-// adopt takes what Open found as the state from now on.
+// adopt takes the state that Open found as the expected one from now on.
 func (s *session) adopt() {
 	s.t.Helper()
 	got := contents(s.store)
@@ -114,7 +116,7 @@ func (s *session) adopt() {
 	s.t.Fatalf("opened with %s; %d of %d commits were acknowledged", summary(got), s.acked, len(s.history)-1)
 }
 
-// checkCause checks that an error says what went wrong in a way that programs can test.
+// checkCause checks that a program can tell from the error what went wrong.
 func (s *session) checkCause(what string, err error) {
 	s.t.Helper()
 	if !errors.Is(err, errFault) {
@@ -257,7 +259,8 @@ func (s *session) kill() {
 	s.store = nil
 }
 
-// inject makes the n-th operation fail, counting from 1, and returns the counter.
+// inject makes the n-th operation fail, counting from 1, and returns the
+// counter.
 func (s *session) inject(n int, f fault) *int {
 	count := new(int)
 	s.fs.SetHook(func(op vfs.Op) error {
@@ -300,7 +303,8 @@ func TestP5EveryOperationFails(t *testing.T) {
 	}
 }
 
-// failOperation runs the script with one failing operation, then on a good disk again, and cuts the power.
+// failOperation runs the script with one failing operation, then on a good disk
+// again, and cuts the power.
 func failOperation(t testing.TB, n int, f fault, s *session) {
 	t.Helper()
 	defer func() {

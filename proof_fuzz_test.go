@@ -1,8 +1,10 @@
 package kvstore
 
-// Arbitrary bytes on disk (P6, P8, P11): Open does not panic, returns nil, ErrCorrupt or ErrVersion, changes nothing when
-// it refuses, and serves the same state ever after when it does not. Fuzzers do not guess checksums, so each target has
-// modes that repair them, and mutations reach what lies behind.
+// This file puts arbitrary bytes on disk (P6, P8, P11). Open must not panic. It
+// returns nil, ErrCorrupt or ErrVersion. If it refuses the files, it changes
+// nothing. If it does not, it serves the same state ever after. Fuzzers do not
+// guess checksums, so each target has modes that repair them, which lets
+// mutations reach what lies behind.
 
 import (
 	"bytes"
@@ -17,15 +19,16 @@ import (
 	"kvstore/internal/vfs"
 )
 
-// fuzzDir is the data directory of a fuzzed store: the files to begin with, and the disk they are put on.
+// fuzzDir is the data directory of a fuzzed store: its initial files, and the
+// disk that they are on.
 type fuzzDir struct {
 	t     *testing.T
 	files map[string][]byte
 	disk  *vfs.Mem
 }
 
-// judge puts files on a disk and opens them in all the ways that must agree. It returns what became of it and, if that is
-// opened, the state found.
+// judge puts files on a disk and opens them in all the ways that must agree. It
+// returns the verdict and, if the files were opened, the state.
 func judge(t *testing.T, files map[string][]byte) (verdict string, state map[string]string) {
 	t.Helper()
 	d := fuzzDir{t: t, files: files, disk: vfs.NewMem(nil)}
@@ -64,7 +67,7 @@ func judge(t *testing.T, files map[string][]byte) (verdict string, state map[str
 	return verdict, state
 }
 
-// What Open may make of bytes.
+// The verdicts of Open.
 const (
 	opened       = "opened"
 	corrupt      = "ErrCorrupt"
@@ -105,7 +108,8 @@ func (d *fuzzDir) wantUntouched() {
 	}
 }
 
-// serve checks that the state survives a power cut, a write, another power cut, and a Close.
+// serve checks that the state survives a power cut, a write, another power cut,
+// and a Close.
 func (d *fuzzDir) serve(s *Store, want map[string]string) {
 	d.t.Helper()
 	d.disk.PowerCut()
@@ -148,7 +152,7 @@ func stateOf(s *Store) map[string]string {
 	return state
 }
 
-// What the tests of this package need to make files: docs/FORMAT.md.
+// Sizes in docs/FORMAT.md that the tests need to make files.
 const (
 	headerBytes  = 16 // of a snapshot
 	trailerBytes = 40 // without its blocks
@@ -194,7 +198,8 @@ func FuzzSegment(f *testing.F) {
 		f.Add(mode, first[:len(first)-format.EndEntryBytes], []byte{})
 		f.Add(mode, first[:len(first)-format.EndEntryBytes-1], []byte("garbage"))
 	}
-	f.Add(byte(fuzzWrap), format.AppendEntry(format.AppendEntry(nil, format.OpSet, 1, "k", "v"), format.OpDelete, 1, "l", ""), []byte{})
+	set := format.AppendEntry(nil, format.OpSet, 1, "k", "v")
+	f.Add(byte(fuzzWrap), format.AppendEntry(set, format.OpDelete, 1, "l", ""), []byte{})
 	f.Add(byte(fuzzWrap), format.AppendEntry(nil, format.OpSet, 1, "", ""), []byte("KVLG"))
 	f.Add(byte(fuzzWrap), format.AppendEntry(nil, 0x7f, 1, "k", "v"), []byte{})
 	f.Add(byte(fuzzWrap), format.AppendEntry(nil, format.OpDelete, 1, "k", "v"), []byte{})
@@ -228,22 +233,25 @@ func fuzzSegmentSeeds(f *testing.F) (first, second []byte) {
 		s := newSegment(segmentNumber)
 		for range groups {
 			number++
-			entries := format.AppendEntry(nil, format.OpSet, int64(number), "key", bytes.Repeat([]byte("v"), int(number)))
+			value := bytes.Repeat([]byte("v"), int(number))
+			entries := format.AppendEntry(nil, format.OpSet, int64(number), "key", value)
 			addGroup(s, number, number-1, format.AppendEntry(entries, format.OpDelete, int64(number), "gone", ""))
 		}
 		addEnd(s, number, number)
 		return s.Data
 	}
 	first, second = segment(1, 3), segment(2, 2)
-	// The repair of what is right already changes nothing, or else it would hide the shapes that the writer makes.
+	// Repair must not change whole segments, or it would hide the shapes that
+	// the writer makes.
 	if !bytes.Equal(repairSegment(first, 1), first) || !bytes.Equal(repairSegment(second, 2), second) {
 		f.Fatal("repairSegment breaks whole segments")
 	}
 	return first, second
 }
 
-// repairSegment returns data with right checksums, lengths and segment number in all control entries, as far as one entry
-// follows another, or begins at a magic behind a spot where none did.
+// repairSegment returns data with right checksums, lengths and segment number
+// in all control entries. It follows entries from the start, and again from
+// each magic behind a place without an entry.
 func repairSegment(data []byte, number uint64) []byte {
 	data = bytes.Clone(data)
 	s := format.Segment{Number: number, Data: data}
@@ -267,7 +275,8 @@ func repairSegment(data []byte, number uint64) []byte {
 	return data
 }
 
-// repairEntry repairs the entry at this offset if it is a control entry; a COMMIT vouches for what lies between start and it.
+// repairEntry repairs the entry at this offset if it is a control entry. A
+// COMMIT covers what lies between start and the entry.
 func repairEntry(s *format.Segment, start, at int, e *format.Entry) bool {
 	whole := s.Data[at : at+e.Size()]
 	switch {
@@ -294,7 +303,8 @@ func wrapGroup(entries []byte) []byte {
 	return s.Data
 }
 
-// wrappedState returns the state that SET and DELETE entries make, nil if b is anything else, or nothing.
+// wrappedState returns the state that SET and DELETE entries make. It returns
+// nil if b is empty or anything else.
 func wrappedState(b []byte) map[string]string {
 	var state map[string]string
 	for len(b) > 0 {
@@ -348,7 +358,8 @@ func FuzzSnapshot(f *testing.F) {
 func wrapPairs(body []byte, count, blockPairs uint32) []byte {
 	info := &format.Snapshot{Timestamp: 1, Count: count, ID: someID, Number: 1, LastGroup: 1}
 	if len(body) > 0 {
-		info.Blocks = []format.Block{{Offset: headerBytes, Pairs: blockPairs, Checksum: crc32.Checksum(body, castagnoli)}}
+		checksum := crc32.Checksum(body, castagnoli)
+		info.Blocks = []format.Block{{Offset: headerBytes, Pairs: blockPairs, Checksum: checksum}}
 	}
 	return format.AppendSnapshotTail(append(format.AppendSnapshotHeader(nil, info), body...), info)
 }
@@ -365,7 +376,8 @@ func twoBlocks() []byte {
 	return format.AppendSnapshotTail(append(b, two...), info)
 }
 
-// repairSnapshot returns data with right checksums of the blocks, the header and the trailer that its footer points to.
+// repairSnapshot returns data with right checksums of the blocks, the header,
+// and the trailer that its footer points to.
 func repairSnapshot(data []byte) []byte {
 	data = bytes.Clone(data)
 	footerAt := len(data) - footerBytes

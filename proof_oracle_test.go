@@ -1,7 +1,8 @@
 package kvstore_test
 
-// The order oracle (P1, P3, P5): rules about the order of file operations and answers that must hold whether or not a crash shows it. The
-// crash explorer lets all its workloads pass through one.
+// This file is the order oracle (P1, P3, P5): rules about the order of file
+// operations and answers, which must hold whether or not a crash reveals it.
+// All workloads of the crash explorer pass through one.
 
 import (
 	"fmt"
@@ -41,7 +42,7 @@ func number(name string) (n uint64) {
 	return n
 }
 
-// happens is told of each operation that succeeds, before it does.
+// happens is called before each operation that succeeds.
 func (o *oracle) happens(op vfs.Op) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -64,7 +65,8 @@ func (o *oracle) happens(op vfs.Op) {
 		o.snapshot = max(o.snapshot, o.pending)
 	case vfs.OpRemove:
 		o.remove(op.Name)
-	case vfs.OpMkdir, vfs.OpSyncParent, vfs.OpOpenDir, vfs.OpOpen, vfs.OpList, vfs.OpLock, vfs.OpSize, vfs.OpStartWrite, vfs.OpStartSync, vfs.OpWriteBack, vfs.OpForget:
+	case vfs.OpMkdir, vfs.OpSyncParent, vfs.OpOpenDir, vfs.OpOpen, vfs.OpList, vfs.OpLock, vfs.OpSize,
+		vfs.OpStartWrite, vfs.OpStartSync, vfs.OpWriteBack, vfs.OpForget:
 	}
 }
 
@@ -106,7 +108,8 @@ func (o *oracle) unsynced() bool {
 	return o.renamed
 }
 
-// acknowledges is told when a write with SyncWrites, or a Sync, has returned nil.
+// acknowledges is called when a write with SyncWrites, or a Sync, has returned
+// nil.
 func (o *oracle) acknowledges() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -117,7 +120,7 @@ func (o *oracle) acknowledges() {
 	}
 }
 
-// opened is told when Open has returned a store.
+// opened is called when Open has returned a store.
 func (o *oracle) opened() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -132,9 +135,10 @@ func (o *oracle) opened() {
 	clear(o.read)
 }
 
-// The oracle has to see what it is for.
+// The oracle must notice each breach.
 func TestOracleSeesBreaches(t *testing.T) {
-	const seg1, seg2, snap2 = "wal-00000000000000000001.log", "wal-00000000000000000002.log", "snapshot-00000000000000000002.kvs"
+	const seg1, seg2 = "wal-00000000000000000001.log", "wal-00000000000000000002.log"
+	const snap2 = "snapshot-00000000000000000002.kvs"
 	op := func(kind vfs.OpKind, name string) vfs.Op { return vfs.Op{Kind: kind, Name: name} }
 	made := func(name string) []vfs.Op { // as it should be
 		return []vfs.Op{
@@ -143,19 +147,29 @@ func TestOracleSeesBreaches(t *testing.T) {
 		}
 	}
 	group := []vfs.Op{op(vfs.OpWrite, seg1), op(vfs.OpSync, seg1)}
+	removed := []vfs.Op{op(vfs.OpRemove, seg1)}
 	rows := []struct {
 		name string
 		ops  []vfs.Op
 		then func(o *oracle)
 		want string
 	}{
-		{"all in order", slices.Concat(made(seg1), group, made(seg2), made(snap2), []vfs.Op{op(vfs.OpRemove, seg1)}), (*oracle).acknowledges, ""},
+		{
+			"all in order", slices.Concat(made(seg1), group, made(seg2), made(snap2), removed),
+			(*oracle).acknowledges, "",
+		},
 		{"no fsync", slices.Concat(made(seg1), group[:1]), (*oracle).acknowledges, "acknowledged before"},
 		{"unsynced file named", append(made(seg1)[:2:2], op(vfs.OpRename, seg1+".tmp")), nil, "before it is synced"},
 		{"end not durable", slices.Concat(made(seg1), group[:1], made(seg2)), nil, "before the end of"},
-		{"no snapshot", slices.Concat(made(seg1), group, []vfs.Op{op(vfs.OpRemove, seg1)}), nil, "without a durable snapshot"},
-		{"snapshot's name not durable", slices.Concat(made(seg1), group, made(snap2)[:4], []vfs.Op{op(vfs.OpRemove, seg1)}), nil, "is removed before the name"},
-		{"loaded and not synced", []vfs.Op{op(vfs.OpRead, seg1), op(vfs.OpWrite, seg1)}, (*oracle).opened, "opened before"},
+		{"no snapshot", slices.Concat(made(seg1), group, removed), nil, "without a durable snapshot"},
+		{
+			"snapshot's name not durable", slices.Concat(made(seg1), group, made(snap2)[:4], removed),
+			nil, "is removed before the name",
+		},
+		{
+			"loaded and not synced", []vfs.Op{op(vfs.OpRead, seg1), op(vfs.OpWrite, seg1)},
+			(*oracle).opened, "opened before",
+		},
 		{"directory not synced", made(seg1)[:4], (*oracle).opened, "opened before the directory"},
 	}
 	for _, row := range rows {

@@ -19,19 +19,19 @@ import (
 	"kvstore/internal/vfs"
 )
 
-// This file has what most tests share: a store on a file system in memory, which
-// can hang, fail and lose power.
+// This file has what most tests share: a store on a file system in memory,
+// which can hang, fail and lose power.
 
 var ctx = context.Background()
 
-// raceEnabled tells tests that count, or that would take too long, that the race
-// detector is on.
+// raceEnabled reports whether the race detector is on. Tests that measure
+// allocations, or that would take too long, ask for it.
 var raceEnabled = func() bool {
 	info, ok := debug.ReadBuildInfo()
 	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 }()
 
-// rig is what is around a store in a test.
+// rig is a test and the surroundings of its store.
 type rig struct {
 	testing.TB
 	fs      *vfs.Mem
@@ -39,18 +39,20 @@ type rig struct {
 	options []kvstore.EnvOption
 }
 
-// newRig returns a rig whose file system loses in a power cut all that may be lost.
+// newRig returns a rig whose file system loses everything in a power cut that
+// may be lost.
 func newRig(t testing.TB, options ...kvstore.EnvOption) *rig {
 	return &rig{TB: t, fs: vfs.NewMem(nil), config: kvstore.DefaultConfig("/data/store"), options: options}
 }
 
-// newRandomRig returns one whose file system loses anything, and the source of its choices.
+// newRandomRig returns a rig whose file system loses a random part of it, and
+// the source of its choices.
 func newRandomRig(t testing.TB, options ...kvstore.EnvOption) (*rig, *rand.Rand) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 0))
 	r := newRig(t, options...)
-	r.fs = vfs.NewMem(rng.IntN) // called under the file system's lock: no others may use rng while the store does
+	r.fs = vfs.NewMem(rng.IntN) // under the file system's lock: rng is its alone while a store is open
 	return r, rng
 }
 
@@ -72,14 +74,14 @@ func (r *rig) tryOpen() (*kvstore.Store, error) {
 	return s, err
 }
 
-// reopenAfter ends the session and opens the next one.
+// reopenAfter ends the session with end and opens the next one.
 func (r *rig) reopenAfter(s *kvstore.Store, end func(*kvstore.Store)) *kvstore.Store {
 	r.Helper()
 	end(s)
 	return r.open()
 }
 
-// kill ends the process that has s, as it were, and with its handles s.
+// kill simulates the death of the process that has s open.
 func (r *rig) kill(s *kvstore.Store) {
 	r.fs.Kill()
 	_ = s.Close() // writes nothing: its handles are dead
@@ -102,7 +104,7 @@ func (r *rig) ok(err error) {
 	}
 }
 
-// fails wants an error that is all of these.
+// fails checks that an error is all of these.
 func (r *rig) fails(err error, want ...error) {
 	r.Helper()
 	for _, w := range want {
@@ -112,7 +114,7 @@ func (r *rig) fails(err error, want ...error) {
 	}
 }
 
-// some returns pairs of keys and values, of enough bytes to fill several segments.
+// some returns n pairs of keys and values. 60 of them fill several segments.
 func some(n int) []string {
 	var pairs []string
 	for i := range n {
@@ -140,7 +142,8 @@ func batch(pairs ...string) *kvstore.Batch {
 	return b
 }
 
-// want compares everything that can be read from s with pairs of keys and values.
+// want checks that s shows these pairs of keys and values, and nothing else, to
+// every kind of read.
 func (r *rig) want(s *kvstore.Store, pairs ...string) {
 	r.Helper()
 	want := map[string]string{}
@@ -167,7 +170,7 @@ func (r *rig) want(s *kvstore.Store, pairs ...string) {
 	}
 }
 
-// lacks wants that no read shows these keys.
+// lacks checks that no read shows these keys.
 func (r *rig) lacks(s *kvstore.Store, keys ...string) {
 	r.Helper()
 	for i, value := range s.MultiGet(keys) {
@@ -206,7 +209,7 @@ func (r *rig) files() map[string]string {
 	return files
 }
 
-// unchanged wants the data directory to be as it was, byte by byte.
+// unchanged checks that the data directory is as it was, byte by byte.
 func (r *rig) unchanged(before map[string]string) {
 	r.Helper()
 	after := r.files()
@@ -231,7 +234,8 @@ type stall struct {
 	once  sync.Once
 }
 
-// stall makes all operations of these kinds hang until release is called, or the test ends.
+// stall makes all operations of these kinds hang until release is called or the
+// test ends.
 func (r *rig) stall(kinds ...vfs.OpKind) *stall {
 	st := &stall{began: make(chan vfs.Op, 1), end: make(chan struct{})}
 	r.fs.SetHook(func(op vfs.Op) error {
@@ -260,19 +264,19 @@ func failing(kind vfs.OpKind, err error) func(vfs.Op) error {
 	}
 }
 
-// disk fails operations, and counts those that it sees.
+// disk fails operations, and counts all that it sees.
 type disk struct {
 	mu     sync.Mutex
 	fails  func(vfs.Op) bool
 	err    error
-	left   int // how often it still fails; negative is for ever
+	left   int // failures to come; negative means for ever
 	failed int
 	seen   map[vfs.OpKind]int
 }
 
 const forever = -1
 
-// fail makes the next operations that match fail, so many times.
+// fail makes the next matching operations fail, this number of times.
 func (r *rig) fail(fails func(vfs.Op) bool, err error, times int) *disk {
 	d := &disk{fails: fails, err: err, left: times, seen: map[vfs.OpKind]int{}}
 	r.fs.SetHook(d.hook)
@@ -298,7 +302,7 @@ func (d *disk) forget() {
 	clear(d.seen)
 }
 
-// changes returns what the disk has seen that was to change something.
+// changes returns the counts of operations that change something.
 func (d *disk) changes() map[vfs.OpKind]int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -315,18 +319,20 @@ func (d *disk) failures() int {
 	return d.failed
 }
 
-// segmentOp matches operations of a kind on the segment with this number, by whichever name it was opened.
+// segmentOp matches operations of a kind on the segment with this number, by
+// its temporary name too.
 func segmentOp(kind vfs.OpKind, number int) func(vfs.Op) bool {
 	return func(op vfs.Op) bool {
 		return op.Kind == kind && strings.HasPrefix(op.Name, fmt.Sprintf("wal-%020d", number))
 	}
 }
 
-// written matches those on the segment that is written first, reserved those on the one that is made when it is full.
+// written matches operations on the session's first segment, reserved those on
+// the next one.
 func written(kind vfs.OpKind) func(vfs.Op) bool  { return segmentOp(kind, 1) }
 func reserved(kind vfs.OpKind) func(vfs.Op) bool { return segmentOp(kind, 2) }
 
-// failedWith wants the error of a failed store.
+// failedWith checks that err is that of a store that has failed by cause.
 func failedWith(r *rig, err, cause error) {
 	r.Helper()
 	if short, ok := errors.AsType[*vfs.ShortWrite](cause); ok {
@@ -335,14 +341,15 @@ func failedWith(r *rig, err, cause error) {
 	r.fails(err, kvstore.ErrFailed, cause)
 }
 
-// async returns the result of do, which another goroutine calls.
+// async calls do in another goroutine and returns its result.
 func async(do func() error) <-chan error {
 	result := make(chan error, 1)
 	go func() { result <- do() }()
 	return result
 }
 
-// waits wants that a call has not returned, though nobody else has anything left to do.
+// waits checks that a call has not returned, though no other goroutine has
+// anything left to do.
 func (r *rig) waits(result <-chan error) {
 	r.Helper()
 	synctest.Wait()
@@ -353,7 +360,7 @@ func (r *rig) waits(result <-chan error) {
 	}
 }
 
-// undecided wants the same of a commit.
+// undecided checks the same of a commit.
 func (r *rig) undecided(c *kvstore.Commit) {
 	r.Helper()
 	synctest.Wait()
@@ -364,8 +371,8 @@ func (r *rig) undecided(c *kvstore.Commit) {
 	}
 }
 
-// fill queues commits, while the disk hangs, until there is no room for another one. It is for synctest, whose clock does not run
-// while anybody has something to do.
+// fill queues commits, while the disk hangs, until the queue is full. It needs
+// synctest, whose clock stands still while any goroutine can run.
 func (r *rig) fill(s *kvstore.Store) (queued []*kvstore.Commit) {
 	r.Helper()
 	for range 1 << 20 {
@@ -405,7 +412,7 @@ func (r *rig) entries() (all []logEntry) {
 	return all
 }
 
-// entriesOf decodes a segment, and returns the offset behind its last entry too.
+// entriesOf decodes a segment, and returns the offset behind its last entry.
 func entriesOf(segment []byte) (all []logEntry, end int) {
 	for b := segment; len(b) >= 4 && binary.BigEndian.Uint32(b) == 0x4B564C47; end = len(segment) - len(b) {
 		e := logEntry{op: b[4], timestamp: int64(binary.BigEndian.Uint64(b[5:]))}

@@ -1,13 +1,18 @@
 package kvstore_test
 
-// What must hold for every sequence of calls, closes, kills, power cuts and failing syncs:
+// This file is about what must hold for every sequence of calls, closes, kills,
+// power cuts and failing syncs:
 //
-//  1. Between crashes, reads agree with a plain map to which every acknowledged commit was applied (P3, P4).
-//  2. What recovery brings back is the state after a prefix of the commits, in call order, that holds every
-//     acknowledged one: with SyncWrites always, without it after a kill; after a power cut, every one that a
-//     successful Sync or Close followed (P1, P2). A batch is in it whole or not at all.
-//  3. No Open ever refuses what crashes and failing syncs have left (P6).
-//  4. After an error, every later write gets ErrFailed, nothing of the failed commit is visible, and reads go on (P5).
+//  1. Between crashes, reads agree with a plain map to which every
+//     acknowledged commit was applied (P3, P4).
+//  2. Recovery brings back the state after a prefix of the commits, in call
+//     order, that holds every acknowledged one: always with SyncWrites, and
+//     without it after a kill. After a power cut without SyncWrites it holds
+//     every commit before a successful Sync or Close (P1, P2). A batch is
+//     there whole or not at all.
+//  3. Open never refuses what crashes and failing syncs have left (P6).
+//  4. After an error, every later write gets ErrFailed, nothing of the failed
+//     commit is visible, and reads go on (P5).
 //  5. A clean Close leaves nothing to replay (P10).
 
 import (
@@ -70,20 +75,20 @@ func (c commit) batch() *kvstore.Batch {
 	return b
 }
 
-// machine drives a store on a file system in memory, and the model beside it.
+// machine drives a store on a file system in memory, with the model beside it.
 type machine struct {
 	fs     *vfs.Mem
 	config kvstore.Config
 	store  *kvstore.Store
 
 	base    map[string]string // the state at the last Open
-	commits []commit          // since then, in call order
-	acked   int               // how many of them are acknowledged
-	synced  int               // how many of them are known to survive a power cut
+	commits []commit          // since the last Open, in call order
+	acked   int               // number of acknowledged commits
+	synced  int               // number of commits known to survive a power cut
 	pending []*kvstore.Commit // of the commits behind acked, in order
 	failed  bool              // the store has failed or the process is dead
 	armed   bool              // the process is to be killed at a later file operation
-	cut     atomic.Bool       // it was, by a power cut
+	cut     atomic.Bool       // the process was killed by a power cut
 }
 
 func newMachine(t *rapid.T) *machine {
@@ -204,7 +209,7 @@ func (m *machine) reopen(t *rapid.T, atLeast int) {
 		summary(got), len(m.commits), atLeast, m.commits, summary(m.base))
 }
 
-// crash ends the process, by a power cut or not, and opens the store again.
+// crash ends the process, by a power cut or a kill, and opens the store again.
 func (m *machine) crash(t *rapid.T, power bool) {
 	if power {
 		m.fs.PowerCut()
@@ -215,7 +220,8 @@ func (m *machine) crash(t *rapid.T, power bool) {
 	m.reopen(t, m.promised(power))
 }
 
-// promised is how many commits have to survive a crash, if power says so by a power cut, and the one before it.
+// promised returns the number of commits that must survive a crash, by a power
+// cut if power is set, and the crash before it.
 func (m *machine) promised(power bool) int {
 	if power || m.cut.Load() {
 		return m.synced
@@ -231,7 +237,7 @@ func (m *machine) buryDead(t *rapid.T) {
 	}
 }
 
-// arm kills the process at a later file operation.
+// arm makes a later file operation kill the process.
 func (m *machine) arm(after int, power bool) {
 	m.armed = true
 	var done atomic.Int64
@@ -273,7 +279,7 @@ func (m *machine) Delete(t *rapid.T) {
 	m.commit(t, commit{{key, nil}}, m.store.Delete(key))
 }
 
-// CompareAndSwap expects what is there, after the commits that are still pending, or something else.
+// CompareAndSwap expects the value after all pending commits, or another one.
 func (m *machine) CompareAndSwap(t *rapid.T) {
 	key := keys.Draw(t, "key")
 	var old, next value
@@ -300,7 +306,8 @@ func (m *machine) CompareAndSwap(t *rapid.T) {
 	m.commit(t, c, err)
 }
 
-// Update moves a value, and deletes what comes first in a range; the first time, another commit may come between.
+// Update moves a value, and deletes the first key in a range. At its first run,
+// another commit may come between.
 func (m *machine) Update(t *rapid.T) {
 	from, to := keys.Draw(t, "from"), keys.Draw(t, "to")
 	some := ranges.Draw(t, "range")
@@ -330,7 +337,7 @@ func (m *machine) Update(t *rapid.T) {
 		return nil
 	})
 	if errors.Is(err, kvstore.ErrFailed) && c == nil {
-		return // it was never asked for
+		return // Update failed before it called the function
 	}
 	m.commit(t, c, err)
 }
@@ -388,7 +395,8 @@ func (m *machine) Kill(t *rapid.T) { m.crash(t, false) }
 
 func (m *machine) PowerCut(t *rapid.T) { m.crash(t, true) }
 
-// KillLater lets the process die in the middle of a later operation, one of Close among them.
+// KillLater makes the process die in the middle of a later operation, Close
+// included.
 func (m *machine) KillLater(t *rapid.T) {
 	m.await(t)
 	if m.armed {
@@ -397,7 +405,7 @@ func (m *machine) KillLater(t *rapid.T) {
 	m.arm(rapid.IntRange(1, 12).Draw(t, "after operations"), rapid.Bool().Draw(t, "power cut"))
 }
 
-// KillInOpen crashes the process at some operation of recovery, and once more.
+// KillInOpen crashes the process at some operation of recovery, twice.
 func (m *machine) KillInOpen(t *rapid.T) {
 	power := rapid.Bool().Draw(t, "power cut")
 	m.fs.Kill()
@@ -406,7 +414,8 @@ func (m *machine) KillInOpen(t *rapid.T) {
 		m.arm(rapid.IntRange(1, 40).Draw(t, "after operations"), power)
 		store, err := kvstore.OpenFS(m.fs, m.config)
 		if err == nil {
-			// Recovery was done before the crash came; what it served is durable.
+			// Recovery had ended before the crash, so what it served is
+			// durable.
 			m.store = store
 			m.crash(t, power)
 			return
@@ -418,7 +427,8 @@ func (m *machine) KillInOpen(t *rapid.T) {
 	m.reopen(t, m.promised(power))
 }
 
-// FailSync lets the next fsync fail, leaves the cache readable and the disk old, and cuts the power after a reopen.
+// FailSync makes the next fsync fail, which leaves the cache readable and the
+// disk old, and reopens the store.
 func (m *machine) FailSync(t *rapid.T) {
 	m.await(t)
 	if m.armed || m.failed {
@@ -436,7 +446,8 @@ func (m *machine) FailSync(t *rapid.T) {
 	err := m.store.Set(c[0].key, c[0].value)
 	m.commit(t, c, err)
 	if err == nil {
-		// SyncWrites is off: the write is good, and the fsync that fails may come at any time, but is waited for here.
+		// SyncWrites is off: the write succeeds, and the fsync that fails may
+		// come at any time. Sync waits for it.
 		c.apply(before)
 		err = m.store.Sync()
 	}
@@ -455,7 +466,8 @@ func (m *machine) FailSync(t *rapid.T) {
 	m.reopen(t, m.acked)
 }
 
-// Check compares reads with the model while the store is healthy and nothing is under way.
+// Check compares reads with the model while the store is healthy and nothing is
+// under way.
 func (m *machine) Check(t *rapid.T) {
 	if m.failed || len(m.pending) > 0 {
 		return

@@ -1,6 +1,6 @@
 package kvstore_test
 
-// This file is about how the log goes from one segment to the next.
+// This file is about rotations: how the log goes from one segment to the next.
 
 import (
 	"fmt"
@@ -17,7 +17,8 @@ import (
 	"kvstore/internal/vfs"
 )
 
-// P1, P6: the log turns over many times, with END riding with a group, and not for want of a next segment.
+// P1, P6: the log rotates many times. END is written together with a group, and
+// the next segment is ready in time.
 func TestP6OrderOfRotations(t *testing.T) {
 	for _, syncWrites := range []bool{true, false} {
 		for _, bytes := range []int{1, 200, 1000} {
@@ -46,11 +47,13 @@ func TestP6OrderOfRotations(t *testing.T) {
 	}
 }
 
-// P5: all that goes into a segment goes into the space that was reserved for it, its END too: so a disk that runs full fails
-// a reservation and nothing else. Groups end at every distance from the end of the space.
+// P5: every write to a segment, END included, stays within its reserved space.
+// So a full disk fails a reservation and nothing else. Groups end at every
+// distance from the end of the space.
 func TestP5NoWriteBeyondTheReservedSpace(t *testing.T) {
 	const segment, header, overhead = 4096, 53, 21 + 53 // of a Set: its entry and COMMIT
-	for _, large := range []bool{false, true} {         // one that takes all of its segment, one that gets a larger one for itself
+	// One value takes all of its segment, a large one gets its own.
+	for _, large := range []bool{false, true} {
 		for left := range 100 {
 			r := newRig(t)
 			var mu sync.Mutex
@@ -62,8 +65,10 @@ func TestP5NoWriteBeyondTheReservedSpace(t *testing.T) {
 				if op.Kind == vfs.OpAllocate {
 					reserved[name] = int64(op.Bytes)
 				}
-				if end := op.Offset + int64(op.Bytes); op.Kind == vfs.OpWrite && strings.HasPrefix(name, "wal-") && end > reserved[name] {
-					t.Errorf("a group that leaves %d bytes: %s is written up to %d, and %d are reserved", left, name, end, reserved[name])
+				end := op.Offset + int64(op.Bytes)
+				if op.Kind == vfs.OpWrite && strings.HasPrefix(name, "wal-") && end > reserved[name] {
+					t.Errorf("a group that leaves %d bytes: %s is written up to %d, and %d are reserved",
+						left, name, end, reserved[name])
 				}
 				return nil
 			})
@@ -82,8 +87,9 @@ func TestP5NoWriteBeyondTheReservedSpace(t *testing.T) {
 	}
 }
 
-// P5, P6: a rotation waits for the background fsync: the kernel reports an error to one of two that overlap, and END must not
-// be written behind groups whose fsync has failed.
+// P5, P6: a rotation waits for the background fsync. The kernel would report an
+// error to only one of two overlapping ones, and END must not be written behind
+// groups whose fsync has failed.
 func TestP5RotationUnderBackgroundSync(t *testing.T) {
 	for _, cause := range []error{nil, syscall.EIO} {
 		synctest.Test(t, func(t *testing.T) {
@@ -128,9 +134,11 @@ func TestP5RotationUnderBackgroundSync(t *testing.T) {
 	}
 }
 
-// P5: that the next segment could not be made ahead of time is no failure: nobody hears of it, and it is made when it is needed. The
-// group before that one fills the segment to where END would ride with it. Segments are so large that their zeros are given to the disk
-// in pieces; a store without SyncWrites writes none.
+// P5: if the next segment cannot be made ahead of time, nothing has failed: no
+// caller gets an error, and the segment is made when it is needed. The group
+// before it fills the segment up to where END would be written with it.
+// Segments are so large that their zeros go to the disk in pieces; a store
+// without SyncWrites writes none.
 func TestP5NextSegmentFailsAheadOfTime(t *testing.T) {
 	for _, kind := range []vfs.OpKind{vfs.OpCreate, vfs.OpAllocate, vfs.OpWrite, vfs.OpWriteBack, vfs.OpSync} {
 		for _, syncWrites := range []bool{true, false} {
@@ -143,7 +151,11 @@ func TestP5NextSegmentFailsAheadOfTime(t *testing.T) {
 					if kind == vfs.OpWriteBack && !syncWrites {
 						want = 0
 					}
-					pairs := []string{"a", strings.Repeat("a", 125_000), "b", strings.Repeat("b", 129_000), "c", strings.Repeat("c", 32_000)}
+					pairs := []string{
+						"a", strings.Repeat("a", 125_000),
+						"b", strings.Repeat("b", 129_000),
+						"c", strings.Repeat("c", 32_000),
+					}
 					r.set(s, pairs[:2]...)
 					synctest.Wait()
 					if d.failures() != want {
@@ -162,14 +174,16 @@ func TestP5NextSegmentFailsAheadOfTime(t *testing.T) {
 	}
 }
 
-// The memory of full segments is given back, of each once, and when the group that ends it is durable. That it cannot be is nobody's business.
+// The page cache of each full segment is dropped once, when the group that ends
+// it is durable. If that fails, the store goes on.
 func TestFullSegmentsAreForgotten(t *testing.T) {
 	for name, kind := range map[string]vfs.OpKind{"": "", "open fails": vfs.OpOpen, "forget fails": vfs.OpForget} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newRig(t, kvstore.WithFirstSegmentBytes(4<<10))
 				s := r.open()
-				ended := map[string]bool{"wal-00000000000000000001.log": true} // by what comes before the next one's name: its fsync
+				// The fsync that ends a segment precedes the name of the next.
+				ended := map[string]bool{"wal-00000000000000000001.log": true}
 				var forgotten []string
 				killed := false
 				d := r.fail(func(op vfs.Op) bool {
@@ -191,16 +205,17 @@ func TestFullSegmentsAreForgotten(t *testing.T) {
 					pairs = pairs[2:]
 				}
 				r.want(s, some(200)...)
+				twice := len(slices.Compact(slices.Clone(forgotten))) != len(forgotten)
 				switch {
 				case kind != "" && d.failures() < 2:
 					t.Errorf("%d failures", d.failures())
-				case kind != vfs.OpOpen && (len(forgotten) < 2 || !slices.IsSorted(forgotten) || len(slices.Compact(slices.Clone(forgotten))) != len(forgotten)):
+				case kind != vfs.OpOpen && (len(forgotten) < 2 || !slices.IsSorted(forgotten) || twice):
 					t.Errorf("forgotten: %q", forgotten)
 				}
 				killed = true
 				s = r.reopenAfter(s, r.kill)
 				r.want(s, some(200)...)
-				r.set(s, some(200)...) // and some more are full
+				r.set(s, some(200)...) // and some more segments are full
 				r.close(s)
 				if n := r.fs.Handles(); n != 0 {
 					t.Errorf("%d handles are left", n)

@@ -16,7 +16,7 @@ import (
 
 // This file is about scans.
 
-// scanned is what Scan has to show of a state.
+// scanned returns what Scan must show of a state.
 func scanned(state map[string]string, r kvstore.Range) []string {
 	keys := slices.DeleteFunc(slices.Sorted(maps.Keys(state)), func(key string) bool {
 		return key < r.From || r.To != "" && key >= r.To || !strings.HasPrefix(key, r.Prefix)
@@ -38,7 +38,7 @@ var ranges = rapid.Custom(func(t *rapid.T) kvstore.Range {
 	}
 })
 
-// wantScan wants pairs to be those of a state within a range, in order.
+// wantScan checks that pairs are those of a state within a range, in order.
 func wantScan(t tester, state map[string]string, r kvstore.Range, pairs func(func(string, []byte) bool)) {
 	t.Helper()
 	want, got := scanned(state, r), []string(nil)
@@ -58,12 +58,16 @@ type tester interface {
 	Fatalf(format string, args ...any)
 }
 
-// Every combination of bounds, against a sorted list, over keys at the edges of what a byte can be.
+// Every combination of bounds is compared with a sorted list, over keys at the
+// edges of what a byte can be.
 func TestScanOfEveryRange(t *testing.T) {
 	r := newRig(t)
 	s := r.open()
 	state := map[string]string{}
-	edges := []string{"", "\x00", "a", "a\x00", "a\x00b", "a\xff", "a\xff\xff", "b", "ba", "c", "\xff", "\xff\x00", "\xff\xff", "\xff\xff\xff"}
+	edges := []string{
+		"", "\x00", "a", "a\x00", "a\x00b", "a\xff", "a\xff\xff", "b", "ba", "c",
+		"\xff", "\xff\x00", "\xff\xff", "\xff\xff\xff",
+	}
 	for _, key := range edges {
 		state[key] = "value of " + key
 		r.set(s, key, state[key])
@@ -86,7 +90,8 @@ func TestScanOfEveryRange(t *testing.T) {
 	wantScan(t, state, kvstore.Prefix("a"), s.Scan(kvstore.Prefix("a")))
 }
 
-// A loop that ends early, by break, by a panic or by Goexit, leaves no view behind, and its body may do what it likes with the store.
+// A loop that ends early, by break, a panic or Goexit, leaves no view open. Its
+// body may use the store in any way.
 func TestScanReleasesEverything(t *testing.T) {
 	r := newRig(t)
 	s := r.open()
@@ -141,10 +146,12 @@ func TestScanWithWritesInside(t *testing.T) {
 			}
 		}
 	})
-	wantScan(t, map[string]string{"a'": "new", "b'": "new", "c": "4", "c'": "new"}, kvstore.Range{}, s.Scan(kvstore.Range{}))
+	want := map[string]string{"a'": "new", "b'": "new", "c": "4", "c'": "new"}
+	wantScan(t, want, kvstore.Range{}, s.Scan(kvstore.Range{}))
 }
 
-// P9: what a scan shows is the caller's, to change and to append to.
+// P9: the pairs of a scan belong to the caller, which may change and append to
+// them.
 func TestP9ScannedPairsAreTheCallers(t *testing.T) {
 	r := newRig(t)
 	s := r.open()
@@ -173,7 +180,7 @@ func TestP9ScannedPairsAreTheCallers(t *testing.T) {
 	}
 }
 
-// A value of no bytes is one, also where no other one needs memory.
+// An empty value is shown, even if no other value needs memory.
 func TestScanShowsAnEmptyValue(t *testing.T) {
 	r := newRig(t)
 	s := r.open()
@@ -190,7 +197,8 @@ func TestScanShowsAnEmptyValue(t *testing.T) {
 	}
 }
 
-// P10: a loop that is under way when the store is closed goes on; later ones show nothing. One over a view ends with the view.
+// P10: a loop that is under way when the store is closed goes on. Later loops
+// show nothing. A loop over a view ends with the view.
 func TestP10ScanAndClose(t *testing.T) {
 	r := newRig(t)
 	s := r.open()
@@ -225,13 +233,15 @@ func TestP10ScanAndClose(t *testing.T) {
 	wantScan(t, nil, kvstore.Range{}, s.Scan(kvstore.Range{}))
 }
 
-// While many write, delete and close views, each scan shows one moment, in order, from the first one on, which builds the index.
+// While other goroutines write, delete and close views, each scan shows one
+// moment, in order. So does the first one, which builds the index.
 func TestScansAgainstWrites(t *testing.T) {
 	r, rng := newRandomRig(t)
 	s := r.open()
 	const pairs = 200
 	name := func(i int) string { return string(rune('a'+i%20)) + string(rune('a'+i/20)) }
-	// Of each pair, exactly one is there at any moment: commits move a key from one name to the other.
+	// Exactly one key of each pair is there at any moment: commits move a value
+	// from one to the other.
 	for i := range pairs {
 		r.set(s, name(i)+"0", "")
 	}

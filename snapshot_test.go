@@ -19,7 +19,7 @@ import (
 
 // This file is about snapshots while serving.
 
-// names returns the names of a store's files but LOCK.
+// names returns the names of a store's files, without LOCK.
 func (r *rig) names() []string {
 	return slices.DeleteFunc(slices.Sorted(maps.Keys(r.files())), func(name string) bool { return name == "LOCK" })
 }
@@ -28,7 +28,8 @@ func snapshotOp(kind vfs.OpKind) func(vfs.Op) bool {
 	return func(op vfs.Op) bool { return op.Kind == kind && strings.HasPrefix(op.Name, "snapshot-") }
 }
 
-// A snapshot takes the place of the log that it covers, and what is written meanwhile and later is in the log behind it.
+// A snapshot replaces the log that it covers. Writes during and after the
+// snapshot are in the log behind it.
 func TestSnapshotWhileServing(t *testing.T) {
 	for _, syncWrites := range []bool{true, false} {
 		r := newRig(t)
@@ -43,7 +44,8 @@ func TestSnapshotWhileServing(t *testing.T) {
 		}
 		r.ok(s.Snapshot(ctx))
 		names := r.names()
-		if !strings.HasPrefix(names[0], "snapshot-") || slices.ContainsFunc(names[1:], func(n string) bool { return number(n) < number(names[0]) }) {
+		covered := func(name string) bool { return number(name) < number(names[0]) }
+		if !strings.HasPrefix(names[0], "snapshot-") || slices.ContainsFunc(names[1:], covered) {
 			t.Fatalf("files %q", names)
 		}
 		if bytes := s.Stats().WALBytes; bytes != 0 {
@@ -70,7 +72,8 @@ func TestSnapshotWhileServing(t *testing.T) {
 	}
 }
 
-// P3: while the snapshot hangs, nobody else does: reads, writes, and other calls, which share it or leave when their context ends.
+// P3: while a snapshot hangs, reads and writes go on. Other calls of Snapshot
+// share it, or return when their context ends.
 func TestP3SnapshotMakesNobodyWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
@@ -121,7 +124,8 @@ func TestP3SnapshotMakesNobodyWait(t *testing.T) {
 	})
 }
 
-// A snapshot that fails leaves the snapshot before it and the whole log, and the store goes on.
+// A snapshot that fails leaves the one before it and the whole log, and the
+// store goes on.
 func TestSnapshotFails(t *testing.T) {
 	large := strings.Repeat("x", 200<<10) // more than what the disk is given at once
 	for _, kind := range []vfs.OpKind{vfs.OpCreate, vfs.OpWrite, vfs.OpWriteBack, vfs.OpSync, vfs.OpRename} {
@@ -157,7 +161,8 @@ func TestSnapshotFails(t *testing.T) {
 	}
 }
 
-// The segment that begins with a snapshot is a small one if none was made ahead of time, since everybody waits for it.
+// A snapshot that finds no preallocated segment makes a small one, since every
+// writer waits for it.
 func TestSnapshotOfASmallLog(t *testing.T) {
 	r := newRig(t, kvstore.WithFirstSegmentBytes(8<<20))
 	s := r.open()
@@ -172,7 +177,7 @@ func TestSnapshotOfASmallLog(t *testing.T) {
 	r.want(r.reopenAfter(s, r.kill), "a", "1", "b", "2")
 }
 
-// Without space for the next segment there is no snapshot, and nothing else is wrong.
+// Without space for the next segment the snapshot fails, and nothing else does.
 func TestSnapshotWithoutSpaceForASegment(t *testing.T) {
 	r := newRig(t)
 	s := r.open()
@@ -190,7 +195,8 @@ func TestSnapshotWithoutSpaceForASegment(t *testing.T) {
 	r.want(r.reopenAfter(s, r.kill), "a", "1", "b", "2")
 }
 
-// P5: a store that has failed writes no snapshot, even if the call came before the failure was known.
+// P5: a store that has failed writes no snapshot, even if the call came before
+// the failure.
 func TestP5SnapshotOfAFailedStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
@@ -238,7 +244,8 @@ func TestSnapshotIsRefused(t *testing.T) {
 	r.fails(err, kvstore.ErrInvalidConfig)
 }
 
-// With SnapshotBytes the log stays within bounds by itself, whatever is written; a snapshot that fails is reported and tried again.
+// With SnapshotBytes the log bounds itself, whatever is written. A snapshot
+// that fails is logged and tried again.
 func TestSnapshotBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
@@ -262,7 +269,8 @@ func TestSnapshotBytes(t *testing.T) {
 		}
 		d := r.fail(snapshotOp(vfs.OpSync), syscall.EIO, forever)
 		write(100, 200, 150_000)
-		if reports := strings.Count(log.String(), "snapshot failed"); d.failures() < 3 || d.failures() > 6 || reports != d.failures() {
+		reports := strings.Count(log.String(), "snapshot failed")
+		if d.failures() < 3 || d.failures() > 6 || reports != d.failures() {
 			t.Fatalf("%d failures, log: %s", d.failures(), log.String())
 		}
 		if names := r.names(); names[0] != first[0] {

@@ -22,7 +22,7 @@ import (
 
 // This file is about transactions.
 
-// number reads a key as a number, 0 if it is absent.
+// txNumber reads a key as a number, 0 if it is absent.
 func txNumber(tx *kvstore.Tx, key string) int {
 	value, _ := tx.Get(key)
 	n, _ := strconv.Atoi(string(value))
@@ -31,7 +31,8 @@ func txNumber(tx *kvstore.Tx, key string) int {
 
 func setNumber(tx *kvstore.Tx, key string, n int) { tx.Set(key, []byte(strconv.Itoa(n))) }
 
-// A transaction sees what it has written, whatever it does, and the store does once it is committed: against a map.
+// A transaction sees its own writes, and the store shows them once they are
+// committed. A map is the model.
 func TestUpdateSeesItsOwnWrites(t *testing.T) {
 	r, rng := newRandomRig(t)
 	s := r.open()
@@ -95,7 +96,7 @@ func pairsOf(state map[string]string) (pairs [][]string) {
 	return pairs
 }
 
-// What the loop's body writes is not shown by the loop, and is by the next one.
+// A loop does not show what its body writes. The next loop does.
 func TestUpdateWritesInsideAScan(t *testing.T) {
 	r := newRig(t)
 	s := r.open()
@@ -104,7 +105,8 @@ func TestUpdateWritesInsideAScan(t *testing.T) {
 		tx.Set("b", []byte("2"))
 		value, _ := tx.Get("b")
 		value[0] = 'x' // it is ours
-		wantScan(t, map[string]string{"a": "1", "b": "2", "c": "3"}, kvstore.Range{}, func(yield func(string, []byte) bool) {
+		want := map[string]string{"a": "1", "b": "2", "c": "3"}
+		wantScan(t, want, kvstore.Range{}, func(yield func(string, []byte) bool) {
 			for key, value := range tx.Scan(kvstore.Range{}) {
 				tx.Set("bb", []byte("new"))
 				tx.Set("b", []byte("new"))
@@ -120,14 +122,16 @@ func TestUpdateWritesInsideAScan(t *testing.T) {
 	r.want(s, "a", "1", "b", "new", "bb", "new")
 }
 
-// An error, a panic and Goexit: nothing happens, and nothing stays open.
+// After an error, a panic or Goexit nothing was written, and nothing stays
+// open.
 func TestUpdateThatFails(t *testing.T) {
 	r := newRig(t)
 	s := r.open()
 	r.set(s, "a", "1")
 	before := s.Stats().Commits
 	cause := errors.New("cause")
-	if err := s.Update(ctx, func(tx *kvstore.Tx) error { tx.Set("a", nil); return cause }); err != cause { //nolint:errorlint // unwrapped is promised
+	err := s.Update(ctx, func(tx *kvstore.Tx) error { tx.Set("a", nil); return cause })
+	if err != cause { //nolint:errorlint // unwrapped is promised
 		t.Fatal(err)
 	}
 	func() {
@@ -147,7 +151,7 @@ func TestUpdateThatFails(t *testing.T) {
 	r.set(s, "b", "1")
 	before++
 	if held := s.Stats().ViewBytes; held != 0 {
-		t.Fatalf("%d bytes are held for nobody", held)
+		t.Fatalf("%d bytes are held for no view", held)
 	}
 	if stats := s.Stats(); stats.Views != 0 || stats.Commits != before {
 		t.Fatalf("%+v", stats)
@@ -155,7 +159,7 @@ func TestUpdateThatFails(t *testing.T) {
 	r.want(s, "a", "1", "b", "1")
 }
 
-// A transaction that was kept is of no use and does no harm.
+// A transaction that its function has kept is useless and harmless.
 func TestUpdateHasEnded(t *testing.T) {
 	r := newRig(t)
 	s := r.open()
@@ -200,7 +204,7 @@ func TestUpdateIsRefused(t *testing.T) {
 	inside, cancel := context.WithCancel(ctx)
 	err := s.Update(inside, func(tx *kvstore.Tx) error { tx.Set("b", nil); cancel(); return nil })
 	if r.fails(err, context.Canceled); errors.Is(err, kvstore.ErrConflict) {
-		t.Fatal("a conflict with nobody")
+		t.Fatal("a conflict with no other write")
 	}
 	r.fail(written(vfs.OpSync), syscall.EIO, forever)
 	r.fails(s.Update(ctx, set("b", nil)), kvstore.ErrFailed, syscall.EIO)
@@ -216,7 +220,8 @@ func TestUpdateIsRefused(t *testing.T) {
 	r.ok(s.Update(ctx, read))
 }
 
-// P12: one batch, one version, one entry for each key, the last.
+// P12: a transaction is one batch with one version, and one entry for each key,
+// the last.
 func TestUpdateIsOneCommit(t *testing.T) {
 	r := newRig(t)
 	s := r.open()
@@ -249,7 +254,8 @@ func TestUpdateIsOneCommit(t *testing.T) {
 	}
 }
 
-// Each way in which what was read can change under a transaction, and each that only looks like it.
+// Each way in which a transaction's reads can change under it, and each change
+// that only looks like one.
 func TestUpdateConflicts(t *testing.T) {
 	get := func(key string) func(*kvstore.Tx) { return func(tx *kvstore.Tx) { tx.Get(key) } }
 	has := func(key string) func(*kvstore.Tx) { return func(tx *kvstore.Tx) { tx.Has(key) } }
@@ -291,7 +297,7 @@ func TestUpdateConflicts(t *testing.T) {
 		b.Delete(key)
 		return b
 	}
-	// None of the ranges that others leave alone has "bz".
+	// None of the ranges that other writers leave alone contains "bz".
 	for _, c := range []struct {
 		name      string
 		reads     func(*kvstore.Tx)
@@ -308,7 +314,10 @@ func TestUpdateConflicts(t *testing.T) {
 		{"whether an absent key is there, and it comes", has("x"), set("x"), true},
 		{"whether a key is there that was written before", func(tx *kvstore.Tx) { tx.Delete("b"); tx.Has("b") }, set("b"), false},
 		{"a key that is written only", func(*kvstore.Tx) {}, set("b"), false},
-		{"a key that is written before it is read", func(tx *kvstore.Tx) { tx.Set("b", nil); tx.Get("b") }, set("b"), false},
+		{"a key that is written before it is read", func(tx *kvstore.Tx) {
+			tx.Set("b", nil)
+			tx.Get("b")
+		}, set("b"), false},
 		{"a key in a range", scan(kvstore.Prefix("b")), set("b"), true},
 		{"a deleted key in a range", scan(kvstore.Range{From: "a", To: "c"}), del("b"), true},
 		{"a phantom in a range", scan(kvstore.Range{From: "a", To: "c"}), set("bb"), true},
@@ -356,10 +365,10 @@ func TestUpdateConflicts(t *testing.T) {
 								r.ok(s.Apply(ctx, c.others))
 								later := r.view(s)
 								r.ok(s.Apply(ctx, c.others))
-								r.ok(later.Close()) // what was kept for it goes, and what is kept for us does not
+								r.ok(later.Close()) // releases what is retained for it, not what is retained for us
 							default:
 								st = r.stall(vfs.OpWrite)
-								s.ApplyAsync(ctx, batch("bz", "")) // hangs, and those behind it form the next group
+								s.ApplyAsync(ctx, batch("bz", "")) // hangs; those behind it form a group
 								<-st.began
 								s.ApplyAsync(ctx, c.others)
 							}
@@ -382,7 +391,8 @@ func TestUpdateConflicts(t *testing.T) {
 	}
 }
 
-// It gives up when ctx ends, and says both why and that there were conflicts.
+// Update gives up when ctx ends. Its error says so, and that there were
+// conflicts.
 func TestUpdateGivesUp(t *testing.T) {
 	r := newRig(t)
 	s := r.open()
@@ -409,8 +419,9 @@ func TestUpdateGivesUp(t *testing.T) {
 	}
 }
 
-// Every answer, that of a conflict too, comes after what it depended on is durable; while it is waited for, ctx may end, and then
-// the transaction's view is gone, and a change that it has not seen must not be overwritten all the same.
+// Every answer, that of a conflict too, comes when what it depends on is
+// durable. If ctx ends while Update waits, the transaction's view is gone, and
+// a change that it has not seen must still not be overwritten.
 func TestUpdateWaitsForWhatItDependsOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
@@ -437,7 +448,7 @@ func TestUpdateWaitsForWhatItDependsOn(t *testing.T) {
 		cancel()
 		r.fails(<-third, context.Canceled)
 		if n := runs.Load(); n != 3 {
-			t.Fatalf("%d runs, though nobody has an answer", n)
+			t.Fatalf("%d runs before the first answer", n)
 		}
 		st.release()
 		r.ok(<-first)
@@ -449,7 +460,8 @@ func TestUpdateWaitsForWhatItDependsOn(t *testing.T) {
 	})
 }
 
-// No update is lost, no sum is skewed, nothing inserted is overlooked, while many transactions meet.
+// While many transactions meet, no update is lost, no sum is skewed, and no
+// inserted key is overlooked.
 func TestUpdatesAreSerializable(t *testing.T) {
 	const workers, each = 8, 40
 	r, rng := newRandomRig(t)
@@ -467,7 +479,8 @@ func TestUpdatesAreSerializable(t *testing.T) {
 				})
 				take := 1 + rng.IntN(30)
 				from := []string{"x", "y"}[rng.IntN(2)]
-				err = errors.Join(err, s.Update(ctx, func(tx *kvstore.Tx) error { // write skew: each takes from one, if both together have it
+				// Write skew: each takes from one, if both together have it.
+				err = errors.Join(err, s.Update(ctx, func(tx *kvstore.Tx) error {
 					if txNumber(tx, "x")+txNumber(tx, "y") >= take {
 						setNumber(tx, from, txNumber(tx, from)-take)
 					}

@@ -26,7 +26,8 @@ import (
 	"kvstore/internal/vfs"
 )
 
-// This file is about views, and about what is made of them: backups and restored stores.
+// This file is about views, and about backups and restored stores, which are
+// made of views.
 
 // view opens a view until the end of the test.
 func (r *rig) view(s *kvstore.Store) *kvstore.View {
@@ -37,7 +38,7 @@ func (r *rig) view(s *kvstore.Store) *kvstore.View {
 	return v
 }
 
-// shows wants a view to show these pairs of keys and values.
+// shows checks that a view shows these pairs of keys and values.
 func (r *rig) shows(v *kvstore.View, pairs ...string) {
 	r.Helper()
 	if v.Len() != len(pairs)/2 {
@@ -203,7 +204,8 @@ func TestP10AllAndClose(t *testing.T) {
 	}
 }
 
-// What is kept for views is counted, and goes when they are closed, whatever the order.
+// The memory that views retain is counted, and released when they are closed,
+// in any order.
 func TestViewsAreCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
@@ -212,7 +214,7 @@ func TestViewsAreCounted(t *testing.T) {
 		var views []*kvstore.View
 		for i := range 5 {
 			views = append(views, r.view(s))
-			time.Sleep(time.Second)
+			<-time.After(time.Second)
 			r.set(s, "a", strings.Repeat(fmt.Sprint(i), 1000))
 		}
 		stats := s.Stats()
@@ -229,7 +231,8 @@ func TestViewsAreCounted(t *testing.T) {
 	})
 }
 
-// A view neither waits for the writer nor makes it wait: it opens and reads while the disk hangs, and when the store has failed.
+// A view neither waits for the writer nor blocks it. It opens and reads while
+// the disk hangs, and when the store has failed.
 func TestP3ViewsDoNotWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
@@ -256,7 +259,8 @@ func TestP3ViewsDoNotWait(t *testing.T) {
 	})
 }
 
-// P10: after Close, no view opens; those that are open stay what they were, and have nothing when they are closed too.
+// P10: after Close no view opens. Open ones stay unchanged, and show nothing
+// when they are closed too.
 func TestP10ViewsOutliveTheStore(t *testing.T) {
 	r := newRig(t)
 	s := r.open()
@@ -293,7 +297,8 @@ func TestViewOfAReadOnlyStore(t *testing.T) {
 	r.shows(r.view(r.open()), "a", "1")
 }
 
-// A view that nobody refers to any more is closed by the garbage collector, and the Logger hears of it.
+// The garbage collector closes a view that is no longer referenced, and the
+// Logger is notified.
 func TestForgottenViewIsClosed(t *testing.T) {
 	r := newRig(t)
 	var log lockedBuffer
@@ -332,7 +337,8 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-// Views are read, backed up and closed from many goroutines while writes go on; each backup is one moment.
+// Many goroutines read, back up and close views while writes go on. Each backup
+// shows one moment.
 func TestViewsAgainstWrites(t *testing.T) {
 	r := newRig(t, kvstore.WithFirstSegmentBytes(1<<20))
 	s := r.open()
@@ -398,7 +404,8 @@ func (r *rig) backup(s *kvstore.Store) []byte {
 	return b.Bytes()
 }
 
-// A backup goes through a pipe, compressed, into another store, which is the same and has its own life from then on.
+// A backup goes through a pipe, compressed, into another store, which starts
+// equal and then has a life of its own.
 func TestBackupAndRestore(t *testing.T) {
 	r := newRig(t)
 	s := r.open()
@@ -440,7 +447,8 @@ func storeID(file []byte) string {
 	return string(trailer[4:20])
 }
 
-// Restore leaves what is there alone: a store in use, a store, and, of a file that is not whole, nothing.
+// Restore changes no store that is there already, in use or not, and makes
+// nothing of a file that is not whole.
 func TestRestoreRefuses(t *testing.T) {
 	r := newRig(t)
 	s := r.open()
@@ -461,7 +469,8 @@ func TestRestoreRefuses(t *testing.T) {
 			t.Fatalf("%s leaves %q", what, files)
 		}
 	}
-	refused("a reader that fails", io.MultiReader(bytes.NewReader(file[:len(file)/2]), iotest.ErrReader(broken)), broken)
+	fails := io.MultiReader(bytes.NewReader(file[:len(file)/2]), iotest.ErrReader(broken))
+	refused("a reader that fails", fails, broken)
 	for cut := range file {
 		refused(fmt.Sprint("cut at ", cut), bytes.NewReader(file[:cut]), kvstore.ErrCorrupt)
 	}
@@ -478,7 +487,7 @@ func TestRestoreRefuses(t *testing.T) {
 	fresh.want(fresh.open(), "a", "1")
 }
 
-// A writer that fails: its error comes back, and nothing is held.
+// WriteTo returns the error of its writer, and retains nothing.
 func TestWriteToAWriterThatFails(t *testing.T) {
 	r := newRig(t)
 	s := r.open()
@@ -511,8 +520,9 @@ func (l *limitedWriter) Write(b []byte) (int, error) {
 	return n, nil
 }
 
-// Restore is crashed at every operation, by a kill and by power cuts, and every operation fails: what is there then is no store or the
-// whole one; and once it has returned nil, the whole one.
+// Restore is killed and loses power at every operation, and every operation
+// fails. Afterwards there is no store or the whole one, and once Restore has
+// returned nil, the whole one.
 func TestRestoreAgainstCrashes(t *testing.T) {
 	source := newRig(t)
 	s := source.open()
@@ -558,7 +568,8 @@ func TestRestoreAgainstCrashes(t *testing.T) {
 			}
 			return nil
 		})
-		if err := kvstore.RestoreFS(r.fs, r.config.DataDir, bytes.NewReader(file)); err != nil && !errors.Is(err, syscall.EIO) {
+		err := kvstore.RestoreFS(r.fs, r.config.DataDir, bytes.NewReader(file))
+		if err != nil && !errors.Is(err, syscall.EIO) {
 			t.Fatalf("operation %d fails: %v", fail, err)
 		}
 		r.fs.SetHook(nil)

@@ -20,15 +20,16 @@ const crashEnv = "KVSTORE_CRASH_CHILD"
 // crashMaxPending is the number of commits that a goroutine has under way.
 const crashMaxPending = 2
 
-// crashJob is what a child is told.
+// crashJob is a child's task.
 type crashJob struct {
 	Dir        string
 	SyncWrites bool
-	Write      bool // from 64 goroutines until it is killed; otherwise it waits for that
-	CloseAfter int  // so many acknowledgements, if not 0, it closes the store while the goroutines go on
+	Write      bool // from 64 goroutines until it is killed; otherwise the child only waits
+	CloseAfter int  // if not 0, the acknowledgements after which it closes the store under load
 }
 
-// runCrashChild does the work of a child, if this process is one, and tells whether it was. TestMain calls it first.
+// runCrashChild does the work of a child if this process is one, and reports
+// whether it was. TestMain calls it first.
 func runCrashChild() bool {
 	text := os.Getenv(crashEnv)
 	if text == "" {
@@ -46,8 +47,8 @@ func runCrashChild() bool {
 	return true
 }
 
-// run prints "opening", "open", "ack GOROUTINE COMMIT" for each one that was acknowledged, and around Close "closing"
-// and "closed".
+// run prints "opening", "open", then "ack GOROUTINE COMMIT" for each
+// acknowledged commit, and "closing" and "closed" around Close.
 func (job crashJob) run() error {
 	fmt.Println("opening")
 	store, err := kvstore.OpenWithConfig(kvstore.Config{DataDir: job.Dir, SyncWrites: job.SyncWrites})
@@ -61,17 +62,18 @@ func (job crashJob) run() error {
 		}
 		fmt.Println("closed")
 	}
-	_, err = io.Copy(io.Discard, os.Stdin) // ends with the parent, if that does not kill us
+	_, err = io.Copy(io.Discard, os.Stdin) // ends when the parent does
 	return err
 }
 
-// write lets the goroutines write until the store is closed, and closes it when it is time.
+// write starts the writing goroutines and closes the store after CloseAfter
+// acknowledgements.
 func (job crashJob) write(store *kvstore.Store) error {
 	sequences, err := crashSequences(store)
 	if err != nil {
 		return err
 	}
-	printer := crashPrinter{acks: make(chan crashAck, crashWriters), closeAfter: job.CloseAfter, enough: make(chan struct{})}
+	printer := newCrashPrinter(job.CloseAfter)
 	var writers, printing sync.WaitGroup
 	printing.Go(func() { crashExit(printer.run()) })
 	for writer, n := range sequences {
@@ -85,7 +87,7 @@ func (job crashJob) write(store *kvstore.Store) error {
 	return err
 }
 
-// crashExit ends the child if something went wrong in one of its goroutines.
+// crashExit ends the child if one of its goroutines failed.
 func crashExit(err error) {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "child:", err)
@@ -93,7 +95,8 @@ func crashExit(err error) {
 	}
 }
 
-// crashWriteOn commits what follows the n-th commit until the store is closed, with up to crashMaxPending commits under way.
+// crashWriteOn makes the commits after the n-th until the store is closed. Up
+// to crashMaxPending of them are under way.
 func crashWriteOn(store *kvstore.Store, writer, n int, acks chan<- crashAck) error {
 	acked := n
 	var pending []func() error
@@ -127,16 +130,21 @@ func crashWriteOn(store *kvstore.Store, writer, n int, acks chan<- crashAck) err
 	}
 }
 
-// crashAck says that a goroutine's n-th commit was acknowledged.
+// crashAck reports that a goroutine's n-th commit was acknowledged.
 type crashAck struct {
 	writer, n int
 }
 
-// crashPrinter prints acknowledgements, and says when there were enough of them.
+// crashPrinter prints acknowledgements, and signals when it has printed enough.
 type crashPrinter struct {
 	acks       chan crashAck // closed when no more come
 	closeAfter int           // acknowledgements; 0 is never
 	enough     chan struct{} // closed by the printer
+}
+
+func newCrashPrinter(closeAfter int) crashPrinter {
+	acks := make(chan crashAck, crashWriters)
+	return crashPrinter{acks: acks, closeAfter: closeAfter, enough: make(chan struct{})}
 }
 
 func (p *crashPrinter) run() error {

@@ -15,7 +15,8 @@ import (
 	"time"
 )
 
-// crashTimeout is for a child that hangs; it is killed, and the test fails.
+// crashTimeout is how long a child may take. A child that hangs is killed, and
+// the test fails.
 const crashTimeout = time.Minute
 
 // crashProcess is a child, seen from the parent.
@@ -61,13 +62,14 @@ func startChild(t *testing.T, env string, job any) *crashProcess {
 	return p
 }
 
-// line returns what the child printed next, false if nothing more comes. A line that it was killed in is none.
+// line returns the next line that the child printed, false after the last one.
+// A line without its end does not count: the child was killed in it.
 func (p *crashProcess) line() (line string, ok bool) {
 	line, err := p.stdout.ReadString('\n')
 	return strings.TrimSuffix(line, "\n"), err == nil
 }
 
-// await reads up to this line.
+// await reads lines up to this one.
 func (p *crashProcess) await(t *testing.T, want string) {
 	t.Helper()
 	for {

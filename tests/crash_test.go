@@ -1,14 +1,19 @@
 package tests
 
-// This file kills processes. A child, which is the test binary once more, works on a store and prints what has been
-// acknowledged; the parent kills it at a random moment, with SIGKILL or what the system has for that, and looks at what it left:
+// This file kills processes. A child process, the test binary once more, works
+// on a store and prints the commits that were acknowledged. The parent kills it
+// at a random moment, with SIGKILL or the system's equivalent, and examines the
+// directory:
 //
-//  1. Every acknowledged write is there (P1), with SyncWrites on and off.
-//  2. What is there is, for each goroutine, the state after some number of its commits in their order: nothing is missing in between,
-//     no batch is there in part, and nothing was invented (P2).
-//  3. What one Open, also a read-only one, has served is there for every later one (P3).
-//  4. A kill during Open or Close changes nothing but what a write under way may change (P10).
-//  5. The lock goes with the process (P7).
+//  1. Every acknowledged write is there, with SyncWrites on and off (P1).
+//  2. Each goroutine's keys have the state after some number of its commits in
+//     their order. No commit is missing in between, no batch is there in part,
+//     and nothing was invented (P2).
+//  3. What one Open has served, a read-only one too, every later Open serves
+//     (P3).
+//  4. A kill during Open or Close changes nothing but the writes under way
+//     (P10).
+//  5. The lock ends with the process (P7).
 //
 // A kill proves nothing about fsync, since the kernel survives it.
 
@@ -27,17 +32,20 @@ import (
 )
 
 const (
-	// crashCyclesEnv and crashSeedEnv set the number of cycles and repeat the choices of an earlier run. They cannot
-	// repeat the moments: those belong to the scheduler.
+	// crashCyclesEnv sets the number of cycles. crashSeedEnv repeats the
+	// choices of an earlier run, though not its moments: those belong to the
+	// scheduler.
 	crashCyclesEnv = "KVSTORE_CRASH_CYCLES"
 	crashSeedEnv   = "KVSTORE_CRASH_SEED"
 
-	// crashUnread bounds the acknowledgements of one goroutine that may be lost with the child: those in the printer's buffer of 4 KiB,
-	// lines of at least 8 bytes, those on the way there, and what is under way.
+	// crashUnread bounds the acknowledgements of one goroutine that may be lost
+	// with the child: those in the printer's buffer of 4 KiB, in lines of at
+	// least 8 bytes, those in the channel to the printer, and the commits under
+	// way.
 	crashUnread = 4096/8 + crashWriters + crashMaxPending
 )
 
-// crashTest is a directory and what must be in it.
+// crashTest is a directory and the expected content of its store.
 type crashTest struct {
 	dir    string
 	random *rand.Rand
@@ -58,16 +66,17 @@ func newCrashTest(t *testing.T) *crashTest {
 	return &crashTest{dir: t.TempDir(), random: rand.New(rand.NewPCG(seed, 0))}
 }
 
-// job is for a child that opens the directory, with SyncWrites on or off.
+// job returns the task of opening the directory, with SyncWrites on or off.
 func (c *crashTest) job() crashJob { return crashJob{Dir: c.dir, SyncWrites: c.random.IntN(2) == 0} }
 
-// upTo returns a number from 1 to less than 1<<(doublings+1), small ones as often as large ones.
+// upTo returns a number from 1 to less than 1<<(doublings+1). Small numbers are
+// as likely as large ones.
 func (c *crashTest) upTo(doublings int) int {
 	n := 1 << c.random.IntN(doublings+1)
 	return n + c.random.IntN(n)
 }
 
-// read returns the child's next line, and takes note of acknowledgements.
+// read returns the child's next line, and records acknowledgements.
 func (c *crashTest) read(t *testing.T, p *crashProcess) (line string, ok bool) {
 	t.Helper()
 	line, ok = p.line()
@@ -86,7 +95,8 @@ func (c *crashTest) read(t *testing.T, p *crashProcess) (line string, ok bool) {
 	return line, ok
 }
 
-// readOn reads all that a child printed before it was killed, and returns the last line.
+// readOn kills a child, reads all that it has printed, and returns the last
+// line.
 func (c *crashTest) readOn(t *testing.T, p *crashProcess) (last string) {
 	t.Helper()
 	if err := p.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
@@ -102,10 +112,11 @@ func (c *crashTest) readOn(t *testing.T, p *crashProcess) (last string) {
 	return last
 }
 
-// crashZeros are too many to be read in a log.
+// crashZeros shortens file names for the log.
 var crashZeros = regexp.MustCompile(`-0+`)
 
-// dawdle lets some time pass, without a clock, and returns what it saw last in the directory.
+// dawdle passes a random time without a clock, and returns the names that it
+// saw last in the directory.
 func (c *crashTest) dawdle(t *testing.T) (names []string) {
 	t.Helper()
 	var files []os.DirEntry
@@ -121,7 +132,8 @@ func (c *crashTest) dawdle(t *testing.T) (names []string) {
 	return names
 }
 
-// killUnderLoad kills a child that writes, after some number of acknowledgements.
+// killUnderLoad kills a child that writes, after a random number of
+// acknowledgements.
 func (c *crashTest) killUnderLoad(t *testing.T) {
 	t.Helper()
 	job := c.job()
@@ -170,7 +182,7 @@ func (c *crashTest) killInOpen(t *testing.T) {
 	t.Logf("killed in Open or after it (%q), %v", last, names)
 }
 
-// check opens the store read-only, which changes nothing, and verifies it.
+// check opens the store read-only, so that nothing changes, and verifies it.
 func (c *crashTest) check(t *testing.T) {
 	t.Helper()
 	config := kvstore.DefaultConfig(c.dir)
@@ -185,8 +197,9 @@ func (c *crashTest) check(t *testing.T) {
 	}
 }
 
-// compare verifies that the store holds what was acknowledged, and no more than can have been written. From now on it
-// must hold just what it holds now.
+// compare verifies that the store holds every acknowledged commit, and no
+// commit that cannot have been made. From now on the store must hold exactly
+// what it holds now.
 func (c *crashTest) compare(t *testing.T, store *kvstore.Store) {
 	t.Helper()
 	for _, d := range store.Stats().Recovery.Dropped {
@@ -205,7 +218,8 @@ func (c *crashTest) compare(t *testing.T, store *kvstore.Store) {
 	c.acked, c.unread = sequences, 0
 }
 
-// openAndClose verifies the store and closes it as one should, so that the next child finds a snapshot and no log.
+// openAndClose verifies the store and closes it properly, so that the next
+// child finds a snapshot and no log.
 func (c *crashTest) openAndClose(t *testing.T) {
 	t.Helper()
 	for range 2 {
@@ -233,7 +247,8 @@ func crashCycles(t *testing.T) int {
 	return n
 }
 
-// One directory goes through all cycles: what a crash leaves is what the next child works on.
+// All cycles share one directory: each child works on what the crash before it
+// left.
 func TestKillLosesNoAcknowledgedWrite(t *testing.T) {
 	c := newCrashTest(t)
 	for cycle := range crashCycles(t) {

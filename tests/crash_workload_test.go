@@ -1,6 +1,6 @@
 package tests
 
-// This file has what the children write: see crash_test.go.
+// This file has the commits that the children make: see crash_test.go.
 
 import (
 	"context"
@@ -15,8 +15,8 @@ import (
 // crashWriters is the number of goroutines that write.
 const crashWriters = 64
 
-// crashOp is a goroutine's n-th commit. It is a function of the goroutine and n alone, so that the parent knows what
-// must be in the store without having been told.
+// crashOp is a goroutine's n-th commit. It depends on the goroutine and n
+// alone, so that the parent can compute the expected state.
 type crashOp struct {
 	how    crashHow
 	writes []crashWrite
@@ -37,8 +37,8 @@ type crashWrite struct {
 	remove bool
 }
 
-// The commits of a goroutine repeat after crashPeriod: each touches keys of one of crashSlots slots, and then
-// nobody touches them for a whole period.
+// The commits of a goroutine repeat after crashPeriod. Each one touches keys of
+// one of crashSlots slots, and no other commit of that period does.
 const (
 	crashKinds  = 7
 	crashSlots  = 4
@@ -71,7 +71,7 @@ func crashOpOf(writer, n int) crashOp {
 	}
 }
 
-// start begins the commit; the function it returns waits for the result.
+// start begins the commit. The function that it returns waits for the result.
 func (op crashOp) start(store *kvstore.Store) (wait func() error) {
 	first := op.writes[0]
 	var err error
@@ -103,7 +103,7 @@ func (op crashOp) batch() *kvstore.Batch {
 
 func crashPrefix(writer int) string { return fmt.Sprintf("%02d/", writer) }
 
-// crashValue begins with n, and goes on for up to 100 bytes, or for some KiB now and then.
+// crashValue begins with n. It has up to 100 bytes, and some KiB now and then.
 func crashValue(key string, n int) string {
 	size := n * 37 % 100
 	if n%61 == 0 {
@@ -112,8 +112,8 @@ func crashValue(key string, n int) string {
 	return strconv.Itoa(n) + " " + strings.Repeat(key, 1+size/len(key))[:size]
 }
 
-// crashModel returns what a goroutine's keys hold after its n-th commit. The last commit that touched a key is never
-// further away than a period.
+// crashModel returns the state of a goroutine's keys after its n-th commit. The
+// last commit that touched a key is at most a period away.
 func crashModel(writer, n int) map[string]string {
 	state := map[string]string{}
 	for i := max(1, n-crashPeriod+1); i <= n; i++ {
@@ -128,8 +128,8 @@ func crashModel(writer, n int) map[string]string {
 	return state
 }
 
-// crashSequences returns, for each goroutine, after which of its commits the store is. There must be one that explains
-// every key and value.
+// crashSequences returns, for each goroutine, the number of its commits that
+// the store holds. That number must explain every key and value.
 func crashSequences(store *kvstore.Store) (sequences [crashWriters]int, err error) {
 	states := [crashWriters]map[string]string{}
 	for writer := range states {
@@ -161,7 +161,7 @@ func crashSequence(writer int, state map[string]string) (int, error) {
 		}
 		newest = max(newest, n)
 	}
-	// A Delete leaves no number behind, and there are never two in a row.
+	// A Delete leaves no number behind. There are never two in a row.
 	for _, n := range []int{newest, newest + 1} {
 		if maps.Equal(state, crashModel(writer, n)) {
 			return n, nil
@@ -171,7 +171,7 @@ func crashSequence(writer int, state map[string]string) (int, error) {
 		crashDifference(state, crashModel(writer, newest)))
 }
 
-// crashDifference tells one key that differs.
+// crashDifference describes one key that differs.
 func crashDifference(got, want map[string]string) string {
 	for key, value := range want {
 		if got[key] != value {

@@ -1,6 +1,6 @@
 package tests
 
-// This file meets a disk that fails: one that cannot take what its file system
+// This file has a disk that fails: it cannot store what its file system
 // believes it can.
 
 import (
@@ -17,7 +17,7 @@ import (
 	"kvstore"
 )
 
-// extent is where a part of a file lies on its device.
+// extent is the place of a part of a file on its device.
 type extent struct {
 	Logical, Physical, Length uint64
 	_                         [2]uint64
@@ -25,7 +25,7 @@ type extent struct {
 	_                         [3]uint32
 }
 
-// extentsOf asks the file system, by FS_IOC_FIEMAP.
+// extentsOf asks the file system with FS_IOC_FIEMAP.
 func extentsOf(t *testing.T, path string) []extent {
 	t.Helper()
 	const fsIocFiemap = 0xc020660b
@@ -45,8 +45,9 @@ func extentsOf(t *testing.T, path string) []extent {
 	return request.extents[:request.mapped]
 }
 
-// onePageAtATime has a loop device write single pages. Of a request that its file takes in part the kernel may say that all is well (6.18
-// does): a disk that lies, which no store can help.
+// onePageAtATime makes a loop device write single pages. If its file takes a
+// larger request in part, the kernel may report success (6.18 does). That would
+// be a disk that lies, and no store can help.
 func onePageAtATime(t *testing.T, m *mount) {
 	t.Helper()
 	path := filepath.Join("/sys/block", filepath.Base(m.source), "queue/max_sectors_kb")
@@ -55,7 +56,7 @@ func onePageAtATime(t *testing.T, m *mount) {
 	}
 }
 
-// takeAll makes a file that has all free blocks of a file system, or almost.
+// takeAll makes a file of all free blocks of a file system, or nearly all.
 func takeAll(t *testing.T, path string) {
 	t.Helper()
 	file, err := os.Create(path)
@@ -81,8 +82,9 @@ func takeAll(t *testing.T, path string) {
 
 const brokenDiskBytes = 16 << 20
 
-// brokenDisk is an ext4 file system on a disk that cannot take the last part of a store's segment, nor anything that needs new space,
-// though the file system believes so.
+// brokenDisk is an ext4 file system on a disk that cannot store the last part
+// of a store's segment, nor anything that needs new space. The file system
+// believes it can.
 type brokenDisk struct {
 	*realStore
 	disk   *mount
@@ -90,7 +92,8 @@ type brokenDisk struct {
 	repair func()
 }
 
-// failsSync is what such a disk answers an fsync with; it depends on the version of the kernel.
+// failsSync lists the errors of an fsync on such a disk. They depend on the
+// version of the kernel.
 var failsSync = []error{syscall.EIO, syscall.ENOSPC}
 
 func newBrokenDisk(t *testing.T) *brokenDisk {
@@ -119,7 +122,9 @@ func newBrokenDisk(t *testing.T) *brokenDisk {
 	}
 	names := r.files()
 	segment := filepath.Join(r.config.DataDir, names[len(names)-1])
-	fallocate(0, 0, brokenDiskBytes) // all of the disk is there,
+	// All of the disk is there, but for the later part of the segment, the free
+	// blocks, and what ext4 keeps for itself behind them.
+	fallocate(0, 0, brokenDiskBytes)
 	const punchHole, keepSize = 2, 1
 	punch := func(file string, from uint64) (end int64) {
 		t.Helper()
@@ -133,8 +138,8 @@ func newBrokenDisk(t *testing.T) *brokenDisk {
 	}
 	free := filepath.Join(m.dir, "free")
 	takeAll(t, free)
-	punch(segment, good)  // but for this part of the segment,
-	end := punch(free, 0) // and what is free, what ext4 keeps for itself behind it too
+	punch(segment, good)
+	end := punch(free, 0)
 	fallocate(punchHole|keepSize, end, brokenDiskBytes-end)
 	r.ok(os.Remove(free))
 	repair := fillUp(t, thin.dir)
@@ -142,7 +147,7 @@ func newBrokenDisk(t *testing.T) *brokenDisk {
 	return &brokenDisk{realStore: r, disk: m, store: s, repair: repair}
 }
 
-// failSync has the store fail for good, in an fsync, and closes it.
+// failSync makes the store fail for good, in an fsync, and closes it.
 func (b *brokenDisk) failSync() {
 	b.Helper()
 	err := b.trySet(b.store, "lost", lostBytes)
@@ -162,8 +167,8 @@ func (b *brokenDisk) failSync() {
 
 const lostBytes = 200 << 10
 
-// openAfterFailure opens the store where the group that failed may be there, from the kernel's cache, or not. From now on it must
-// be as it is now.
+// openAfterFailure opens the store. The group that failed may be there, from
+// the kernel's cache, or not. From now on the store must stay as it is.
 func (b *brokenDisk) openAfterFailure() *kvstore.Store {
 	b.Helper()
 	s, err := kvstore.OpenWithConfig(b.config)
@@ -181,7 +186,8 @@ func (b *brokenDisk) openAfterFailure() *kvstore.Store {
 	return s
 }
 
-// P5: an fsync that really fails is the last; an Open fails as long as the disk does, and has everything when it is well again.
+// P5: after an fsync has really failed, there is no further one. Open fails as
+// long as the disk does, and finds everything when the disk works again.
 func TestLimitFailedSync(t *testing.T) {
 	if !aloneWithMounts(t) {
 		return
@@ -195,7 +201,7 @@ func TestLimitFailedSync(t *testing.T) {
 			t.Fatal("Open has not noticed that the disk takes nothing")
 		}
 		t.Logf("Open on the broken disk: %v", err)
-		if errors.Is(err, kvstore.ErrCorrupt) || !slices.ContainsFunc(failsSync, func(e error) bool { return errors.Is(err, e) }) {
+		if errors.Is(err, kvstore.ErrCorrupt) || !isAny(err, failsSync) {
 			t.Fatalf("Open on a disk that fails its fsync: %v", err)
 		}
 	}
@@ -206,7 +212,8 @@ func TestLimitFailedSync(t *testing.T) {
 	b.close(b.open())
 }
 
-// P5: so it is with the sync of a large group, all of which the system begins before the writer waits for it.
+// P5: the same holds for a large group, whose writeback the system starts
+// before the writer waits for it.
 func TestLimitFailedSyncOfALargeGroup(t *testing.T) {
 	if !aloneWithMounts(t) {
 		return
@@ -231,7 +238,7 @@ func TestLimitFailedSyncOfALargeGroup(t *testing.T) {
 	b.close(s)
 }
 
-// P1, P5: what the disk has after a failed fsync has everything that was acknowledged.
+// P1, P5: after a failed fsync the disk has everything that was acknowledged.
 func TestLimitFailedSyncThenPowerCut(t *testing.T) {
 	if !aloneWithMounts(t) {
 		return
@@ -248,8 +255,9 @@ func TestLimitFailedSyncThenPowerCut(t *testing.T) {
 	b.close(b.open())
 }
 
-// P3: after a failed fsync the kernel's cache shows the lost bytes as if all were well, and an Open that was taken in would serve
-// what the next power cut takes away.
+// P3: after a failed fsync the kernel's cache shows the lost bytes as if they
+// were on disk. An Open that believed the cache would serve what the next power
+// cut takes away.
 func TestLimitFailedSyncThenOpenThenPowerCut(t *testing.T) {
 	if !aloneWithMounts(t) {
 		return

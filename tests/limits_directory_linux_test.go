@@ -12,7 +12,8 @@ import (
 	"kvstore"
 )
 
-// A file system that is mounted read-only can be read, and Open says clearly that it cannot be written.
+// A store on a read-only mount can be read, and Open for writing says why it
+// fails.
 func TestLimitReadOnlyMount(t *testing.T) {
 	if !aloneWithMounts(t) {
 		return
@@ -39,7 +40,8 @@ func TestLimitReadOnlyMount(t *testing.T) {
 	}
 }
 
-// immutable forbids any change, for root too; the function it returns allows it again.
+// immutable forbids any change, even to root. The function that it returns
+// allows changes again.
 func immutable(t *testing.T, path string) (allow func()) {
 	t.Helper()
 	needRoot(t, "chattr")
@@ -61,12 +63,14 @@ func immutable(t *testing.T, path string) (allow func()) {
 	return allow
 }
 
-// Without the right to write, Open fails as such and changes nothing; an open store fails for good, and loses nothing.
+// Without permission to write, Open fails with that error and changes nothing.
+// A store that is open fails for good, and loses nothing.
 func TestLimitForbidden(t *testing.T) {
 	if !aloneWithMounts(t) {
 		return
 	}
-	m := newDisk(t, filepath.Join(t.TempDir(), "disk"), 64<<20, "") // it goes with us, whatever may be left immutable on it
+	// The disk is removed with the test, even if files on it stay immutable.
+	m := newDisk(t, filepath.Join(t.TempDir(), "disk"), 64<<20, "")
 	r := newRealStore(t, filepath.Join(m.dir, "store"))
 	r.ok(os.Mkdir(r.config.DataDir, 0o700))
 	empty := immutable(t, r.config.DataDir)
@@ -107,7 +111,8 @@ func TestLimitForbidden(t *testing.T) {
 	r.close(r.open())
 }
 
-// A directory that gets another name while the store is open stays the store's.
+// A directory that is renamed while its store is open still belongs to that
+// store.
 func TestLimitRenamedDirectory(t *testing.T) {
 	base := t.TempDir()
 	old, renamed := filepath.Join(base, "old"), filepath.Join(base, "new")
@@ -117,7 +122,7 @@ func TestLimitRenamedDirectory(t *testing.T) {
 		s := r.open()
 		r.set(s, "first", 900<<10)
 		r.ok(os.Rename(old, renamed))
-		r.ok(os.Mkdir(old, 0o700)) // in its place, somebody else's
+		r.ok(os.Mkdir(old, 0o700)) // another directory in its place
 		for i := range 10 {
 			r.set(s, fmt.Sprint("key ", i), 900<<10)
 		}

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// limitFileSize limits how long files can get; 0 is no limit.
+// limitFileSize limits the size of files. 0 means no limit.
 func limitFileSize(t *testing.T, size uint64) {
 	t.Helper()
 	var limit syscall.Rlimit
@@ -23,7 +23,8 @@ func limitFileSize(t *testing.T, size uint64) {
 	}
 }
 
-// P5, P10: a segment or snapshot longer than files may be is like a full disk.
+// P5, P10: a segment or snapshot over the limit of file sizes is like a full
+// disk.
 func TestLimitFileSize(t *testing.T) {
 	if !alone(t) {
 		return
@@ -56,7 +57,7 @@ func TestLimitFileSize(t *testing.T) {
 	r.close(r.open())
 }
 
-// P5: a write that the kernel does in part is a failure for good, even into space that was reserved.
+// P5: a partial write is a failure for good, even into reserved space.
 func TestLimitPartialWrite(t *testing.T) {
 	if !alone(t) {
 		return
@@ -80,9 +81,10 @@ func TestLimitPartialWrite(t *testing.T) {
 		t.Errorf("Close of a failed store has left %q of %q", after, before)
 	}
 	r.readable()
-	s = r.open() // without the group that is there in part
+	s = r.open() // without the partial group
 	dropped := s.Stats().Recovery.Dropped
-	if len(dropped) != 1 || dropped[0].Bytes < mostOfSegment/4 || dropped[0].Offset+dropped[0].Bytes != mostOfSegment/2 {
+	if len(dropped) != 1 || dropped[0].Bytes < mostOfSegment/4 ||
+		dropped[0].Offset+dropped[0].Bytes != mostOfSegment/2 {
 		t.Errorf("dropped %+v, want the part that was written", dropped)
 	}
 	r.set(s, "in part", mostOfSegment/2)

@@ -1,8 +1,10 @@
 package tests
 
-// This file meets the limits of a real operating system: a full disk, no inodes, a limit on files' sizes and on open files, a directory
-// that must not be written to or moves away, a disk that fails an fsync. Each has one clear error; nothing that was
-// acknowledged is lost; and the store goes on, or a later Open does, as P5 says.
+// This file and its siblings meet the limits of a real operating system: a full
+// disk, no inodes, limits on the size of files and on open files, a directory
+// that is read-only or moves away, a disk that fails an fsync. Each limit gives
+// one clear error. No acknowledged write is lost. The store goes on, or a later
+// Open does, as P5 says.
 
 import (
 	"errors"
@@ -18,10 +20,11 @@ import (
 	"kvstore"
 )
 
-// mostOfSegment fits into a session's first segment once, and not twice.
+// mostOfSegment bytes fit into a session's first segment once, but not twice.
 const mostOfSegment = 200 << 10
 
-// realStore is a directory of the operating system, and what must be in the store there.
+// realStore is a directory on a real file system, and the expected content of
+// its store.
 type realStore struct {
 	*testing.T
 	config kvstore.Config
@@ -53,7 +56,8 @@ func (r *realStore) close(s *kvstore.Store) {
 	r.ok(s.Close())
 }
 
-// opensNot wants Open to fail in this way, the directory to keep what it has, and a read-only Open to find everything.
+// opensNot checks that Open fails with this error, that the directory keeps its
+// files, and that a read-only Open finds everything.
 func (r *realStore) opensNot(want error) {
 	r.Helper()
 	before := r.files()
@@ -71,7 +75,7 @@ func (r *realStore) opensNot(want error) {
 	r.readable()
 }
 
-// opensFails is opensNot where a failed Open may have begun to repair the log.
+// opensFails is opensNot for an Open that may have begun to repair the log.
 func (r *realStore) opensFails(want error) {
 	r.Helper()
 	s, err := kvstore.OpenWithConfig(r.config)
@@ -82,7 +86,7 @@ func (r *realStore) opensFails(want error) {
 	r.readable()
 }
 
-// readable wants a read-only Open to find everything.
+// readable checks that a read-only Open finds everything.
 func (r *realStore) readable() {
 	r.Helper()
 	config := r.config
@@ -96,7 +100,7 @@ func (r *realStore) readable() {
 	r.close(s)
 }
 
-// fails wants an error that is want, and not that of a store that has failed for good, nor of damage.
+// fails checks that err is want, and neither ErrFailed nor ErrCorrupt.
 func (r *realStore) fails(err, want error) {
 	r.Helper()
 	if !errors.Is(err, want) || errors.Is(err, kvstore.ErrFailed) || errors.Is(err, kvstore.ErrCorrupt) {
@@ -104,12 +108,17 @@ func (r *realStore) fails(err, want error) {
 	}
 }
 
-// failed wants the error of a store that has failed for good, by one of these causes.
+// failed checks that err is ErrFailed, by one of these causes.
 func (r *realStore) failed(err error, causes ...error) {
 	r.Helper()
-	if !errors.Is(err, kvstore.ErrFailed) || !slices.ContainsFunc(causes, func(cause error) bool { return errors.Is(err, cause) }) {
+	if !errors.Is(err, kvstore.ErrFailed) || !isAny(err, causes) {
 		r.Fatalf("error %v, want ErrFailed by one of %q", err, causes)
 	}
+}
+
+// isAny reports whether err is one of these.
+func isAny(err error, these []error) bool {
+	return slices.ContainsFunc(these, func(one error) bool { return errors.Is(err, one) })
 }
 
 // set sets a key to a value of this size.
@@ -118,7 +127,7 @@ func (r *realStore) set(s *kvstore.Store, key string, size int) {
 	r.ok(r.trySet(s, key, size))
 }
 
-// trySet is set, and takes note of it if it succeeds; if not, the key must stay as it was.
+// trySet is set for a write that may fail. The key must then keep its value.
 func (r *realStore) trySet(s *kvstore.Store, key string, size int) error {
 	r.Helper()
 	value := strings.Repeat(key+" ", size/(len(key)+1)+1)[:size]
@@ -163,7 +172,7 @@ func (r *realStore) same(got map[string]string) {
 	r.FailNow()
 }
 
-// files returns the names in the directory, sorted.
+// files returns the sorted names in the directory.
 func (r *realStore) files() []string {
 	r.Helper()
 	entries, err := os.ReadDir(r.config.DataDir)
@@ -177,8 +186,9 @@ func (r *realStore) files() []string {
 	return names
 }
 
-// copyTo copies the directory of a store that is open, as a crash would leave it. No file gets another name meanwhile: the writer
-// makes and names segments after it has answered.
+// copyTo copies the directory of an open store, as a crash would leave it. It
+// tries again if a name has changed meanwhile: the writer makes and names
+// segments after it has answered.
 func (r *realStore) copyTo(dir string) {
 	r.Helper()
 	for {
@@ -194,7 +204,8 @@ func (r *realStore) copyTo(dir string) {
 	}
 }
 
-// hasLog wants the log to be there: what a Close that failed must leave.
+// hasLog checks that the log is there, which a failed Close must leave, and no
+// temporary file.
 func (r *realStore) hasLog() {
 	r.Helper()
 	if names := r.files(); !slices.ContainsFunc(names, func(n string) bool { return strings.HasSuffix(n, ".log") }) {
@@ -207,7 +218,8 @@ func (r *realStore) hasLog() {
 	}
 }
 
-// fillUp leaves no room on the file system of this directory; the function it returns makes room again.
+// fillUp fills the file system of this directory. The function that it returns
+// makes room again.
 func fillUp(t *testing.T, dir string) (makeRoom func()) {
 	t.Helper()
 	path := filepath.Join(dir, "filler")

@@ -12,7 +12,7 @@ import (
 	"kvstore"
 )
 
-// openDescriptors returns the numbers of the descriptors that are open, rising.
+// openDescriptors returns the numbers of all open descriptors in rising order.
 func openDescriptors(t *testing.T) (numbers []int) {
 	t.Helper()
 	dir, err := os.Open("/proc/self/fd")
@@ -37,7 +37,8 @@ func openDescriptors(t *testing.T) (numbers []int) {
 	return numbers
 }
 
-// limitOpenFiles lets no more than so many files be opened beyond those that are; the function it returns lifts the limit.
+// limitOpenFiles allows only this number of further open files. The function
+// that it returns lifts the limit.
 func limitOpenFiles(t *testing.T, more int) (lift func()) {
 	t.Helper()
 	var old syscall.Rlimit
@@ -45,7 +46,7 @@ func limitOpenFiles(t *testing.T, more int) (lift func()) {
 		t.Fatal(err)
 	}
 	used, limit := openDescriptors(t), 0
-	for free := 0; ; limit++ { // the first limit with so many free numbers below it
+	for free := 0; ; limit++ { // the first limit with enough free numbers below it
 		if free == more {
 			break
 		}
@@ -70,7 +71,8 @@ func limitOpenFiles(t *testing.T, more int) (lift func()) {
 	return lift
 }
 
-// startPolling has the runtime open what it opens once, so that it is not counted.
+// startPolling makes the runtime open the descriptors that it needs once, so
+// that they are not counted.
 func startPolling(t *testing.T) {
 	t.Helper()
 	r, w, err := os.Pipe()
@@ -82,7 +84,8 @@ func startPolling(t *testing.T) {
 	}
 }
 
-// P5, P10: with no descriptor left the next segment and the snapshot wait, and nothing fails for good.
+// P5, P10: without a free descriptor the next segment and the snapshot have to
+// wait, and nothing fails for good.
 func TestLimitOpenFilesOfAnOpenStore(t *testing.T) {
 	if !alone(t) {
 		return
@@ -92,7 +95,7 @@ func TestLimitOpenFilesOfAnOpenStore(t *testing.T) {
 	s := r.open()
 	for i := range 3 {
 		lift := limitOpenFiles(t, 0)
-		if i == 0 { // now, so that the next segment is not to be had ahead of time either
+		if i == 0 { // under the limit, so that the next segment is not preallocated
 			r.set(s, "first", mostOfSegment)
 		}
 		r.fails(r.trySet(s, "second", mostOfSegment), syscall.EMFILE)
@@ -129,7 +132,8 @@ func TestLimitOpenFilesOfAnOpenStore(t *testing.T) {
 	r.close(r.open())
 }
 
-// Open with too few descriptors fails as such, leaks none, and is harmless, whatever it was doing.
+// An Open that runs out of descriptors fails with that error, leaks none, and
+// does no harm, wherever it was.
 func TestLimitOpenFilesInOpen(t *testing.T) {
 	if !alone(t) {
 		return
@@ -139,7 +143,7 @@ func TestLimitOpenFilesInOpen(t *testing.T) {
 	r := newRealStore(t, t.TempDir())
 	s = r.open()
 	for i := range 30 {
-		r.set(s, fmt.Sprint("key ", i), 100<<10) // segments enough
+		r.set(s, fmt.Sprint("key ", i), 100<<10) // enough for several segments
 	}
 	r.copyTo(crashed)
 	r.close(s)

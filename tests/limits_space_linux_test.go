@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// P5, P10: a full disk fails the writes that need room and nothing else; Close that finds none leaves the log.
+// P5, P10: a full disk fails the writes that need room and nothing else. A
+// Close without room for its snapshot leaves the log.
 func TestLimitFullDisk(t *testing.T) {
 	if !aloneWithMounts(t) {
 		return
@@ -16,7 +17,7 @@ func TestLimitFullDisk(t *testing.T) {
 	for name, newFS := range map[string]func(*testing.T) *mount{
 		"tmpfs": func(t *testing.T) *mount { return newTmpfs(t, "size=10m") },
 		"ext4": func(t *testing.T) *mount {
-			return newDisk(t, filepath.Join(t.TempDir(), "disk"), 16<<20, "") // 5 MiB are its own
+			return newDisk(t, filepath.Join(t.TempDir(), "disk"), 16<<20, "") // ext4 needs 5 MiB itself
 		},
 	} {
 		for _, syncWrites := range []bool{true, false} {
@@ -46,7 +47,7 @@ func fillsDisk(t *testing.T, m *mount, syncWrites bool) {
 		t.Fatalf("the disk was full after %d writes", written)
 	}
 	r.verify(s)
-	for range 3 { // nothing of a write that failed is in the way of the next
+	for range 3 { // a failed write does not block the next one
 		r.fails(r.trySet(s, "none", large), syscall.ENOSPC)
 		r.set(s, "first", 50) // it fits
 	}
@@ -76,7 +77,7 @@ func fillsDisk(t *testing.T, m *mount, syncWrites bool) {
 	r.close(s)
 }
 
-// P5: no inode for the next segment is a full disk too.
+// P5: a lack of inodes is like a full disk.
 func TestLimitNoInodes(t *testing.T) {
 	if !aloneWithMounts(t) {
 		return

@@ -1,6 +1,7 @@
 package tests
 
-// This file asks what the machine can do, and runs tests in processes of their own.
+// This file checks what the machine can do, and runs tests in processes of
+// their own.
 
 import (
 	"context"
@@ -16,10 +17,11 @@ import (
 	"time"
 )
 
-// requireLayersEnv, set to 1, makes tests fail that cannot run here.
+// requireLayersEnv, set to 1, turns the skipping of tests that cannot run here
+// into failures.
 const requireLayersEnv = "KVSTORE_REQUIRE_LAYERS"
 
-// missingLayer skips a test that cannot run here, loudly.
+// missingLayer skips a test that cannot run here, and says so.
 func missingLayer(t *testing.T, format string, args ...any) {
 	t.Helper()
 	if os.Getenv(requireLayersEnv) == "1" {
@@ -28,7 +30,7 @@ func missingLayer(t *testing.T, format string, args ...any) {
 	t.Skipf("SKIPPED: "+format, args...)
 }
 
-// needRoot wants the rights to mount, and these programs.
+// needRoot checks for permission to mount, and for these programs.
 func needRoot(t *testing.T, programs ...string) {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -41,16 +43,18 @@ func needRoot(t *testing.T, programs ...string) {
 	}
 }
 
-// aloneEnv names the test that a process of its own is for.
+// aloneEnv names the test that this process was started for.
 const aloneEnv = "KVSTORE_ALONE"
 
-// alone runs the calling test in a process of its own, for what holds for a whole process. It reports true in that process.
+// alone runs the calling test in a process of its own, since it changes what
+// holds for a whole process. It returns true in that process.
 func alone(t *testing.T) bool {
 	t.Helper()
 	return os.Getenv(aloneEnv) == t.Name() || runAlone(t, 0)
 }
 
-// aloneWithMounts is alone with mounts that nobody else sees, and that go with the process, however that ends.
+// aloneWithMounts is alone with private mounts, which end with the process
+// however that ends.
 func aloneWithMounts(t *testing.T) bool {
 	t.Helper()
 	if os.Getenv(aloneEnv) == t.Name() {
@@ -60,7 +64,8 @@ func aloneWithMounts(t *testing.T) bool {
 	return runAlone(t, syscall.CLONE_NEWNS)
 }
 
-// runAlone runs the test and takes over how it ended. It returns false.
+// runAlone runs the test in another process and adopts its result. It returns
+// false.
 func runAlone(t *testing.T, unshare uintptr) bool {
 	t.Helper()
 	program, err := os.Executable()
@@ -69,7 +74,8 @@ func runAlone(t *testing.T, unshare uintptr) bool {
 	}
 	runtime.LockOSThread() // Pdeathsig looks at the thread
 	defer runtime.UnlockOSThread()
-	cmd := exec.CommandContext(t.Context(), program, "-test.run=^"+regexp.QuoteMeta(t.Name())+"$", "-test.v", "-test.count=1",
+	cmd := exec.CommandContext(t.Context(), program, "-test.v", "-test.count=1",
+		"-test.run=^"+regexp.QuoteMeta(t.Name())+"$",
 		fmt.Sprintf("-test.short=%t", testing.Short()))
 	cmd.Env = append(os.Environ(), aloneEnv+"="+t.Name())
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unshare, Pdeathsig: syscall.SIGKILL}
@@ -92,7 +98,7 @@ func runAlone(t *testing.T, unshare uintptr) bool {
 	return false
 }
 
-// runTool runs a program and returns the first thing that it printed.
+// runTool runs a program and returns its output.
 func runTool(t *testing.T, name string, args ...string) (output string, err error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), crashTimeout)

@@ -1,9 +1,9 @@
 // Package tests uses a store as its users do, through the public API alone, and
-// attacks it by means of the operating system: SIGKILL, power cuts of a real file
-// system, and the limits that a system sets to disks, files and descriptors.
+// attacks it through the operating system: SIGKILL, power cuts of a real file
+// system, and the limits of disks, files and descriptors.
 //
-// Tests that need root, a loop device or a mount are skipped without it, and say
-// so. With KVSTORE_REQUIRE_LAYERS=1 they fail instead.
+// A test that needs root, a loop device or a mount is skipped without it, and
+// says so. With KVSTORE_REQUIRE_LAYERS=1 it fails instead.
 package tests
 
 import (
@@ -12,8 +12,8 @@ import (
 	"go.uber.org/goleak"
 )
 
-// TestMain does the work of a child process, if this is one. Otherwise it runs
-// the tests, and checks that they leave no goroutine of any store.
+// TestMain does the work of a child process if this is one. Otherwise it runs
+// the tests and checks that no goroutine of a store is left.
 func TestMain(m *testing.M) {
 	if runCrashChild() {
 		return

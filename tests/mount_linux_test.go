@@ -60,7 +60,8 @@ func (m *mount) unmount(t *testing.T) {
 	}
 }
 
-// tryUnmount unmounts it. Others may look into a new mount and keep it busy for a moment.
+// tryUnmount unmounts it. Another process may look into a new mount and keep it
+// busy for a moment.
 func (m *mount) tryUnmount(t *testing.T) error {
 	t.Helper()
 	if !m.mounted {
@@ -108,7 +109,8 @@ func newDisk(t *testing.T, image string, size int64, options string) *mount {
 	if err != nil {
 		missingLayer(t, "no loop device: %v", err)
 	}
-	// Open here and detached there, the device is free when this process ends, however that does.
+	// The device is open here and detached already, so it is free when this
+	// process ends, however that happens.
 	open, err := os.Open(device)
 	if err == nil {
 		_, err = runTool(t, "losetup", "--detach", device)
@@ -128,8 +130,9 @@ func ioctl(file *os.File, request uintptr, argument unsafe.Pointer) error {
 	return nil
 }
 
-// cutPower makes the file system forget what is not on the disk: FS_IOC_SHUTDOWN with EXT4_GOING_FLAGS_NOLOGFLUSH. Until it is
-// unmounted everything there fails.
+// cutPower makes the file system forget all that is not on the disk:
+// FS_IOC_SHUTDOWN with EXT4_GOING_FLAGS_NOLOGFLUSH. Until it is unmounted,
+// every operation there fails.
 func (m *mount) cutPower(t *testing.T) {
 	t.Helper()
 	const fsIocShutdown, noLogFlush = 0x8004587d, 2

@@ -18,24 +18,26 @@ import (
 // powerEnv holds the powerJob of a child process.
 const powerEnv = "KVSTORE_POWER_CHILD"
 
-// powerJob is what a child is told.
+// powerJob is a child's task.
 type powerJob struct {
 	Dir          string
 	SyncWrites   bool
 	SyncInterval time.Duration
-	SyncEvery    int  // if not 0, a write is reported when the goroutine's next Sync has returned, after so many commits
-	Write        bool // from all goroutines until the end; otherwise it waits for that
-	CloseAfter   int  // so many reports, if not 0, it closes the store while the goroutines go on
+	SyncEvery    int  // if not 0, commits of a goroutine before a Sync, which reports them
+	Write        bool // from all goroutines until the end; otherwise the child only waits
+	CloseAfter   int  // if not 0, the reports after which it closes the store under load
 }
 
-// A child is one before TestMain, which knows nothing of jobs that only Linux has.
+// Children branch off before TestMain, which does not know jobs that only Linux
+// has.
 func init() {
 	if runPowerCutChild() {
 		os.Exit(0)
 	}
 }
 
-// runPowerCutChild does the work of a child, if this process is one, and tells whether it was.
+// runPowerCutChild does the work of a child if this process is one, and reports
+// whether it was.
 func runPowerCutChild() bool {
 	text := os.Getenv(powerEnv)
 	if text == "" {
@@ -50,8 +52,10 @@ func runPowerCutChild() bool {
 	return true
 }
 
-// run prints "opening"; "has GOROUTINE COMMIT" for what it found; "open"; "ack GOROUTINE COMMIT"; around Close "closing" and "closed". When
-// the disk fails it prints "failed ERROR" and waits for its end; anything else that goes wrong goes to stderr.
+// run prints "opening", "has GOROUTINE COMMIT" for what it found, "open", "ack
+// GOROUTINE COMMIT", and "closing" and "closed" around Close. When the disk
+// fails it prints "failed ERROR" and waits to be killed. Any other error goes
+// to stderr.
 func (job powerJob) run() error {
 	fmt.Println("opening")
 	store, err := kvstore.OpenWithConfig(kvstore.Config{
@@ -67,7 +71,7 @@ func (job powerJob) run() error {
 			return err
 		}
 	}
-	_, err = io.Copy(io.Discard, os.Stdin) // ends with the parent, if that does not kill us
+	_, err = io.Copy(io.Discard, os.Stdin) // ends when the parent does
 	return err
 }
 
@@ -87,9 +91,10 @@ func (job powerJob) use(store *kvstore.Store) error {
 	return job.write(store, sequences)
 }
 
-// write lets the goroutines write until it is time to close the store, or the disk fails.
+// write runs the writing goroutines until it is time to close the store, or
+// until the disk fails.
 func (job powerJob) write(store *kvstore.Store, sequences [crashWriters]int) error {
-	printer := crashPrinter{acks: make(chan crashAck, crashWriters), closeAfter: job.CloseAfter, enough: make(chan struct{})}
+	printer := newCrashPrinter(job.CloseAfter)
 	ends := make(chan error, crashWriters)
 	var writers, printing sync.WaitGroup
 	printing.Go(func() { crashExit(printer.run()) })
@@ -134,7 +139,8 @@ func (job powerJob) write(store *kvstore.Store, sequences [crashWriters]int) err
 	return nil
 }
 
-// powerWriteOn commits what follows the n-th commit, and reports what a Sync has made durable.
+// powerWriteOn makes the commits after the n-th, and reports those that a Sync
+// has made durable.
 func powerWriteOn(store *kvstore.Store, writer, n, every int, acks chan<- crashAck) error {
 	for {
 		n++

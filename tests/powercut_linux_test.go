@@ -1,18 +1,26 @@
 package tests
 
-// This file cuts the power of a real kernel. The store lies on ext4 in a file behind a loop device; an ioctl makes the file system
-// forget, from one moment to the next, all that was not synced, and mounting it again replays its journal. As in crash_test.go a
-// child works on the store and prints what was acknowledged; what the parent has read before the ioctl must be there
+// This file cuts the power of a real kernel. The store lies on ext4 in a file
+// behind a loop device. An ioctl makes the file system forget, from one moment
+// to the next, all that was not synced. The next mount replays its journal. As
+// in crash_test.go, a child works on the store and prints the acknowledged
+// commits. Those that the parent has read before the ioctl must be there
 // afterwards:
 //
-//  1. Every write acknowledged with SyncWrites, and every write that a successful Sync came after (P1).
-//  2. For each goroutine the state after some number of its commits, and nothing else (P2).
-//  3. What an Open has served, though nothing but the page cache had it when that Open began (P3).
-//  4. A cut during Open or Close changes nothing but what a write under way may change (P6, P10).
+//  1. Every write acknowledged with SyncWrites, and every write before a
+//     successful Sync (P1).
+//  2. For each goroutine, the state after some number of its commits and
+//     nothing else (P2).
+//  3. What an Open has served, even if only the page cache had it when that
+//     Open began (P3).
+//  4. A cut during Open or Close changes nothing but the writes under way (P6,
+//     P10).
 //
-// What comes after the reading and before the ioctl may be there or not: an fdatasync that races the ioctl may return nil.
+// Commits between the last reading and the ioctl may be there or not: an
+// fdatasync that races the ioctl may return nil.
 //
-// Such cuts do not catch a missing fsync of a directory: ext4's journal takes names along with the next fsync of any file.
+// Such cuts do not catch a missing fsync of a directory: ext4's journal takes
+// names along with the next fsync of any file.
 
 import (
 	"errors"
@@ -32,22 +40,24 @@ import (
 const (
 	powerCutsEnv    = "KVSTORE_POWER_CUTS"
 	powerSeedEnv    = "KVSTORE_POWER_SEED"
-	powerControlEnv = "KVSTORE_POWER_CUT_CONTROL" // set to 1 it makes the children lie, and so the test fail
+	powerControlEnv = "KVSTORE_POWER_CUT_CONTROL" // 1 makes the children lie, so that the test must fail
 
 	powerDefaultCuts = 3
 	powerDiskBytes   = 512 << 20 // sparse
 
-	// powerCutsPerStore bounds what the log of one directory grows to, and has some cuts meet an Open that creates it.
+	// powerCutsPerStore bounds the log of one directory, and makes some cuts
+	// meet an Open that creates the directory.
 	powerCutsPerStore = 16
 
-	// powerSyncEvery is how many commits of a goroutine one Sync covers.
+	// powerSyncEvery is the number of a goroutine's commits that one Sync
+	// covers.
 	powerSyncEvery = 16
 )
 
-// powerMountOptions are the ways in which ext4 orders data and journal.
+// powerMountOptions are ext4's ways of ordering data and journal.
 var powerMountOptions = []string{"", "nodelalloc", "data=writeback", "data=journal"}
 
-// powerTest is a disk, and what must be in the store on it.
+// powerTest is a disk, and the expected content of the store on it.
 type powerTest struct {
 	*crashTest
 	disk    *mount
@@ -76,7 +86,7 @@ func newPowerTest(t *testing.T) *powerTest {
 	return p
 }
 
-// nextStore goes on with a directory that is not there yet.
+// nextStore continues with a new directory.
 func (p *powerTest) nextStore(t *testing.T) {
 	t.Helper()
 	if p.dir != "" {
@@ -89,7 +99,7 @@ func (p *powerTest) nextStore(t *testing.T) {
 	p.acked, p.unread = [crashWriters]int{}, 0
 }
 
-// job is for a child that reports what is durable, or says so.
+// job returns the task of reporting durable writes, or of lying about it.
 func (p *powerTest) job() powerJob {
 	if p.control {
 		return powerJob{Dir: p.dir, SyncInterval: time.Hour}
@@ -97,7 +107,7 @@ func (p *powerTest) job() powerJob {
 	return powerJob{Dir: p.dir, SyncWrites: true}
 }
 
-// dawdle lets some time pass without a clock.
+// dawdle passes a random time without a clock.
 func (p *powerTest) dawdle(t *testing.T) {
 	t.Helper()
 	for range p.upTo(13) {
@@ -107,7 +117,7 @@ func (p *powerTest) dawdle(t *testing.T) {
 	}
 }
 
-// cut cuts the power under a child and verifies what is there when it is back.
+// cut cuts the power under a child and verifies the store when it is back.
 func (p *powerTest) cut(t *testing.T, c *powerChild, kind string, linger bool) error {
 	t.Helper()
 	before := c.now()
@@ -137,12 +147,13 @@ func (p *powerTest) cut(t *testing.T, c *powerChild, kind string, linger bool) e
 	p.disk.unmount(t)
 	options := powerMountOptions[p.random.IntN(len(powerMountOptions))]
 	p.disk.again(t, options)
-	t.Logf("cut %d: %s at %q after %d acknowledgements, disk failure seen: %t, next mount %q", p.cuts, kind, before.last, before.acks,
+	t.Logf("cut %d: %s at %q after %d acknowledgements, disk failure seen: %t, next mount %q",
+		p.cuts, kind, before.last, before.acks,
 		after.failed != "", options)
 	return p.verify(t)
 }
 
-// powerLoss says that an acknowledged write is not there.
+// powerLoss reports that an acknowledged write is lost.
 type powerLoss struct {
 	writer, acked, got int
 }
@@ -151,8 +162,8 @@ func (e powerLoss) Error() string {
 	return fmt.Sprintf("goroutine %d is at commit %d, acknowledged were %d", e.writer, e.got, e.acked)
 }
 
-// verify opens the store read-only, which changes nothing, and compares. From now on it must hold just what it holds
-// now.
+// verify opens the store read-only, so that nothing changes, and compares. From
+// now on the store must hold exactly what it holds now.
 func (p *powerTest) verify(t *testing.T) error {
 	t.Helper()
 	store, err := kvstore.OpenWithConfig(kvstore.Config{DataDir: p.dir, ReadOnly: true})
@@ -177,7 +188,7 @@ func (p *powerTest) verify(t *testing.T) error {
 	return nil
 }
 
-// cutUnderLoad cuts the power after some number of reports.
+// cutUnderLoad cuts the power after a random number of reports.
 func (p *powerTest) cutUnderLoad(t *testing.T, kind string, job powerJob) error {
 	t.Helper()
 	job.Write = true
@@ -192,7 +203,8 @@ func (p *powerTest) cutSyncWrites(t *testing.T) error {
 	return p.cutUnderLoad(t, "SyncWrites", p.job())
 }
 
-// cutSync is for a store with SyncWrites false that relies on Sync, with a background fsync often or seldom.
+// cutSync cuts the power of a store with SyncWrites false that relies on Sync.
+// Its background fsync comes often or seldom.
 func (p *powerTest) cutSync(t *testing.T) error {
 	t.Helper()
 	intervals := []time.Duration{100 * time.Microsecond, time.Millisecond, 10 * time.Millisecond, time.Second}
@@ -218,8 +230,9 @@ func (p *powerTest) cutInClose(t *testing.T) error {
 	return p.cut(t, c, "in Close", false)
 }
 
-// cutAfterOpen kills a child whose writes only the page cache has, lets the next one open the store, and cuts the power
-// then: what that one has served must be there.
+// cutAfterOpen kills a child whose writes only the page cache has, lets the
+// next child open the store, and cuts the power then. What that Open has served
+// must be there.
 func (p *powerTest) cutAfterOpen(t *testing.T) error {
 	t.Helper()
 	job := powerJob{Dir: p.dir, SyncInterval: time.Hour, Write: true}
@@ -250,7 +263,8 @@ func powerCuts(t *testing.T) int {
 	return n
 }
 
-// P1, P2, P3, P6, P10 on a real kernel. One directory goes through many cuts: what one leaves is what the next child works on.
+// P1, P2, P3, P6, P10 on a real kernel. One directory goes through many cuts:
+// each child works on what the cut before it left.
 func TestPowerCutLosesNoAcknowledgedWrite(t *testing.T) {
 	if !aloneWithMounts(t) {
 		return
@@ -263,7 +277,8 @@ func TestPowerCutLosesNoAcknowledgedWrite(t *testing.T) {
 			p.cuts, float64(p.cuts)/time.Since(began).Seconds(), p.stores, p.kinds)
 	}()
 	ways := []func(*testing.T) error{
-		p.cutSyncWrites, p.cutInOpen, p.cutInClose, p.cutSync, p.cutInOpen, p.cutSyncWrites, p.cutAfterOpen, p.cutSync, p.cutInClose,
+		p.cutSyncWrites, p.cutInOpen, p.cutInClose, p.cutSync,
+		p.cutInOpen, p.cutSyncWrites, p.cutAfterOpen, p.cutSync, p.cutInClose,
 	}
 	for i := range powerCuts(t) {
 		if i > 0 && i%powerCutsPerStore == 0 {
@@ -280,7 +295,8 @@ func TestPowerCutLosesNoAcknowledgedWrite(t *testing.T) {
 	p.openAndClose(t)
 }
 
-// The test above can fail: it sees when writes are acknowledged that nothing has synced.
+// The control: the test above must notice writes that are acknowledged and
+// never synced.
 func TestPowerCutControlLosesData(t *testing.T) {
 	if !aloneWithMounts(t) {
 		return

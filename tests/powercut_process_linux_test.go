@@ -16,7 +16,7 @@ import (
 type powerSeen struct {
 	acked  [crashWriters]int
 	acks   int
-	last   string // line that is none of the many
+	last   string // line of another kind than has, ack and failed
 	failed string
 	wrong  string
 }
@@ -57,7 +57,7 @@ func (c *powerChild) watch() {
 	}
 }
 
-// take takes note of a line.
+// take records a line.
 func (s *powerSeen) take(line string, slack int) {
 	word, rest, _ := strings.Cut(line, " ")
 	if word == "failed" {
@@ -77,7 +77,8 @@ func (s *powerSeen) take(line string, slack int) {
 	}
 	switch known := s.acked[writer]; {
 	case word == "has" && (n < known || n > known+slack):
-		s.wrong = fmt.Sprintf("goroutine %d is at commit %d for the child; %d were there, %d more are possible", writer, n, known, slack)
+		s.wrong = fmt.Sprintf("goroutine %d is at commit %d for the child; %d were there, %d more are possible",
+			writer, n, known, slack)
 	case word == "ack" && n <= known:
 		s.wrong = fmt.Sprintf("goroutine %d began again with commit %d, %d was there already", writer, n, known)
 	case word == "ack":
@@ -92,7 +93,7 @@ func (c *powerChild) now() powerSeen {
 	return c.seen
 }
 
-// until waits for the child to have printed enough.
+// until waits until the child has printed enough.
 func (c *powerChild) until(t *testing.T, what string, enough func(powerSeen) bool) {
 	t.Helper()
 	for !enough(c.now()) {
@@ -101,7 +102,8 @@ func (c *powerChild) until(t *testing.T, what string, enough func(powerSeen) boo
 		case <-c.done:
 			if seen := c.now(); !enough(seen) {
 				err := c.end()
-				t.Fatalf("the child ended before %s, after %q and %q: %v, %s", what, seen.last, seen.failed, err, &c.stderr)
+				t.Fatalf("the child ended before %s, after %q and %q: %v, %s",
+					what, seen.last, seen.failed, err, &c.stderr)
 			}
 		}
 	}
