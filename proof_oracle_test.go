@@ -167,7 +167,8 @@ func TestOracleSeesBreaches(t *testing.T) {
 			nil, "is removed before the name",
 		},
 		{
-			"loaded and not synced", []vfs.Op{op(vfs.OpRead, seg1), op(vfs.OpWrite, seg1)},
+			"loaded and not synced",
+			[]vfs.Op{op(vfs.OpRead, seg1), op(vfs.OpWrite, seg1)},
 			(*oracle).opened, "opened before",
 		},
 		{"directory not synced", made(seg1)[:4], (*oracle).opened, "opened before the directory"},
