@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"kvstore"
+	"kvstore/internal/tuning"
 	"kvstore/internal/vfs"
 )
 
@@ -392,6 +393,9 @@ func TestP10NobodyIsWaitedForForEver(t *testing.T) {
 // that had their turn while the writer looked for them.
 func TestOneProcessorMakesLargeGroups(t *testing.T) {
 	const callers, turns = 500, 20
+	if !tuning.Handoff {
+		t.Skip("the handoff is switched off")
+	}
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	r := newRig(t, kvstore.WithFirstSegmentBytes(16<<20))
 	s := r.open()

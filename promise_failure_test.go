@@ -55,6 +55,9 @@ func TestP5FailureIsSticky(t *testing.T) {
 		}, syscall.EIO, 1, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			if strings.HasPrefix(c.name, "start of a write") {
+				needs(t, vfs.OpStartWrite)
+			}
 			synctest.Test(t, func(t *testing.T) { failsForGood(t, c.syncWrites, c.fails, c.err, c.times, c.large) })
 		})
 	}
@@ -164,6 +167,7 @@ func TestP5SyncOfALargeGroupFails(t *testing.T) {
 	for _, kind := range []vfs.OpKind{vfs.OpWrite, vfs.OpStartWrite, vfs.OpStartSync, vfs.OpSync} {
 		for _, size := range []int{200, 2000} { // staged by the writer, and with help
 			t.Run(fmt.Sprint(kind, " ", size), func(t *testing.T) {
+				needs(t, kind)
 				r := newRig(t, kvstore.WithFirstSegmentBytes(1<<20))
 				s := r.open()
 				r.set(s, "before", "1")

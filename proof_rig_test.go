@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"kvstore"
+	"kvstore/internal/tuning"
 	"kvstore/internal/vfs"
 )
 
@@ -429,4 +430,19 @@ func entriesOf(segment []byte) (all []logEntry, end int) {
 func (r *rig) writes() []logEntry {
 	r.Helper()
 	return slices.DeleteFunc(r.entries(), func(e logEntry) bool { return e.op > 2 })
+}
+
+// needs skips a test of an operation that only a speed trick makes, if that
+// trick is switched off.
+func needs(t *testing.T, kind vfs.OpKind) {
+	t.Helper()
+	on, of := map[vfs.OpKind]bool{
+		vfs.OpStartWrite: tuning.EarlySync,
+		vfs.OpStartSync:  tuning.EarlySync,
+		vfs.OpWriteBack:  tuning.Pacing && tuning.Zeros,
+		vfs.OpForget:     tuning.DropCache,
+	}[kind]
+	if of && !on {
+		t.Skipf("%s is switched off", kind)
+	}
 }

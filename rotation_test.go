@@ -143,6 +143,7 @@ func TestP5NextSegmentFailsAheadOfTime(t *testing.T) {
 	for _, kind := range []vfs.OpKind{vfs.OpCreate, vfs.OpAllocate, vfs.OpWrite, vfs.OpWriteBack, vfs.OpSync} {
 		for _, syncWrites := range []bool{true, false} {
 			t.Run(fmt.Sprint(kind, ", SyncWrites ", syncWrites), func(t *testing.T) {
+				needs(t, kind)
 				synctest.Test(t, func(t *testing.T) {
 					r := newRig(t, kvstore.WithFirstSegmentBytes(256<<10))
 					r.config.SyncWrites = syncWrites
@@ -179,6 +180,7 @@ func TestP5NextSegmentFailsAheadOfTime(t *testing.T) {
 func TestFullSegmentsAreForgotten(t *testing.T) {
 	for name, kind := range map[string]vfs.OpKind{"": "", "open fails": vfs.OpOpen, "forget fails": vfs.OpForget} {
 		t.Run(name, func(t *testing.T) {
+			needs(t, vfs.OpForget)
 			synctest.Test(t, func(t *testing.T) {
 				r := newRig(t, kvstore.WithFirstSegmentBytes(4<<10))
 				s := r.open()

@@ -131,6 +131,7 @@ func TestSnapshotFails(t *testing.T) {
 	for _, kind := range []vfs.OpKind{vfs.OpCreate, vfs.OpWrite, vfs.OpWriteBack, vfs.OpSync, vfs.OpRename} {
 		for _, cause := range []error{syscall.EIO, syscall.ENOSPC} {
 			t.Run(fmt.Sprint(kind, ", ", cause), func(t *testing.T) {
+				needs(t, kind)
 				r := newRig(t)
 				s := r.open()
 				r.set(s, "a", "1", "large", large)
