@@ -153,7 +153,7 @@ func (s *Store) startWriter(state *recovery.State, env environment, dir vfs.Dir,
 	w := &walWriter{
 		mailbox: mailbox.New(ErrClosed), table: state.Table, status: s.status, dir: dir, lock: lock,
 		maxKeys: env.maxKeys, now: env.now, spawn: s.goroutines.Go, logger: s.config.Logger,
-		told: make(chan error, 1),
+		relayed: make(chan error, 1),
 	}
 	start := wal.Start{
 		ID: state.ID, Segment: state.NextSegment, Group: state.LastGroup, Version: state.Table.Version(),

@@ -8,8 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"kvstore/internal/handoff"
 	"kvstore/internal/mailbox"
-	"kvstore/internal/regroup"
 	"kvstore/internal/table"
 	"kvstore/internal/tuning"
 	"kvstore/internal/vfs"
@@ -43,9 +43,10 @@ type walWriter struct {
 	spawn   func(func() error) // immutable: starts a goroutine that Close waits for
 	logger  *slog.Logger       // immutable
 
-	regroup regroup.Waiter
-	teller  regroup.Teller
-	told    chan error // of one place; from the caller who wakes the writer
+	waiter   handoff.Waiter
+	notifier handoff.Notifier
+	finished handoff.Group // what the waiter needs to know about the last group
+	relayed  chan error    // of one place; from the caller that wakes the writer
 }
 
 // status is what the writer shows to Store.
@@ -81,8 +82,8 @@ type status struct {
 //     each under the locks of its shards and no longer.
 //  8. [walWriter.answer] replies to the callers, in commit order.
 //  9. [wal.Log.PrepareRotation] preallocates the next segment in the background,
-//     or names it if the current one has its END. [regroup.Waiter] lets callers
-//     come back.
+//     or names it if the current one has its END. [handoff.Waiter] lets callers
+//     return.
 //  10. A control command that ended the gathering is carried out.
 //
 // These invariants hold between any two steps:
@@ -158,7 +159,7 @@ func (w *walWriter) commitGroup() {
 	w.log.PrepareRotation()
 	w.snapshots.beginIfDue()
 	if tuning.Handoff {
-		w.regroup.Wait(w.mailbox.Waiting)
+		w.waiter.Wait(w.finished, w.mailbox.Waiting)
 	}
 }
 
@@ -193,7 +194,7 @@ func (w *walWriter) persist() error {
 	}
 	w.status.syncs.Add(1)
 	err = w.log.Sync()
-	w.regroup.Synced = time.Since(started)
+	w.finished.Synced = time.Since(started)
 	return err
 }
 
@@ -232,45 +233,45 @@ func (w *walWriter) apply() {
 // answer replies to the callers, which may use their commands again at once.
 func (w *walWriter) answer(err error) {
 	var done mailbox.Receipt
-	w.regroup.Answered, w.regroup.Waiting = 0, w.mailbox.Waiting()
+	w.finished.Answered, w.finished.Waiting = 0, w.mailbox.Waiting()
 	for _, c := range w.group.commands {
 		done.Add(c)
 		if c.commit == nil {
-			w.regroup.Answered++
+			w.finished.Answered++
 		}
 	}
-	way := regroup.AtOnce
+	mode := handoff.AtOnce
 	if tuning.Handoff && done.Attended() {
-		way = w.teller.Choose(len(w.group.commands), w.regroup.Synced)
+		mode = w.notifier.Choose(len(w.group.commands), w.finished.Synced)
 	}
-	w.tell(way, err)
+	w.notify(mode, err)
 	w.mailbox.Release(done)
 }
 
-// tell gives the callers their answer, in commit order. If a caller is to wake
+// notify gives the callers their answer, in commit order. If a caller is to wake
 // the writer, it returns when that caller has the answer.
-func (w *walWriter) tell(way regroup.Way, err error) {
+func (w *walWriter) notify(mode handoff.Mode, err error) {
 	callers := w.group.commands
-	switch way {
-	case regroup.AtOnce:
-	case regroup.Asleep:
-		callers[len(callers)-1-regroup.Waker].next = w.told
-	case regroup.InTurn:
+	switch mode {
+	case handoff.AtOnce:
+	case handoff.Asleep:
+		callers[len(callers)-1-handoff.Waker].next = w.relayed
+	case handoff.InTurn:
 		for i, c := range callers[1:] {
 			callers[i].next = c.answer
 		}
-		callers[len(callers)-1].next = w.told
+		callers[len(callers)-1].next = w.relayed
 		callers = callers[:1] // the others get it relayed
 	}
 	for _, c := range callers {
 		c.reply(err)
 	}
-	if way == regroup.AtOnce {
+	if mode == handoff.AtOnce {
 		return
 	}
 	started := time.Now()
-	<-w.told //nolint:errcheck // the writer has told it
-	w.teller.Slept(way, len(w.group.commands), time.Since(started))
+	<-w.relayed //nolint:errcheck // it is the answer that the writer gave
+	w.notifier.Slept(mode, len(w.group.commands), time.Since(started))
 }
 
 // fail is called once, with the error that ends the log. It returns the error
