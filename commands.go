@@ -13,7 +13,7 @@ import (
 
 // writeCommand is one commit: a Set, a Delete, a Batch or a transaction.
 type writeCommand struct {
-	mailbox.Slip
+	mailbox.Ticket
 	list   entryList  // owned by the writer once queued
 	answer chan error // of one place; for a caller that waits in Set, Delete or Apply
 	commit *Commit    // for a caller of ApplyAsync; nil for the others
@@ -57,7 +57,7 @@ const maxSpareBytes = 1 << 20
 // or if blocking is false, it waits until the mailbox has room. blocking says
 // that the caller waits for the answer, whatever happens.
 func (s *Store) newCommand(ctx context.Context, n int, blocking bool) (*writeCommand, error) {
-	slip, err := s.mailbox.Reserve(ctx, n, blocking)
+	ticket, err := s.mailbox.Reserve(ctx, n, blocking)
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +65,7 @@ func (s *Store) newCommand(ctx context.Context, n int, blocking bool) (*writeCom
 	if !ok {
 		c = &writeCommand{answer: make(chan error, 1)}
 	}
-	c.Slip = slip
+	c.Ticket = ticket
 	return c, nil
 }
 

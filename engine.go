@@ -409,7 +409,7 @@ func (s *Store) commit(ctx context.Context, c *writeCommand) error {
 	err := s.mailbox.SendWrite(c)
 	switch {
 	case err != nil:
-	case c.Attended():
+	case c.Blocking():
 		err = <-c.answer // half the price of a select
 		c.relay(err)
 	default:

@@ -232,20 +232,20 @@ func (w *walWriter) apply() {
 
 // answer replies to the callers, which may use their commands again at once.
 func (w *walWriter) answer(err error) {
-	var done mailbox.Receipt
+	var credits mailbox.Credits
 	w.finished.Answered, w.finished.Waiting = 0, w.mailbox.Waiting()
 	for _, c := range w.group.commands {
-		done.Add(c)
+		credits.Add(c)
 		if c.commit == nil {
 			w.finished.Answered++
 		}
 	}
 	mode := handoff.AtOnce
-	if tuning.Handoff && done.Attended() {
+	if tuning.Handoff && credits.Blocking() {
 		mode = w.notifier.Choose(len(w.group.commands), w.finished.Synced)
 	}
 	w.notify(mode, err)
-	w.mailbox.Release(done)
+	w.mailbox.Release(credits)
 }
 
 // notify gives the callers their answer, in commit order. If a caller is to wake

@@ -4,57 +4,51 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
-
-	"kvstore/internal/tuning"
 )
 
-// This file is how small writes are sent. A thousand senders on two processors spend a tenth of their time on taking the mailbox's memory, its channel's
-// above all, away from each other's processor. So those on one processor meet in its lane: the first of them sends a bundle, which the
-// others join until the receiver unpacks it.
+// This file sends small writes in bundles. A thousand senders on two processors
+// spend a tenth of their time on moving the mailbox's memory, mostly that of its
+// channel, from one processor to the other. So the senders of one processor share
+// a lane: the first of them sends a bundle, and the others add their writes to it
+// until the receiver unpacks it.
 //
-// Who joins a bundle may come ahead of what was sent after the bundle and before that. It makes no difference to senders who wait for their answers,
-// since they have nothing else on the way. While there is a write on the way whose sender need not wait, everybody goes alone, so that the writes of one
-// goroutine keep their order.
+// A write that joins a bundle may overtake a write that was sent after the
+// bundle. Blocking senders cannot notice, because each has no other write in the
+// mailbox. While any async write is in the mailbox, every write is sent alone, so
+// that the writes of one goroutine keep their order.
 
 const (
-	// bundleWrites is how many writes a bundle takes: so few that the bytes acquired for it are a small part of the mailbox's.
+	// bundleWrites is how many writes a bundle takes. The bytes acquired for a
+	// bundle are then a small part of the mailbox's.
 	bundleWrites = 32
 	bundleBytes  = bundleWrites * minBytes
 
-	// maxLanes bounds what the receiver has to look at to know how many are waiting.
+	// maxLanes bounds how many counters Waiting adds up.
 	maxLanes = 16
 )
 
-// lane is where senders meet that run on one processor.
+// lane is what the senders of one processor share.
 type lane struct {
-	mu   sync.Mutex   // held for a moment, also while a bundle is sent
-	open *bundle      // guarded by mu: in the channel, and with room for more; nil if there is none
+	mu   sync.Mutex   // held briefly, also while a bundle is sent, which never blocks
+	open *bundle      // guarded by mu: the bundle in the channel that takes more writes, nil if there is none
 	sent atomic.Int64 // writes; changed under mu
 	_    [128]byte    // keeps lanes out of each other's cache lines
 }
 
-// bundle is small writes that travel together.
+// bundle is a message of several small writes.
 type bundle struct {
-	lane   *lane   // immutable while it is in the channel
-	writes []Write // guarded by the lane's mu until it is unpacked, then the receiver's
+	lane   *lane   // immutable while the bundle is in the channel
+	writes []Write // guarded by the lane's mu until unpacked, then owned by the receiver
 }
 
-// sendAlong sends a small write, in a bundle if it may. It waits for room.
-func (m *Mailbox) sendAlong(w Write) error {
-	ctx := context.Background() // its sender does not leave
-	if !tuning.Bundles || m.unattended.Load() > 0 {
-		if err := m.acquire(ctx, minBytes); err != nil {
-			return err
-		}
-		w.slip().weight = minBytes
-		return m.SendWrite(w)
-	}
+// sendBundled sends a small and blocking write in a bundle. It waits for room.
+func (m *Mailbox) sendBundled(w Write) error {
 	l := m.near.Get().(*lane)
 	m.near.Put(l)
 	if l.join(w) {
 		return nil
 	}
-	if err := m.acquire(ctx, bundleBytes); err != nil {
+	if err := m.acquire(context.Background(), bundleBytes); err != nil {
 		return err
 	}
 	return m.sendBundle(l, w)
@@ -71,7 +65,7 @@ func (l *lane) join(w Write) bool {
 	return true
 }
 
-// add adds a write to the open bundle. It is called with mu held.
+// add adds a write to the open bundle. The caller must hold mu.
 func (l *lane) add(w Write) {
 	l.open.writes = append(l.open.writes, w)
 	l.sent.Add(1)
@@ -80,7 +74,8 @@ func (l *lane) add(w Write) {
 	}
 }
 
-// sendBundle sends a bundle, whose bytes are acquired, with a first write in it, or adds that to one which somebody else has sent meanwhile.
+// sendBundle sends a bundle, whose bytes are acquired, with w as its first write.
+// If another sender has opened a bundle meanwhile, w joins that one instead.
 func (m *Mailbox) sendBundle(l *lane, w Write) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -102,8 +97,9 @@ func (m *Mailbox) sendBundle(l *lane, w Write) error {
 	return nil
 }
 
-// unpack takes a bundle that was received out of its lane, and holds what is in it. Each write has its part of the bundle's bytes from then on, and what is
-// left of them is free.
+// unpack closes a received bundle, so that no more writes join it, and moves its
+// writes to held. Each write then owns its share of the bundle's bytes, and the
+// rest is released.
 func (m *Mailbox) unpack(b *bundle) {
 	b.lane.mu.Lock()
 	if b.lane.open == b {
@@ -112,7 +108,7 @@ func (m *Mailbox) unpack(b *bundle) {
 	b.lane.mu.Unlock()
 	for i := range b.writes {
 		w := b.writes[len(b.writes)-1-i]
-		w.slip().weight = minBytes
+		w.ticket().weight = minBytes
 		m.held = append(m.held, w)
 	}
 	if unused := bundleBytes - len(b.writes)*minBytes; unused > 0 {

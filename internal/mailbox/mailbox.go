@@ -1,4 +1,12 @@
-// Package mailbox is the way of messages from many goroutines to one, through a channel, bounded by bytes.
+// Package mailbox carries messages from many goroutines to one. It is a queue
+// bounded by bytes: a sender blocks while the queue is full, and goes on when the
+// receiver gives bytes back (backpressure).
+//
+// Small writes travel in bundles, see lane.go. That assumes that a channel costs
+// what it takes to move its cache lines between processors, and that senders on
+// one processor share a cache. A wrong assumption costs speed alone. Package
+// tuning has the switch: Bundles. With Bundles off, every write is a message of
+// its own.
 package mailbox
 
 import (
@@ -8,88 +16,101 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sync/semaphore"
+
+	"kvstore/internal/tuning"
 )
 
-// Bounds on what waits for the receiver. If that stalls, senders wait for room; the mailbox does not grow.
+// Bounds on what is queued for the receiver. If the receiver stalls, senders
+// block and the mailbox does not grow.
 const (
-	// maxBytes bounds the bytes of all messages that are sent and not released yet: twice what a fast disk takes
-	// in the time of one slow fsync.
+	// maxBytes bounds the bytes of all messages that were sent and not released
+	// yet. It is twice what a fast disk takes during one slow fsync.
 	maxBytes = 32 << 20
 
-	// minBytes is what the smallest message counts as, so that the bound above is one on their number too.
+	// minBytes is the weight of the smallest message, so that maxBytes bounds the
+	// number of messages too.
 	minBytes = 2 << 10
 
-	// maxMessages is how many messages fit into the channel: all that have acquired their bytes and the two that
-	// count as nothing, of Send and Close, so that nobody ever blocks in sending.
+	// maxMessages is the capacity of the channel: all messages that have acquired
+	// their bytes, and the two that need none, from Send and Close. So sending to
+	// the channel never blocks.
 	maxMessages = maxBytes/minBytes + 2
 )
 
-// Mailbox carries writes and other messages to one receiver. Small writes of callers on one processor go together, see lane.go.
+// Mailbox carries writes and other messages to one receiver.
 type Mailbox struct {
-	messages chan any            // never closed; the receiver's, and bundles
-	bytes    *semaphore.Weighted // acquired by senders, released by the receiver once it has answered
-	closed   error               // immutable: what senders get after Close
+	messages chan any            // never closed; messages and bundles
+	bytes    *semaphore.Weighted // acquired by senders, released by the receiver after it has answered
+	closed   error               // immutable: the error of every send after Close
 
-	closing context.Context    // ended by Close, for those who wait for room
-	end     context.CancelFunc // of closing
+	closing context.Context    // ended by Close, for senders that wait for room
+	end     context.CancelFunc // ends closing
 
-	lanes   []lane       // immutable
-	near    sync.Pool    // of *lane: the one of the processor that asks, mostly
-	dealt   atomic.Int64 // how many times a processor had no lane
-	bundles sync.Pool    // of *bundle, for use
+	lanes    []lane       // immutable
+	near     sync.Pool    // of *lane: mostly the lane of the processor that asks
+	assigned atomic.Int64 // how many times a processor had no lane and got one
+	bundles  sync.Pool    // of *bundle, empty
 
-	_          [128]byte    // between what is read all the time and what is changed
-	unattended atomic.Int64 // writes on the way whose senders need not be waiting for the answer
+	_     [128]byte    // separates what is often read from what is often written
+	async atomic.Int64 // async writes that are sent and not released yet
 
 	_     [128]byte
-	gate  sync.RWMutex // held for reading while sending, for a moment
+	gate  sync.RWMutex // held for reading while a message is sent, which never blocks
 	ended bool         // guarded by gate
-	alone atomic.Int64 // writes that were sent by themselves
+	alone atomic.Int64 // writes that were sent without a bundle
 
 	_        [128]byte
-	received int64   // the receiver's: writes
-	held     []Write // the receiver's: those not given out yet; the last one is the first to be
+	received int64   // writes; owned by the receiver
+	held     []Write // unpacked and not returned yet, the next one last; owned by the receiver
 }
 
-// Slip says what a write has taken of a mailbox, and how it may travel. Writes embed one.
-type Slip struct {
-	weight     int64 // acquired for the write; 0 for none yet
-	unattended bool  // its sender need not be waiting for the answer
+// Ticket records how many bytes a write has acquired and how it may be sent.
+// Writes embed one.
+type Ticket struct {
+	weight int64 // bytes acquired for the write; 0 means none yet
+	async  bool  // the sender may leave before the answer
 }
 
-func (s *Slip) slip() *Slip { return s }
+func (t *Ticket) ticket() *Ticket { return t }
 
-// Attended reports whether the sender will wait for the answer, come what may.
-func (s *Slip) Attended() bool { return !s.unattended }
+// Blocking reports whether the sender blocks until it has the answer, whatever
+// happens.
+func (t *Ticket) Blocking() bool { return !t.async }
 
-// Write is what embeds a Slip.
-type Write interface{ slip() *Slip }
+// Write is a type that embeds a [Ticket].
+type Write interface{ ticket() *Ticket }
 
-// New returns a mailbox whose senders get the error closed after Close.
+// New returns a mailbox. After Close, every send returns the error closed.
 func New(closed error) *Mailbox {
 	m := &Mailbox{messages: make(chan any, maxMessages), bytes: semaphore.NewWeighted(maxBytes), closed: closed}
 	m.closing, m.end = context.WithCancel(context.Background())
 	m.lanes = make([]lane, min(runtime.GOMAXPROCS(0), maxLanes))
-	m.near.New = func() any { return &m.lanes[m.dealt.Add(1)%int64(len(m.lanes))] }
+	m.near.New = func() any { return &m.lanes[m.assigned.Add(1)%int64(len(m.lanes))] }
 	return m
 }
 
-// Reserve returns the slip for a write of so many bytes, which is to be sent. It waits for room first, as long as ctx lasts, unless the write is small:
-// who waits holds no copy of much. Attended is whether the sender will wait for the answer, come what may.
-func (m *Mailbox) Reserve(ctx context.Context, bytes int, attended bool) (Slip, error) {
-	s := Slip{unattended: !attended}
-	if attended && bytes <= minBytes {
-		return s, nil // sendAlong acquires it
+// Reserve returns a ticket for sending n bytes. The caller must embed it in the
+// write and call SendWrite. blocking says that the sender will block until it has
+// the answer, whatever happens.
+//
+// Unless the write is small and blocking, Reserve waits until there is room, ctx
+// ends or the mailbox is closed, so that blocked senders have not copied their
+// data yet. For a small and blocking write, SendWrite waits instead.
+func (m *Mailbox) Reserve(ctx context.Context, n int, blocking bool) (Ticket, error) {
+	t := Ticket{async: !blocking}
+	if blocking && n <= minBytes {
+		return t, nil
 	}
-	s.weight = weight(bytes)
-	return s, m.acquire(ctx, s.weight)
+	t.weight = weight(n)
+	return t, m.acquire(ctx, t.weight)
 }
 
-// weight returns how many of the mailbox's bytes a message of n bytes takes. One that is larger than the mailbox takes all
-// of it.
+// weight returns how many bytes a message of n bytes acquires. A message larger
+// than the mailbox acquires all of it.
 func weight(n int) int64 { return int64(min(max(n, minBytes), maxBytes)) }
 
-// acquire waits until there is room for weight bytes, ctx ends or the mailbox is closed.
+// acquire waits until there is room for weight bytes, ctx ends or the mailbox is
+// closed.
 func (m *Mailbox) acquire(ctx context.Context, weight int64) error {
 	if m.bytes.TryAcquire(weight) {
 		return nil
@@ -106,33 +127,49 @@ func (m *Mailbox) acquire(ctx context.Context, weight int64) error {
 	return nil
 }
 
-// SendWrite sends a write that has its slip from Reserve. If Reserve has not waited for room, it does. The writes of one goroutine are received in the order
-// in which it has sent them. After an error the write is the sender's again, and the mailbox has its bytes back.
+// SendWrite sends a write whose ticket is from Reserve. If Reserve did not
+// acquire its bytes, SendWrite waits for room. The writes of one goroutine are
+// received in the order in which it sent them. After an error the sender owns the
+// write again and the mailbox has its bytes back.
 func (m *Mailbox) SendWrite(w Write) error {
-	s := w.slip()
-	if s.weight == 0 {
-		return m.sendAlong(w)
+	t := w.ticket()
+	if t.weight > 0 {
+		return m.sendAlone(w, t)
 	}
-	m.count(s, 1)
-	err := m.send(w, s.weight)
+	if tuning.Bundles && m.async.Load() == 0 {
+		return m.sendBundled(w)
+	}
+	if err := m.acquire(context.Background(), minBytes); err != nil {
+		return err
+	}
+	t.weight = minBytes
+	return m.sendAlone(w, t)
+}
+
+// sendAlone sends a write, whose bytes are acquired, as a message of its own.
+func (m *Mailbox) sendAlone(w Write, t *Ticket) error {
+	m.count(t, 1)
+	err := m.send(w, t.weight)
 	if err != nil {
-		m.count(s, -1)
+		m.count(t, -1)
 	}
 	return err
 }
 
-// count counts a write that goes by itself, or takes it back.
-func (m *Mailbox) count(s *Slip, n int64) {
+// count adds n to the counters of writes that are sent alone.
+func (m *Mailbox) count(t *Ticket, n int64) {
 	m.alone.Add(n)
-	if s.unattended {
-		m.unattended.Add(n)
+	if t.async {
+		m.async.Add(n)
 	}
 }
 
-// Send sends a message that takes no room. There may be one on the way at most.
+// Send sends a message that needs no room. At most one such message may be queued
+// at a time.
 func (m *Mailbox) Send(message any) error { return m.send(message, 0) }
 
-// SendControl waits for room, as long as ctx lasts, and sends a message that is no write. [Mailbox.ReleaseControl] is to follow its answer.
+// SendControl waits until there is room or ctx ends, and sends a message that is
+// not a write. The receiver must call [Mailbox.ReleaseControl] after the answer.
 func (m *Mailbox) SendControl(ctx context.Context, message any) error {
 	if err := m.acquire(ctx, minBytes); err != nil {
 		return err
@@ -140,7 +177,8 @@ func (m *Mailbox) SendControl(ctx context.Context, message any) error {
 	return m.send(message, minBytes)
 }
 
-// send sends a message whose bytes are acquired. After an error they are free again.
+// send sends a message for which weight bytes are acquired. On an error it
+// releases them.
 func (m *Mailbox) send(message any, weight int64) error {
 	m.gate.RLock()
 	defer m.gate.RUnlock()
@@ -152,7 +190,8 @@ func (m *Mailbox) send(message any, weight int64) error {
 	return nil
 }
 
-// Close sends the last message; it reports false if that was sent already.
+// Close sends the last message. It returns false if the mailbox was closed
+// already.
 func (m *Mailbox) Close(last any) bool {
 	m.gate.Lock()
 	defer m.gate.Unlock()
@@ -165,14 +204,17 @@ func (m *Mailbox) Close(last any) bool {
 	return true
 }
 
-// Closing is closed when the mailbox is.
+// Closing returns a channel that is closed when the mailbox is.
 func (m *Mailbox) Closing() <-chan struct{} { return m.closing.Done() }
 
-// Receive returns the next message; nil if there is none and it is not to wait. It is for the receiver, as all that follows.
+// Receive returns the next message. If there is none, it blocks, or returns nil
+// if wait is false. Only the receiver may call Receive and the methods below.
 func (m *Mailbox) Receive(wait bool) any {
 	for len(m.held) == 0 {
+		// No other goroutine receives, so a message that len counts stays in the
+		// channel, and the receive below does not block.
 		if !wait && len(m.messages) == 0 {
-			return nil // nobody else receives, so what len counts cannot vanish, and a plain receive does not block
+			return nil
 		}
 		switch message := (<-m.messages).(type) {
 		case *bundle:
@@ -193,7 +235,8 @@ func (m *Mailbox) Receive(wait bool) any {
 // PutBack makes the write that was received last the next one to be received.
 func (m *Mailbox) PutBack(w Write) { m.held = append(m.held, w) }
 
-// Waiting returns how many writes are sent, or about to be, and not received; those of a bundle are all received with it.
+// Waiting returns how many writes are sent, or about to be sent, and not
+// received. Receiving a bundle receives all of its writes.
 func (m *Mailbox) Waiting() int {
 	sent := m.alone.Load()
 	for i := range m.lanes {
@@ -202,28 +245,31 @@ func (m *Mailbox) Waiting() int {
 	return int(sent - m.received)
 }
 
-// Receipt is what writes that are answered have taken of a mailbox.
-type Receipt struct{ weight, unattended int64 }
+// Credits sums up what answered writes give back to a mailbox.
+type Credits struct{ weight, async int64 }
 
-// Add counts a write. It comes before the answer, since what has been answered may be used again.
-func (r *Receipt) Add(w Write) {
-	s := w.slip()
-	r.weight += s.weight
-	if s.unattended {
-		r.unattended++
+// Add adds a write. The caller must call it before it answers the write, because
+// the sender may reuse an answered write at once.
+func (c *Credits) Add(w Write) {
+	t := w.ticket()
+	c.weight += t.weight
+	if t.async {
+		c.async++
 	}
 }
 
-// Attended reports whether the senders of all of them wait for their answers, come what may.
-func (r *Receipt) Attended() bool { return r.unattended == 0 }
+// Blocking reports whether the senders of all writes block until they have their
+// answers, whatever happens.
+func (c *Credits) Blocking() bool { return c.async == 0 }
 
-// Release gives back what writes have taken, once they are answered.
-func (m *Mailbox) Release(r Receipt) {
-	if r.unattended > 0 { // or else the senders' processors keep what they have of it
-		m.unattended.Add(-r.unattended)
+// Release gives back what writes have acquired. The receiver must have answered
+// them.
+func (m *Mailbox) Release(c Credits) {
+	if c.async > 0 { // adding 0 would take the counter's cache line from the senders' processors
+		m.async.Add(-c.async)
 	}
-	m.bytes.Release(r.weight)
+	m.bytes.Release(c.weight)
 }
 
-// ReleaseControl gives back what a message of SendControl has taken.
+// ReleaseControl gives back what a message from SendControl has acquired.
 func (m *Mailbox) ReleaseControl() { m.bytes.Release(minBytes) }

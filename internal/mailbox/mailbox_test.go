@@ -14,7 +14,7 @@ var errClosed = errors.New("closed")
 
 // letter is a write with a number.
 type letter struct {
-	Slip
+	Ticket
 	number int
 	sender int
 	answer chan struct{}
@@ -31,16 +31,16 @@ func newBox(t *testing.T) *box {
 	return &box{Mailbox: New(errClosed), t: t}
 }
 
-// send sends a write of so many bytes.
-func (b *box) send(number, bytes int, attended bool) error {
-	slip, err := b.Reserve(context.Background(), bytes, attended)
+// send sends a write of n bytes.
+func (b *box) send(number, n int, blocking bool) error {
+	ticket, err := b.Reserve(context.Background(), n, blocking)
 	if err != nil {
 		return err
 	}
-	return b.SendWrite(&letter{Slip: slip, number: number})
+	return b.SendWrite(&letter{Ticket: ticket, number: number})
 }
 
-// sent sends small writes of which each has a sender who waits.
+// sent sends small blocking writes.
 func (b *box) sent(numbers ...int) {
 	b.t.Helper()
 	for _, n := range numbers {
@@ -50,32 +50,33 @@ func (b *box) sent(numbers ...int) {
 	}
 }
 
-// receives takes n writes, answers them if it is to, and wants them to be these.
+// receives receives as many writes as it wants, checks their numbers, and
+// releases them if answer is set.
 func (b *box) receives(answer bool, want ...int) {
 	b.t.Helper()
 	var got []int
-	var done Receipt
+	var credits Credits
 	for range want {
 		w, ok := b.Receive(false).(*letter)
 		if !ok {
 			b.t.Fatalf("received %v and then nothing, want %v", got, want)
 		}
 		got = append(got, w.number)
-		done.Add(w)
+		credits.Add(w)
 	}
 	if !slices.Equal(got, want) {
 		b.t.Fatalf("received %v, want %v", got, want)
 	}
 	if answer {
-		b.Release(done)
+		b.Release(credits)
 	}
 }
 
-// isEmpty wants nothing to be on the way, and all room to be free.
+// isEmpty checks that nothing is queued and that all room is free.
 func (b *box) isEmpty() {
 	b.t.Helper()
 	if m := b.Receive(false); m != nil || b.Waiting() != 0 {
-		b.t.Errorf("%v is on the way, and %d are waiting", m, b.Waiting())
+		b.t.Errorf("%v is queued, and %d are waiting", m, b.Waiting())
 	}
 	if !b.bytes.TryAcquire(maxBytes) {
 		b.t.Fatal("not all room is free")
@@ -90,7 +91,7 @@ func numbers(from, to int) (all []int) {
 	return all
 }
 
-// Small writes travel together, so many at most, and arrive one by one.
+// Small writes travel in bundles of at most bundleWrites and arrive one by one.
 func TestBundles(t *testing.T) {
 	b := newBox(t)
 	all := numbers(0, 3*bundleWrites+1)
@@ -111,7 +112,7 @@ func TestBundles(t *testing.T) {
 	b.isEmpty()
 }
 
-// Large writes go by themselves, and count as waiting too.
+// Large writes are sent alone, and Waiting counts them too.
 func TestLargeWrites(t *testing.T) {
 	b := newBox(t)
 	b.sent(1)
@@ -126,8 +127,9 @@ func TestLargeWrites(t *testing.T) {
 	b.isEmpty()
 }
 
-// P2: while there is a write on the way whose sender need not wait, nobody overtakes anybody. Afterwards, small ones go together again.
-func TestNobodyOvertakesHimself(t *testing.T) {
+// P2: while an async write is queued, no write overtakes another. Afterwards small
+// writes travel in bundles again.
+func TestAsyncWritesKeepOrder(t *testing.T) {
 	b := newBox(t)
 	for range 3 {
 		b.sent(1) // its bundle is open
@@ -142,14 +144,14 @@ func TestNobodyOvertakesHimself(t *testing.T) {
 		b.receives(true, 1, 2, 3, 4)
 		b.sent(6, 7)
 		if n := len(b.messages); n != 2 {
-			t.Errorf("when all that are unattended have been answered, 3 writes are %d messages, want 2", n)
+			t.Errorf("after all async writes are answered, 3 writes are %d messages, want 2", n)
 		}
 		b.receives(true, 5, 6, 7)
 		b.isEmpty()
 	}
 }
 
-// What is put back comes first, before what came in the same bundle.
+// A write that is put back comes before the rest of its bundle.
 func TestPutBack(t *testing.T) {
 	b := newBox(t)
 	b.sent(1, 2, 3)
@@ -162,7 +164,7 @@ func TestPutBack(t *testing.T) {
 	b.isEmpty()
 }
 
-// Somebody else may have sent a bundle by the time a sender has room for one.
+// Another sender may have sent a bundle by the time a sender has room for one.
 func TestSecondBundle(t *testing.T) {
 	b := newBox(t)
 	for n := range 2 {
@@ -180,7 +182,8 @@ func TestSecondBundle(t *testing.T) {
 	b.isEmpty()
 }
 
-// P10: small writes are bounded in number. Whoever waits for room gets it, or hears of Close.
+// P10: the number of small writes is bounded. A sender that waits for room gets
+// room, or the error of Close.
 func TestSmallWritesAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBox(t)
@@ -192,7 +195,7 @@ func TestSmallWritesAreBounded(t *testing.T) {
 		}
 		synctest.Wait()
 		if len(results) > 0 {
-			t.Fatal("one more than the bound is not waited with")
+			t.Fatal("a write beyond the bound did not wait")
 		}
 		b.receives(true, all...)
 		if err := errors.Join(<-results, <-results); err != nil {
@@ -206,7 +209,7 @@ func TestSmallWritesAreBounded(t *testing.T) {
 		synctest.Wait()
 		b.Close("last")
 		if err := <-results; !errors.Is(err, errClosed) {
-			t.Errorf("who waits for room when the mailbox is closed gets %v", err)
+			t.Errorf("a sender that waits for room when the mailbox is closed gets %v", err)
 		}
 		b.receives(true, all...)
 		if last := b.Receive(true); last != "last" {
@@ -216,16 +219,16 @@ func TestSmallWritesAreBounded(t *testing.T) {
 	})
 }
 
-// P10: after Close nobody sends anything that would not be received before the last message.
+// P10: after Close no message is sent, unless it is received before the last one.
 func TestNothingComesAfterTheLast(t *testing.T) {
 	b := newBox(t)
 	b.sent(1)
 	if !b.Close("last") || b.Close("twice") {
-		t.Error("Close does not report who was first")
+		t.Error("Close does not report which call was first")
 	}
 	b.sent(2) // along with 1
-	for _, attended := range []bool{true, false} {
-		if err := b.send(3, minBytes+1, attended); !errors.Is(err, errClosed) {
+	for _, blocking := range []bool{true, false} {
+		if err := b.send(3, minBytes+1, blocking); !errors.Is(err, errClosed) {
 			t.Errorf("a large write after Close: %v", err)
 		}
 	}
@@ -239,13 +242,15 @@ func TestNothingComesAfterTheLast(t *testing.T) {
 	if last := b.Receive(true); last != "last" {
 		t.Errorf("the last message is %v", last)
 	}
-	if n := b.unattended.Load(); n != 0 {
-		t.Errorf("%d writes count as unattended", n)
+	if n := b.async.Load(); n != 0 {
+		t.Errorf("%d writes count as async", n)
 	}
 	b.isEmpty()
 }
 
-// P2: the writes of each sender are received in their order, and each exactly once, whoever waits for what: for the race detector too.
+// P2: the writes of each sender are received in order and exactly once, in any mix
+// of small, large, blocking and async writes. It also gives the race detector
+// something to find.
 func TestOrderOfManySenders(t *testing.T) {
 	const senders, turns = 50, 200
 	m := New(errClosed)
@@ -253,21 +258,21 @@ func TestOrderOfManySenders(t *testing.T) {
 	for sender := range senders {
 		group.Go(func() {
 			for n := range turns {
-				attended, bytes := (sender+n)%7 != 0, 1
+				blocking, bytes := (sender+n)%7 != 0, 1
 				if (sender+n)%11 == 0 {
 					bytes = minBytes + 1
 				}
-				slip, err := m.Reserve(context.Background(), bytes, attended)
+				ticket, err := m.Reserve(context.Background(), bytes, blocking)
 				if err != nil {
 					t.Error(err)
 					return
 				}
-				w := &letter{Slip: slip, number: n, sender: sender, answer: make(chan struct{})}
+				w := &letter{Ticket: ticket, number: n, sender: sender, answer: make(chan struct{})}
 				if err := m.SendWrite(w); err != nil {
 					t.Error(err)
 					return
 				}
-				if attended {
+				if blocking {
 					<-w.answer
 				}
 			}
@@ -279,13 +284,13 @@ func TestOrderOfManySenders(t *testing.T) {
 	}()
 	var next [senders]int
 	for ended := false; !ended; {
-		var done Receipt
+		var credits Credits
 		var writes []*letter
 		for message := m.Receive(true); message != nil; message = m.Receive(false) {
 			if ended = message == "last"; ended {
 				break
 			}
-			w := message.(*letter) // nothing else is sent
+			w := message.(*letter) // only letters are sent before "last"
 			if w.number != next[w.sender] {
 				t.Errorf("sender %d: write %d instead of %d", w.sender, w.number, next[w.sender])
 			}
@@ -293,10 +298,10 @@ func TestOrderOfManySenders(t *testing.T) {
 			writes = append(writes, w)
 		}
 		for _, w := range writes {
-			done.Add(w)
+			credits.Add(w)
 			close(w.answer)
 		}
-		m.Release(done)
+		m.Release(credits)
 	}
 	for sender, n := range next {
 		if n != turns {
