@@ -57,11 +57,11 @@ func (s *Scanner) Next() (g Group, ok bool, err error) {
 	switch {
 	case g.Number != s.chain.LastGroup+1:
 		return Group{}, false, s.damage(fmt.Sprintf("group %d is here where group %d belongs", g.Number, s.chain.LastGroup+1))
-	case g.strange:
-		detail := fmt.Sprintf("at offset %d: %s", s.offset, g.Flaw())
+	case g.hasUnknownOp:
+		detail := fmt.Sprintf("at offset %d: %s", s.offset, g.Defect())
 		return Group{}, false, &Later{File: SegmentName(s.segment.Number), Offset: int64(s.offset), Detail: detail}
-	case g.flaw != "":
-		return Group{}, false, s.damage(g.flaw)
+	case g.defect != "":
+		return Group{}, false, s.damage(g.defect)
 	}
 	s.offset += len(g.Bytes)
 	s.chain.LastGroup = g.Number
@@ -92,7 +92,7 @@ func (s *Scanner) Tail(isLast bool) (Tail, error) {
 	case !isLast:
 		return Tail{}, s.damage(fmt.Sprintf("neither group %d nor the segment's end is here, though a later segment exists", s.chain.LastGroup+1))
 	default:
-		if err := s.hearWitnesses(); err != nil {
+		if err := s.findDurabilityProof(); err != nil {
 			return Tail{}, err
 		}
 	}
@@ -103,7 +103,7 @@ func (s *Scanner) Tail(isLast bool) (Tail, error) {
 }
 
 // hearWitnesses looks behind a bad spot for what tells damage from a torn tail.
-func (s *Scanner) hearWitnesses() error {
+func (s *Scanner) findDurabilityProof() error {
 	durable, at := s.segment.DurableBehind(s.offset)
 	if durable > s.chain.LastGroup {
 		return s.damage(fmt.Sprintf("group %d is damaged: the entry at offset %d knows that group %d was durable",

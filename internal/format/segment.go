@@ -24,24 +24,24 @@ type Group struct {
 	Bytes   []byte // the whole group, its COMMIT included
 	Entries int    // how many SET and DELETE entries
 
-	strange bool   // an op is neither SET nor DELETE
-	unknown Op     // the first such op
-	flaw    string // what is wrong with the first entry that no version writes; "" for nothing
+	hasUnknownOp bool   // an op is neither SET nor DELETE
+	unknownOp    Op     // the first such op
+	defect       string // what is wrong with the first entry that no version writes; "" for nothing
 }
 
 // Body returns the group's entries without its COMMIT.
 func (g *Group) Body() []byte { return g.Bytes[:g.Length] }
 
 // Flaw returns what is wrong with a group whose checksums are right, "" for nothing.
-func (g *Group) Flaw() string {
-	if g.strange {
-		return fmt.Sprintf("unknown op 0x%02x", byte(g.unknown))
+func (g *Group) Defect() string {
+	if g.hasUnknownOp {
+		return fmt.Sprintf("unknown op 0x%02x", byte(g.unknownOp))
 	}
-	return g.flaw
+	return g.defect
 }
 
 // Strange reports whether the group has an op that is not known: a later version has written it.
-func (g *Group) Strange() bool { return g.strange }
+func (g *Group) HasUnknownOp() bool { return g.hasUnknownOp }
 
 // GroupAt returns the group that starts at offset; ok is false if no whole and undamaged group does. It reads each byte at
 // most twice, whatever it finds.
@@ -66,13 +66,13 @@ func (s *Segment) GroupAt(offset int) (g Group, ok bool) {
 // judge looks at what an entry says: a group of which all checksums are right may still be none of ours.
 func (g *Group) judge(e *Entry) {
 	switch {
-	case e.Op != OpSet && e.Op != OpDelete && !g.strange:
-		g.strange, g.unknown = true, e.Op
-	case g.flaw != "":
+	case e.Op != OpSet && e.Op != OpDelete && !g.hasUnknownOp:
+		g.hasUnknownOp, g.unknownOp = true, e.Op
+	case g.defect != "":
 	case len(e.Key) > MaxKeyBytes || len(e.Value) > MaxValueBytes:
-		g.flaw = "entry larger than any that is written"
+		g.defect = "entry larger than any that is written"
 	case e.Op == OpDelete && len(e.Value) > 0:
-		g.flaw = "DELETE entry with a value"
+		g.defect = "DELETE entry with a value"
 	}
 }
 

@@ -41,7 +41,7 @@ func TestGroupAndEndRoundTrip(t *testing.T) {
 		s.Data = append(s.Data, drawBytes(t, "behind")...)
 
 		g, ok := s.GroupAt(at)
-		if !ok || g.Number != number || g.Durable != durable || g.Entries != entries || g.unknown != 0 ||
+		if !ok || g.Number != number || g.Durable != durable || g.Entries != entries || g.unknownOp != 0 ||
 			g.Length != uint64(length) || !bytes.Equal(g.Bytes, s.Data[at:behind]) {
 			t.Fatalf("%+v, %v", g, ok)
 		}
@@ -129,8 +129,8 @@ func TestWhatIsAGroup(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			s := &Segment{ID: goldenID, Number: 1, Data: row.bytes}
 			g, ok := s.GroupAt(0)
-			if ok != row.want || (ok && g.unknown != row.unknown) {
-				t.Fatalf("%v, unknown op %#x", ok, g.unknown)
+			if ok != row.want || (ok && g.unknownOp != row.unknown) {
+				t.Fatalf("%v, unknown op %#x", ok, g.unknownOp)
 			}
 		})
 	}

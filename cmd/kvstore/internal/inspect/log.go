@@ -339,7 +339,7 @@ func (l *logReader) group(g *format.Group) error {
 			r.Place, r.Durable, r.Note, r.Value = Last, g.Durable, note, 0
 		}
 		if r.What == Unknown {
-			r.Note = g.Flaw()
+			r.Note = g.Defect()
 		}
 		if err := l.emit(&r); err != nil {
 			return err

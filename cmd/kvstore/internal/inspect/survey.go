@@ -133,11 +133,11 @@ func (o *segmentSurvey) wholeGroup(g *format.Group) error {
 	}
 	o.resolve(g.Number, firstVersion(g), o.spot(g.Offset, 0, ""))
 	o.last, o.unknown, o.version = g.Number, false, lastVersion(g)
-	if flaw := g.Flaw(); flaw != "" {
-		d := o.spot(g.Offset, len(g.Bytes), flaw)
+	if defect := g.Defect(); defect != "" {
+		d := o.spot(g.Offset, len(g.Bytes), defect)
 		d.missing(g.Number, g.Number)
 		d.Loss, o.lossy = Certain, true
-		d.later = g.Strange()
+		d.later = g.HasUnknownOp()
 		o.damage = append(o.damage, d)
 		return nil
 	}
