@@ -70,7 +70,7 @@ func (t *Table) Begin(commits []Commit) {
 	for _, c := range commits {
 		for i := range c.Ops {
 			w.ops = append(w.ops, &c.Ops[i])
-			w.hashes = append(w.hashes, t.hash(text(c.Ops[i].Key)))
+			w.hashes = append(w.hashes, t.hash(unsafeString(c.Ops[i].Key)))
 		}
 	}
 	w.index = t.index.Load()
@@ -150,7 +150,7 @@ func (t *Table) stagePart(p *part, pause func()) {
 // stageOp writes the record for op, unless none is needed or the one that is there can be overwritten.
 func (t *Table) stageOp(p *part, op *Op, hash uint64) staged {
 	s := t.shardOf(hash)
-	slot, r := s.find(hash, text(op.Key))
+	slot, r := s.find(hash, unsafeString(op.Key))
 	if slot < 0 && op.Delete { // an earlier operation may add the key all the same
 		return staged{index: -1}
 	}
@@ -201,14 +201,14 @@ func (t *Table) Publish() {
 	if x := t.index.Load(); x != nil {
 		x.published(t, deletedKeys(w.commits))
 	}
-	w.forget()
+	w.dropGroup()
 	if cap(w.hashes) > maxKeptOps {
 		t.work = new(work)
 	}
 }
 
 // forget lets go of the group's bytes.
-func (w *work) forget() {
+func (w *work) dropGroup() {
 	w.commits = nil
 	clear(w.ops)
 	for i := range w.parts {
@@ -222,7 +222,7 @@ func (t *Table) publishSlice(commits []Commit, first, last int) {
 		t.touchSlots(t.work.hashes[at:min(at+windowKeys, last)]) // they were in the cache in Stage, and much has been since
 	}
 	t.applying.Lock()
-	t.catchIndex(commits)
+	t.catchUpIndex(commits)
 	for _, c := range commits {
 		t.publishCommit(c, first)
 		first += len(c.Ops)
@@ -235,7 +235,7 @@ func (t *Table) publishSlice(commits []Commit, first, last int) {
 }
 
 // catchIndex tells an index of commits that were staged before it was there, while applying is held.
-func (t *Table) catchIndex(commits []Commit) {
+func (t *Table) catchUpIndex(commits []Commit) {
 	x := t.index.Load()
 	if x == t.work.index || x == nil {
 		return
@@ -308,14 +308,14 @@ func (t *Table) publishCommit(c Commit, first int) {
 // publishOp shows operation n, under its shard's lock, and returns by how many keys the table grew.
 func (t *Table) publishOp(s *shard, n int, version int64) (grown int) {
 	op, hash, staged := t.work.ops[n], t.work.hashes[n], &t.work.staged[t.work.ranks[n]]
-	var kept []byte
+	var slab []byte // of a large record that a view still needs
 	if t.views.newest.Load() >= 0 {
-		if slot, r := s.find(hash, text(op.Key)); slot >= 0 || !op.Delete {
-			kept = t.keep(s, text(op.Key), r, version)
+		if slot, r := s.find(hash, unsafeString(op.Key)); slot >= 0 || !op.Delete {
+			slab = t.retain(s, unsafeString(op.Key), r, version)
 		}
 	}
 	grown, freed := s.change(op, hash, staged)
-	if freed != nil && kept == nil {
+	if freed != nil && slab == nil {
 		t.work.garbage = append(t.work.garbage, freed)
 	}
 	return grown
@@ -392,7 +392,7 @@ func (t *Table) compact(s *shard, n uint32) {
 	mem, used := s.slabs.mem[n], int(s.slabs.use[n].used)
 	for at := 0; at < used; {
 		r := record(mem[at:])
-		tag := t.hash(text(r.key())) >> tagShift << tagShift
+		tag := t.hash(unsafeString(r.key())) >> tagShift << tagShift
 		place := uint64(n)<<offsetBits | uint64(at/recordAlign)
 		if slot := s.slotOf(tag | place); slot >= 0 {
 			moves = append(moves, move{slot: slot, to: tag | t.store(s, r.key(), r.value())})

@@ -23,7 +23,7 @@ const (
 
 	// aheadBytes is what a table has before it gets the pages of the next chunk ahead of time, by a goroutine. A smaller one asks for
 	// them when it needs them: some hundreds, which takes less than such a goroutine may have to wait for a processor.
-	aheadBytes = 1 << 20
+	prefaultBytes = 1 << 20
 
 	// hugeBytes is what a table has before it asks for huge pages. The page table of a smaller one
 	// stays in a processor's cache, and huge pages are worth a tenth of a Get to it; but where the system is a guest, their
@@ -34,24 +34,24 @@ const (
 	// Freed spans up to this share of all chunks keep their pages, since they will soon be used again. The pages of others go
 	// back to the system, and only addresses are kept. That takes it 100 µs a span, and all processors are interrupted. The least that is kept
 	// is about the slots that the shards of a growing table leave which are too small for a slab.
-	keptShare    = 64
-	minKeptBytes = 8 << 20
+	warmShare    = 64
+	minWarmBytes = 8 << 20
 )
 
 // arena is where a table's memory comes from.
 type arena struct {
-	mu     sync.Mutex
-	chunks [][]byte                             // guarded by mu
-	total  int                                  // guarded by mu: bytes of all chunks
-	rest   []byte                               // guarded by mu: of the last chunk, not used yet
-	ahead  []byte                               // guarded by mu: the next chunk, nil if there is none yet
-	own    map[*byte][]byte                     // guarded by mu: mappings of their own, by where they begin
-	warm   [maxSpanBytes/pageBytes + 1][][]byte // guarded by mu: freed spans with their pages, by size in pages
-	cold   [maxSpanBytes/pageBytes + 1][][]byte // guarded by mu: those whose pages went back to the system
-	kept   int                                  // guarded by mu: bytes in warm
-	loads  int                                  // guarded by mu: calls of Table.Load under way
+	mu        sync.Mutex
+	chunks    [][]byte                             // guarded by mu
+	total     int                                  // guarded by mu: bytes of all chunks
+	rest      []byte                               // guarded by mu: of the last chunk, not used yet
+	next      []byte                               // guarded by mu: the next chunk, nil if there is none yet
+	own       map[*byte][]byte                     // guarded by mu: mappings of their own, by where they begin
+	warm      [maxSpanBytes/pageBytes + 1][][]byte // guarded by mu: freed spans with their pages, by size in pages
+	cold      [maxSpanBytes/pageBytes + 1][][]byte // guarded by mu: those whose pages went back to the system
+	warmBytes int                                  // guarded by mu: bytes in warm
+	loads     int                                  // guarded by mu: calls of Table.Load under way
 
-	populating sync.WaitGroup // the goroutine that gets the pages of ahead
+	prefaulting sync.WaitGroup // the goroutine that gets the pages of ahead
 }
 
 func newArena() *arena { return &arena{own: map[*byte][]byte{}} }
@@ -66,15 +66,15 @@ func (a *arena) load(call int) {
 // alloc returns at least n bytes, whole pages, not zeroed. It has the pages at hand: having the system get many at once costs a tenth, or
 // less, of an interrupt for each of them at its first touch.
 func (a *arena) alloc(n int) []byte {
-	b, populated := a.take(roundPages(n))
-	if !populated {
-		populate(b, false)
+	b, prefaulted := a.take(roundPages(n))
+	if !prefaulted {
+		prefault(b, false)
 	}
 	return b
 }
 
 // take is alloc for whole pages, and tells whether they are at hand.
-func (a *arena) take(n int) (b []byte, populated bool) {
+func (a *arena) take(n int) (b []byte, prefaulted bool) {
 	if n > maxSpanBytes {
 		b := mapMemory(n)
 		a.mu.Lock()
@@ -89,7 +89,7 @@ func (a *arena) take(n int) (b []byte, populated bool) {
 		a.splitWarm()
 	}
 	if b, ok := pop(&a.warm[class]); ok {
-		a.kept -= n
+		a.warmBytes -= n
 		return b, true
 	}
 	if b, ok := pop(&a.cold[class]); ok {
@@ -125,30 +125,30 @@ func (a *arena) grow(n int) {
 		a.cold[n/pageBytes] = append(a.cold[n/pageBytes], a.rest[:n:n])
 		a.rest = a.rest[n:]
 	}
-	if len(a.ahead) >= n {
-		a.rest, a.ahead = a.ahead, nil
+	if len(a.next) >= n {
+		a.rest, a.next = a.next, nil
 	} else {
-		a.rest = mapMemory(max(n, a.nextChunk()))
-		populate(a.rest, false)
+		a.rest = mapMemory(max(n, a.nextChunkBytes()))
+		prefault(a.rest, false)
 	}
 	a.chunks = append(a.chunks, a.rest)
 	a.total += len(a.rest)
-	if a.total >= aheadBytes && a.ahead == nil {
-		a.ahead = mapMemory(a.nextChunk())
-		chunk, huge := a.ahead, a.loads > 0 || a.total >= hugeBytes
-		a.populating.Go(func() { populate(chunk, huge) })
+	if a.total >= prefaultBytes && a.next == nil {
+		a.next = mapMemory(a.nextChunkBytes())
+		chunk, huge := a.next, a.loads > 0 || a.total >= hugeBytes
+		a.prefaulting.Go(func() { prefault(chunk, huge) })
 	}
 }
 
 // nextChunk returns how large the next chunk is to be.
-func (a *arena) nextChunk() int {
+func (a *arena) nextChunkBytes() int {
 	return min(max(a.total/2/minChunkBytes*minChunkBytes, minChunkBytes), maxChunkBytes)
 }
 
 // populate asks for all pages of b at once, and for huge ones. Where the system is a guest whose memory its host has yet to find,
 // the first touch of a huge page takes milliseconds, for which nobody should have to wait. Both are advice: whether it is taken
 // changes nothing but speed.
-func populate(b []byte, huge bool) {
+func prefault(b []byte, huge bool) {
 	const populateWrite = 23 // MADV_POPULATE_WRITE, Linux 5.14
 	if huge && tuning.HugePages {
 		_ = syscall.Madvise(b, syscall.MADV_HUGEPAGE)
@@ -168,9 +168,9 @@ func (a *arena) free(b []byte) {
 		return
 	}
 	class := len(b) / pageBytes
-	if a.kept+len(b) <= max(minKeptBytes, a.total/keptShare) {
+	if a.warmBytes+len(b) <= max(minWarmBytes, a.total/warmShare) {
 		a.warm[class] = append(a.warm[class], b)
-		a.kept += len(b)
+		a.warmBytes += len(b)
 		return
 	}
 	_ = syscall.Madvise(b, syscall.MADV_DONTNEED) // if it fails, the memory stays taken until it is used again
@@ -181,14 +181,14 @@ func (a *arena) free(b []byte) {
 func (a *arena) release() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.populating.Wait()
-	for _, b := range append(a.chunks, a.ahead) {
+	a.prefaulting.Wait()
+	for _, b := range append(a.chunks, a.next) {
 		unmapMemory(b)
 	}
 	for _, b := range a.own {
 		unmapMemory(b)
 	}
-	a.chunks, a.rest, a.ahead, a.own = nil, nil, nil, nil
+	a.chunks, a.rest, a.next, a.own = nil, nil, nil, nil
 }
 
 // mapMemory gets memory from the system. When there is none, or no more mappings, Go's heap is asked, which may

@@ -31,7 +31,7 @@ func TestAllocHasItsPages(t *testing.T) {
 	defer runtime.UnlockOSThread()
 	probe := mapMemory(64 * pageBytes)
 	defer unmapMemory(probe)
-	if populate(probe, false); touchFaults(t, probe) > 32 {
+	if prefault(probe, false); touchFaults(t, probe) > 32 {
 		t.Skip("SKIPPED, NOT TESTED HERE: this system, or what stands in for it, has no MADV_POPULATE_WRITE")
 	}
 	a := newArena()
@@ -39,7 +39,7 @@ func TestAllocHasItsPages(t *testing.T) {
 	all, faults := 0, int64(0)
 	touch := func(n int) []byte {
 		b := a.alloc(n)
-		a.populating.Wait() // for what is being got ahead of time
+		a.prefaulting.Wait() // for what is being got ahead of time
 		all += len(b) / pageBytes
 		faults += touchFaults(t, b)
 		return b
@@ -71,7 +71,7 @@ func TestChunksGrow(t *testing.T) {
 	used := 0
 	for used < 64<<20 {
 		used += len(a.alloc(maxSlabBytes))
-		if rest := a.total + len(a.ahead) - used; rest > max(2*used, 2*minChunkBytes) || rest > 2*maxChunkBytes {
+		if rest := a.total + len(a.next) - used; rest > max(2*used, 2*minChunkBytes) || rest > 2*maxChunkBytes {
 			t.Fatalf("%d bytes are in use, and %d more there", used, rest)
 		}
 	}
@@ -97,13 +97,13 @@ func TestSlabsTakeWhatSlotsLeft(t *testing.T) {
 		a.free(b)
 	}
 	for range len(left) {
-		b, populated := a.take(maxSlabBytes)
-		if len(b) != maxSlabBytes || cap(b) != maxSlabBytes || left[&b[0]] != 1 || !populated {
-			t.Fatalf("%d bytes, capacity %d, which had been given back %d times, their pages: %t", len(b), cap(b), left[&b[0]], populated)
+		b, prefaulted := a.take(maxSlabBytes)
+		if len(b) != maxSlabBytes || cap(b) != maxSlabBytes || left[&b[0]] != 1 || !prefaulted {
+			t.Fatalf("%d bytes, capacity %d, which had been given back %d times, their pages: %t", len(b), cap(b), left[&b[0]], prefaulted)
 		}
 		left[&b[0]]--
 	}
-	if a.kept != maxSlabBytes/2 {
-		t.Errorf("%d bytes are said to be left", a.kept)
+	if a.warmBytes != maxSlabBytes/2 {
+		t.Errorf("%d bytes are said to be left", a.warmBytes)
 	}
 }

@@ -41,7 +41,7 @@ func (n *node) insert(key string) (right *node, bound []byte, added bool) {
 	if right == nil {
 		return nil, nil, added
 	}
-	n.keys.insert(i, text(bound))
+	n.keys.insert(i, unsafeString(bound))
 	n.children = slices.Insert(n.children, i+1, right)
 	right, bound = n.split()
 	return right, bound, added
@@ -269,13 +269,13 @@ func (l *keyList) search(key string) (i int, found bool) {
 	low, high := 0, len(l.ends)
 	for low < high {
 		middle := int(uint(low+high) / 2)
-		if text(l.at(middle)) < key {
+		if unsafeString(l.at(middle)) < key {
 			low = middle + 1
 		} else {
 			high = middle
 		}
 	}
-	return low, low < len(l.ends) && text(l.at(low)) == key
+	return low, low < len(l.ends) && unsafeString(l.at(low)) == key
 }
 
 func (l *keyList) append(key []byte) {

@@ -13,14 +13,14 @@ import (
 // ends to the side, the absence of a key too; who keeps nothing pays one atomic load a change.
 
 // past is a state that a key was in.
-type past struct {
+type oldVersion struct {
 	until   int64 // the version of the commit that ended it
 	present bool
 	value   []byte // a copy, or a large record's slab; nil for an absent key
 	slab    []byte // what value lies in, to be given back with it; nil if value is a copy
 }
 
-func (p *past) bytes(key string) int64 { return int64(len(key) + len(p.value)) }
+func (p *oldVersion) bytes(key string) int64 { return int64(len(key) + len(p.value)) }
 
 // views is what a table knows of those who look at old states.
 type views struct {
@@ -32,25 +32,25 @@ type views struct {
 	closing  int        // guarded by mu: views that are off that list and not done with forgetting
 	released bool       // guarded by mu: the table is to give back its memory when the last view closes
 
-	kept keptStates
+	retained retainedList
 }
 
 // keptStates lists the states in shard.history, in the order in which they ended; so closing a view costs as much as has changed since
 // it was opened, however much is kept for older ones.
-type keptStates struct {
-	mu    sync.Mutex // taken under a shard's lock by who keeps, alone by who forgets
-	pages []keptPage // guarded by mu: none of them empty
-	next  uint64     // guarded by mu: the number of the next page
+type retainedList struct {
+	mu    sync.Mutex     // taken under a shard's lock by who keeps, alone by who forgets
+	pages []retainedPage // guarded by mu: none of them empty
+	next  uint64         // guarded by mu: the number of the next page
 }
 
 // keptPage is a part of the list. Its number is above those of the pages before it.
-type keptPage struct {
+type retainedPage struct {
 	number uint64
-	states []keptState
+	states []retained
 }
 
 // keptState is a state that some view needs.
-type keptState struct {
+type retained struct {
 	since int64 // the version of the commit that began it; 0 if that is not known
 	until int64
 	key   string
@@ -58,7 +58,7 @@ type keptState struct {
 
 // keep moves a key's state to the side before a commit with this version ends it. Under the shard's lock; r is nil if the key is
 // absent. A large record keeps the slab that it has for itself, and slab is not nil: it is not to be freed with the record.
-func (t *Table) keep(s *shard, key string, r record, version int64) (slab []byte) {
+func (t *Table) retain(s *shard, key string, r record, version int64) (slab []byte) {
 	states := s.history[key]
 	since := int64(0)
 	if n := len(states); n > 0 {
@@ -67,7 +67,7 @@ func (t *Table) keep(s *shard, key string, r record, version int64) (slab []byte
 	if since > t.views.newest.Load() {
 		return nil // it began after the newest view was opened
 	}
-	p := past{until: version, present: r != nil}
+	p := oldVersion{until: version, present: r != nil}
 	switch {
 	case r == nil:
 	case r.size() > maxPackedBytes:
@@ -76,31 +76,31 @@ func (t *Table) keep(s *shard, key string, r record, version int64) (slab []byte
 		p.value = slices.Clone(r.value())
 	}
 	if s.history == nil {
-		s.history = map[string][]past{}
+		s.history = map[string][]oldVersion{}
 	}
 	key = strings.Clone(key) // its bytes are the caller's
 	s.history[key] = append(states, p)
 	t.views.bytes.Add(p.bytes(key))
-	t.views.kept.add(keptState{since: since, until: version, key: key})
+	t.views.retained.add(retained{since: since, until: version, key: key})
 	return p.slab
 }
 
 // at returns the state of key at a version; r is its present record, nil if it has none.
-func (s *shard) at(version int64, key string, r record) past {
+func (s *shard) versionAt(version int64, key string, r record) oldVersion {
 	for _, p := range s.history[key] {
 		if p.until > version {
 			return p
 		}
 	}
-	return present(r)
+	return current(r)
 }
 
 // present returns the state of a key with this record, nil if it has none.
-func present(r record) past {
+func current(r record) oldVersion {
 	if r == nil {
-		return past{}
+		return oldVersion{}
 	}
-	return past{present: true, value: r.value()}
+	return oldVersion{present: true, value: r.value()}
 }
 
 // changedSince reports whether key was changed after a version for which a view is open.
@@ -131,9 +131,9 @@ func (t *Table) openView() (version int64, length int, ok bool) {
 
 // closeView counts a view of this version out, and frees what was kept for it alone.
 func (t *Table) closeView(version int64) {
-	f := t.countOut(version)
-	for states := range t.views.kept.take(f) {
-		t.forget(states)
+	r := t.removeView(version)
+	for states := range t.views.retained.take(r) {
+		t.prune(states)
 	}
 	v := &t.views
 	v.mu.Lock()
@@ -150,13 +150,13 @@ func (v *views) idle() bool { return len(v.open) == 0 && v.closing == 0 }
 
 // forgettable says which states nobody needs any more, now that one view is closed: those that ended while no view but that one
 // and ones before it were open, and began after the last of these was opened.
-type forgettable struct {
+type pruneRange struct {
 	above, upTo int64 // versions between which the state ended
 	after       int64 // the version after which it began
 }
 
 // countOut takes a view of this version off the list, and returns what may be forgotten.
-func (t *Table) countOut(version int64) (f forgettable) {
+func (t *Table) removeView(version int64) (r pruneRange) {
 	// While nothing is being published: all that was kept while the view was open ended at a version up to the present one, and
 	// what is kept from now on is not kept for this view.
 	t.applying.RLock()
@@ -166,12 +166,12 @@ func (t *Table) countOut(version int64) (f forgettable) {
 	defer v.mu.Unlock()
 	at, _ := slices.BinarySearch(v.open, version)
 	v.open = slices.Delete(v.open, at, at+1)
-	f = forgettable{above: version, upTo: t.Version(), after: -1}
+	r = pruneRange{above: version, upTo: t.Version(), after: -1}
 	if at > 0 {
-		f.after = v.open[at-1]
+		r.after = v.open[at-1]
 	}
 	if at < len(v.open) {
-		f.upTo = v.open[at]
+		r.upTo = v.open[at]
 	}
 	newest := int64(-1)
 	if n := len(v.open); n > 0 {
@@ -179,18 +179,18 @@ func (t *Table) countOut(version int64) (f forgettable) {
 	}
 	v.newest.Store(newest)
 	v.closing++
-	return f
+	return r
 }
 
 // forget drops states that were taken off the list.
-func (t *Table) forget(states []keptState) {
+func (t *Table) prune(states []retained) {
 	var garbage [][]byte
 	var gone []string
 	for _, state := range states {
 		hash := t.hash(state.key)
 		s := t.shardOf(hash)
 		s.mu.Lock()
-		p := s.forget(state)
+		p := s.prune(state)
 		if slot, _ := s.find(hash, state.key); slot < 0 && s.history[state.key] == nil {
 			gone = append(gone, state.key)
 		}
@@ -205,15 +205,15 @@ func (t *Table) forget(states []keptState) {
 	}
 	if x := t.index.Load(); x != nil {
 		for chunk := range slices.Chunk(gone, windowKeys) {
-			x.forget(t, chunk)
+			x.prune(t, chunk)
 		}
 	}
 }
 
 // forget drops one state of a key, which is there.
-func (s *shard) forget(state keptState) (p past) {
+func (s *shard) prune(state retained) (p oldVersion) {
 	states := s.history[state.key]
-	i := slices.IndexFunc(states, func(p past) bool { return p.until == state.until })
+	i := slices.IndexFunc(states, func(p oldVersion) bool { return p.until == state.until })
 	p = states[i]
 	if states = slices.Delete(states, i, i+1); len(states) > 0 {
 		s.history[state.key] = states
@@ -229,23 +229,23 @@ func (s *shard) forget(state keptState) (p past) {
 // pageStates is how many states are looked at under the lock that the writer may wait for.
 const pageStates = 1 << 10
 
-func (k *keptStates) add(state keptState) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if n := len(k.pages); n == 0 || len(k.pages[n-1].states) >= pageStates {
-		k.pages = append(k.pages, keptPage{number: k.next})
-		k.next++
+func (l *retainedList) add(state retained) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if n := len(l.pages); n == 0 || len(l.pages[n-1].states) >= pageStates {
+		l.pages = append(l.pages, retainedPage{number: l.next})
+		l.next++
 	}
-	last := &k.pages[len(k.pages)-1]
+	last := &l.pages[len(l.pages)-1]
 	last.states = append(last.states, state)
 }
 
 // take takes states off the list and returns them, some at a time.
-func (k *keptStates) take(f forgettable) iter.Seq[[]keptState] {
-	return func(yield func([]keptState) bool) {
+func (l *retainedList) take(r pruneRange) iter.Seq[[]retained] {
+	return func(yield func([]retained) bool) {
 		next := uint64(0)
 		for {
-			taken, page, ok := k.takePage(f, next)
+			taken, page, ok := l.takePage(r, next)
 			if !ok || len(taken) > 0 && !yield(taken) {
 				return
 			}
@@ -255,21 +255,21 @@ func (k *keptStates) take(f forgettable) iter.Seq[[]keptState] {
 }
 
 // takePage is take for the first page from this number on; ok is false if there is none.
-func (k *keptStates) takePage(f forgettable, from uint64) (taken []keptState, number uint64, ok bool) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	at := sort.Search(len(k.pages), func(i int) bool {
-		p := &k.pages[i]
-		return p.number >= from && p.states[len(p.states)-1].until > f.above
+func (l *retainedList) takePage(r pruneRange, from uint64) (taken []retained, number uint64, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	at := sort.Search(len(l.pages), func(i int) bool {
+		p := &l.pages[i]
+		return p.number >= from && p.states[len(p.states)-1].until > r.above
 	})
-	if at == len(k.pages) || k.pages[at].states[0].until > f.upTo {
+	if at == len(l.pages) || l.pages[at].states[0].until > r.upTo {
 		return nil, 0, false
 	}
-	p := &k.pages[at]
+	p := &l.pages[at]
 	number = p.number
 	stay := p.states[:0]
 	for _, s := range p.states {
-		if s.until > f.above && s.until <= f.upTo && s.since > f.after {
+		if s.until > r.above && s.until <= r.upTo && s.since > r.after {
 			taken = append(taken, s)
 		} else {
 			stay = append(stay, s)
@@ -278,7 +278,7 @@ func (k *keptStates) takePage(f forgettable, from uint64) (taken []keptState, nu
 	clear(p.states[len(stay):])
 	switch p.states = stay; {
 	case len(stay) == 0:
-		k.pages = slices.Delete(k.pages, at, at+1)
+		l.pages = slices.Delete(l.pages, at, at+1)
 	case len(stay) < cap(stay)/4:
 		p.states = slices.Clone(stay)
 	}
@@ -286,8 +286,8 @@ func (k *keptStates) takePage(f forgettable, from uint64) (taken []keptState, nu
 }
 
 // clear forgets everything, once nobody looks any more.
-func (k *keptStates) clear() {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.pages = nil
+func (l *retainedList) clear() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.pages = nil
 }

@@ -67,7 +67,7 @@ func (x *index) build(t *Table) {
 	}
 	group.Wait()
 	tree := newTree(merged(runs))
-	for !x.finish(t, tree) {
+	for !x.install(t, tree) {
 		x.catchUp(tree)
 	}
 }
@@ -87,7 +87,7 @@ func (x *index) catchUp(tree *tree) {
 }
 
 // finish makes the tree the index's, unless too many keys are still to go in.
-func (x *index) finish(t *Table, tree *tree) bool {
+func (x *index) install(t *Table, tree *tree) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if len(x.added) > maxCatchUp {
@@ -97,7 +97,7 @@ func (x *index) finish(t *Table, tree *tree) bool {
 		tree.insert(key)
 	}
 	x.added, x.tree = nil, tree
-	x.takeOut(t)
+	x.pruneGone(t)
 	close(x.built)
 	return true
 }
@@ -120,7 +120,7 @@ func (x *index) add(keys [][]byte) {
 		if x.tree == nil {
 			x.added = append(x.added, string(key))
 		} else {
-			x.tree.insert(text(key))
+			x.tree.insert(unsafeString(key))
 		}
 	}
 }
@@ -129,19 +129,19 @@ func (x *index) add(keys [][]byte) {
 func (x *index) published(t *Table, deleted [][]byte) {
 	x.mu.Lock()
 	x.staged = false
-	x.takeOut(t)
+	x.pruneGone(t)
 	x.mu.Unlock()
 	for chunk := range slices.Chunk(deleted, windowKeys) {
 		gone := make([]string, len(chunk))
 		for i, key := range chunk {
-			gone[i] = text(key)
+			gone[i] = unsafeString(key)
 		}
-		x.forget(t, gone)
+		x.prune(t, gone)
 	}
 }
 
 // forget takes those of keys out that nobody needs.
-func (x *index) forget(t *Table, keys []string) {
+func (x *index) prune(t *Table, keys []string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.staged || x.tree == nil {
@@ -151,22 +151,22 @@ func (x *index) forget(t *Table, keys []string) {
 		return
 	}
 	for _, key := range keys {
-		x.takeOutKey(t, key)
+		x.pruneKey(t, key)
 	}
 }
 
 // takeOut is what forget had to put off.
-func (x *index) takeOut(t *Table) {
+func (x *index) pruneGone(t *Table) {
 	if x.staged || x.tree == nil {
 		return
 	}
 	for _, key := range x.gone {
-		x.takeOutKey(t, key)
+		x.pruneKey(t, key)
 	}
 	x.gone = nil
 }
 
-func (x *index) takeOutKey(t *Table, key string) {
+func (x *index) pruneKey(t *Table, key string) {
 	hash := t.hash(key)
 	s := t.shardOf(hash)
 	s.mu.RLock()
@@ -184,10 +184,10 @@ func (x *index) anyWithin(b Bounds, is func(key string) bool) bool {
 	defer x.mu.RUnlock()
 	found := false
 	x.tree.root.ascend(b.Low, func(key []byte) bool {
-		if b.Bounded && text(key) >= b.High {
+		if b.Bounded && unsafeString(key) >= b.High {
 			return false
 		}
-		found = is(text(key))
+		found = is(unsafeString(key))
 		return !found
 	})
 	return found

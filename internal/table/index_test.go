@@ -63,13 +63,13 @@ func TestIndexCatchesUp(t *testing.T) {
 				t.Fatal("a scan has not waited")
 			}
 			tree := newTree(func(func([]byte) bool) {}) // nothing was there when the building began
-			done := x.finish(tab, tree)
+			done := x.install(tab, tree)
 			if done != (n <= maxCatchUp) {
 				t.Fatalf("the writer has waited for %d keys: %v", n, done)
 			}
 			for !done {
 				x.catchUp(tree)
-				done = x.finish(tab, tree)
+				done = x.install(tab, tree)
 			}
 			if got := <-scanned; !slices.Equal(got, want) {
 				t.Fatalf("a scan shows %d keys of %d", len(got), len(want))

@@ -16,7 +16,7 @@ func (t *Table) Load(ops []Op, version int64) {
 	defer t.arena.load(-1)
 	hashes := make([]uint64, len(ops))
 	for i := range ops {
-		hashes[i] = t.hash(text(ops[i].Key))
+		hashes[i] = t.hash(unsafeString(ops[i].Key))
 	}
 	order := make([]int32, len(ops))
 	ends := byShard(order, hashes)
@@ -86,7 +86,7 @@ func (t *Table) loadShard(s *shard, ops []Op, hashes []uint64, order []int32) (g
 
 // place writes the record that a change needs, if it needs one.
 func (t *Table) place(s *shard, op *Op, hash uint64) staged {
-	slot, r := s.find(hash, text(op.Key))
+	slot, r := s.find(hash, unsafeString(op.Key))
 	found := staged{index: slot}
 	if slot >= 0 {
 		found.slot = s.slots[slot]

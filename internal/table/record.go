@@ -70,4 +70,4 @@ func touchLines(b []byte) (sum byte) {
 }
 
 // text is a string that shares b's bytes, for a look at them that ends before they change.
-func text(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+func unsafeString(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

@@ -64,7 +64,7 @@ func (v *View) Scan(b Bounds, reverse bool) iter.Seq2[string, []byte] {
 					return // closed
 				}
 				for i := range l.len {
-					if value, present := l.next(i); present && !yield(text(keys.at(first+i)), value) {
+					if value, present := l.next(i); present && !yield(unsafeString(keys.at(first+i)), value) {
 						return
 					}
 				}
@@ -85,7 +85,7 @@ func (x *index) next(b *Bounds, reverse bool, n int, dst *keyList) {
 	}
 	dst.bytes, dst.ends = make([]byte, 0, n*size), slices.Grow(dst.ends[:0], n)
 	visit := func(key []byte) bool {
-		if reverse && text(key) < b.Low || !reverse && b.Bounded && text(key) >= b.High {
+		if reverse && unsafeString(key) < b.Low || !reverse && b.Bounded && unsafeString(key) >= b.High {
 			return false
 		}
 		dst.append(key)
@@ -101,7 +101,7 @@ func (x *index) next(b *Bounds, reverse bool, n int, dst *keyList) {
 	if dst.len() == 0 {
 		return
 	}
-	last := text(dst.at(dst.len() - 1))
+	last := unsafeString(dst.at(dst.len() - 1))
 	if reverse {
 		b.High, b.Bounded = last, true
 	} else {
@@ -134,10 +134,10 @@ func (l *lookup) fill(v *View, keys *keyList, first int) {
 	}
 	t := v.table
 	var hashes, slots [windowKeys]uint64
-	var states [windowKeys]past
+	var states [windowKeys]oldVersion
 	n := min(keys.len()-first, windowKeys)
 	for i := range n {
-		hashes[i] = t.hash(text(keys.at(first + i)))
+		hashes[i] = t.hash(unsafeString(keys.at(first + i)))
 	}
 	t.applying.RLock()
 	defer t.applying.RUnlock()
@@ -148,7 +148,7 @@ func (l *lookup) fill(v *View, keys *keyList, first int) {
 		if i > 0 && bytes >= maxLookupBytes {
 			break
 		}
-		states[i] = v.stateAt(unchanged, slots[i], hashes[i], text(keys.at(first+i)))
+		states[i] = v.versionAt(unchanged, slots[i], hashes[i], unsafeString(keys.at(first+i)))
 		size := len(states[i].value)
 		if bytes += size; size <= maxSharedBytes {
 			shared += size
@@ -167,7 +167,7 @@ func (l *lookup) fill(v *View, keys *keyList, first int) {
 }
 
 // copy takes the values of states. The small ones go to l.block.
-func (l *lookup) copy(states []past) {
+func (l *lookup) copy(states []oldVersion) {
 	l.alone = l.alone[:0]
 	block := l.block
 	for i := range states {
@@ -199,13 +199,13 @@ func (l *lookup) next(i int) (value []byte, present bool) {
 }
 
 // stateAt returns what key was, while applying is held; slot is where it probably is. Unchanged says that the view shows the present.
-func (v *View) stateAt(unchanged bool, slot, hash uint64, key string) past {
+func (v *View) versionAt(unchanged bool, slot, hash uint64, key string) oldVersion {
 	s := v.table.shardOf(hash)
 	r := s.findAt(slot, hash, key)
 	if unchanged {
-		return present(r)
+		return current(r)
 	}
 	s.mu.RLock() // views that are being closed write to the history
 	defer s.mu.RUnlock()
-	return s.at(v.version, key, r)
+	return s.versionAt(v.version, key, r)
 }

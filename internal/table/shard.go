@@ -29,7 +29,7 @@ type shard struct {
 	shift uint     // tag >> shift is where the search for a key begins
 	slabs slabs
 	// Old states by key, oldest first; nil if no view is open that may need one.
-	history map[string][]past
+	history map[string][]oldVersion
 	_       [64]byte // keeps neighbours' locks out of a reader's cache line
 
 	// The writer's alone.
@@ -131,7 +131,7 @@ func (s *shard) findStaged(o *staged, hash uint64, key string) (slot int, r reco
 // change carries out one operation that was staged. It returns by how many keys the shard grew, and memory that nothing leads to any
 // more.
 func (s *shard) change(op *Op, hash uint64, o *staged) (grown int, freed []byte) {
-	slot, r := s.findStaged(o, hash, text(op.Key))
+	slot, r := s.findStaged(o, hash, unsafeString(op.Key))
 	place, entry := o.place, hash>>tagShift<<tagShift|o.place
 	switch {
 	case place == 0 && slot < 0: // deleted, and was not there

@@ -27,7 +27,7 @@ type Table struct {
 	mask  uint64       // immutable after New; less than all bits in tests, for equal hashes
 	arena *arena       // immutable after New; the shards' memory
 
-	forgotten runtime.Cleanup // immutable after New; what happens to arena if nobody releases the table
+	cleanup runtime.Cleanup // immutable after New; what happens to arena if nobody releases the table
 
 	length  atomic.Int64 // written under the locks of the shards that a change touches
 	version atomic.Int64 // likewise: the last commit applied
@@ -79,7 +79,7 @@ func newTable(keys int, mask uint64) *Table {
 	}
 	t.views.newest.Store(-1)
 	// For a table that is forgotten and not released: Go's collector does not know of the arena's memory.
-	t.forgotten = runtime.AddCleanup(t, (*arena).release, t.arena)
+	t.cleanup = runtime.AddCleanup(t, (*arena).release, t.arena)
 	return t
 }
 
@@ -109,12 +109,12 @@ func (t *Table) release() {
 		s.history = nil
 		s.mu.Unlock()
 	}
-	t.views.kept.clear()
+	t.views.retained.clear()
 	t.views.bytes.Store(0)
 	t.index.Store(nil)
 	t.length.Store(0)
 	t.arena.release()
-	t.forgotten.Stop() // it would keep the table from the garbage collector for some more rounds
+	t.cleanup.Stop() // it would keep the table from the garbage collector for some more rounds
 }
 
 func (t *Table) hash(key string) uint64 { return maphash.String(t.seed, key) & t.mask }

@@ -80,7 +80,7 @@ func (v *View) Get(dst []byte, key string) ([]byte, bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	_, r := s.find(hash, key)
-	state := s.at(v.version, key, r)
+	state := s.versionAt(v.version, key, r)
 	if !state.present {
 		return dst, false
 	}
@@ -263,14 +263,14 @@ func (w *window) fill(v *View, s *shard, from uint64) (to uint64) {
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	to = s.walk(from, func(r record) { w.add(r.key(), s.at(v.version, text(r.key()), r)) })
+	to = s.walk(from, func(r record) { w.add(r.key(), s.versionAt(v.version, unsafeString(r.key()), r)) })
 	for key := range s.history { // those that have been deleted since
 		hash := v.table.hash(key)
 		if tag := hash >> tagShift; tag < from || tag >= to {
 			continue
 		}
 		if slot, _ := s.find(hash, key); slot < 0 {
-			w.add([]byte(key), s.at(v.version, key, nil))
+			w.add([]byte(key), s.versionAt(v.version, key, nil))
 		}
 	}
 	return to
@@ -306,7 +306,7 @@ func (s *shard) windowEnd(first int) int {
 }
 
 // add copies a pair, unless the key was absent.
-func (w *window) add(key []byte, state past) {
+func (w *window) add(key []byte, state oldVersion) {
 	if !state.present {
 		return
 	}

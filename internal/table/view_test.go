@@ -191,8 +191,8 @@ func TestViewsStayWhatTheyWere(t *testing.T) {
 				if got, want := tab.index.Load().tree.root.check(t, "", "", false), slices.Sorted(maps.Keys(m)); !slices.Equal(got, want) {
 					t.Fatalf("the index has %d keys, want %d", len(got), len(want))
 				}
-				if len(tab.views.kept.pages) > 0 {
-					t.Fatalf("%d pages of states are kept", len(tab.views.kept.pages))
+				if len(tab.views.retained.pages) > 0 {
+					t.Fatalf("%d pages of states are kept", len(tab.views.retained.pages))
 				}
 				for i := range tab.shards {
 					if tab.shards[i].history != nil {
@@ -217,7 +217,7 @@ func TestViewsForgetPages(t *testing.T) {
 		}
 	}
 	kept := func() (states int) {
-		for _, p := range tab.views.kept.pages {
+		for _, p := range tab.views.retained.pages {
 			states += len(p.states)
 		}
 		return states
@@ -240,7 +240,7 @@ func TestViewsForgetPages(t *testing.T) {
 		}
 	}
 	old.Close()
-	if _, held := tab.Views(); held != 0 || len(tab.views.kept.pages) > 0 {
+	if _, held := tab.Views(); held != 0 || len(tab.views.retained.pages) > 0 {
 		t.Fatalf("%d states, %d bytes are held for nobody", kept(), held)
 	}
 }
@@ -295,7 +295,7 @@ func TestViewsWhileWriting(t *testing.T) {
 				v := tab.View()
 				n := 0
 				pairs := func(yield func(string, []byte) bool) {
-					v.All()(func(p Pair) bool { return yield(text(p.Key), p.Value) })
+					v.All()(func(p Pair) bool { return yield(unsafeString(p.Key), p.Value) })
 				}
 				if r%2 == 0 {
 					pairs = v.Scan(Bounds{}, r%4 == 0)
