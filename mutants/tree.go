@@ -28,8 +28,8 @@ type source struct {
 	module string // its directory
 	pkg    string // the package's name
 	text   []byte
-	plain  bool // built for this platform without the race detector
-	raced  bool // built for this platform with it
+	plain  bool // built for linux/amd64 without the race detector
+	raced  bool // built for linux/amd64 with it
 }
 
 // declaration is a function, method, constant, variable or type.
@@ -89,8 +89,10 @@ func (t *tree) readFile(root, rel, module string) error {
 		return err
 	}
 	s := &source{path: rel, dir: path.Dir(rel), module: module, text: text}
-	plain, raced := build.Default, build.Default
-	raced.BuildTags = append(slices.Clone(raced.BuildTags), "race")
+	plain := build.Default
+	plain.GOOS, plain.GOARCH = "linux", "amd64"
+	raced := plain
+	raced.BuildTags = append(slices.Clone(plain.BuildTags), "race")
 	var errs [2]error
 	s.plain, errs[0] = plain.MatchFile(filepath.Dir(file), filepath.Base(file))
 	s.raced, errs[1] = raced.MatchFile(filepath.Dir(file), filepath.Base(file))
@@ -188,7 +190,7 @@ func (t *tree) find(name string, l layer) (declaration, error) {
 	case len(built) > 1:
 		return declaration{}, fmt.Errorf("%q is ambiguous: %s", name, describe(built))
 	case len(found) > 0:
-		return declaration{}, fmt.Errorf("%q is not built in this layer on this platform: %s", name, describe(found))
+		return declaration{}, fmt.Errorf("%q is not built for linux/amd64 in this layer: %s", name, describe(found))
 	}
 	return declaration{}, fmt.Errorf("there is no %q", name)
 }
