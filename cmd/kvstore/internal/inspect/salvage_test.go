@@ -202,6 +202,9 @@ func TestSalvage(t *testing.T) {
 			t.Errorf("salvaged %v, want %v, of %v\n%+v", got, want, whole.state, account)
 		}
 		p.checkAccount(t, account)
+		if n, most := account.Groups, len(whole.groups); n > uint64(most) {
+			t.Errorf("%d groups are taken, but only %d were ever written", n, most)
+		}
 		if account.Keys != len(got) {
 			t.Errorf("%d keys, the account says %d", len(got), account.Keys)
 		}
