@@ -99,7 +99,7 @@ func (v *View) Has(key string) bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	_, r := s.find(hash, key)
-	state := s.at(v.version, key, r)
+	state := s.versionAt(v.version, key, r)
 	return state.present
 }
 
@@ -123,7 +123,7 @@ func (v *View) MultiGet(values [][]byte, keys []string) {
 // getWindow is MultiGet of at most windowKeys keys, while mu is held.
 func (v *View) getWindow(values [][]byte, keys []string, c *copier) {
 	var hashes, slots [windowKeys]uint64
-	var states [windowKeys]past
+	var states [windowKeys]oldVersion
 	t := v.table
 	for i, key := range keys {
 		hashes[i] = t.hash(key)
@@ -133,7 +133,7 @@ func (v *View) getWindow(values [][]byte, keys []string, c *copier) {
 	t.locate(&slots, hashes[:len(keys)])
 	unchanged, sum := t.Version() == v.version, byte(0)
 	for i, key := range keys {
-		states[i] = v.stateAt(unchanged, slots[i], hashes[i], key)
+		states[i] = v.versionAt(unchanged, slots[i], hashes[i], key)
 		c.expect(states[i].value)
 	}
 	for i := range keys { // a loop of its own, as in lookup.fill
@@ -229,7 +229,7 @@ func (v *View) Pairs() iter.Seq2[string, []byte] {
 			}
 			for _, p := range w.pairs {
 				key, value := c.copy(p.Key), c.copy(p.Value)
-				if !yield(text(key), value) {
+				if !yield(unsafeString(key), value) {
 					return
 				}
 			}
