@@ -21,7 +21,7 @@ func main() {
 
 func run() int {
 	pattern := flag.String("run", "", "only faults whose name, file, promise, layer, test or function matches `regexp`")
-	check := flag.Bool("check", false, "find every fault and every test in the source, and compile nothing")
+	check := flag.Bool("check", false, "find every fault and every test in the source, and type-check it; run nothing")
 	verbose := flag.Bool("v", false, "show what the tests print")
 	jobs := flag.Int("j", 2, "plant `n` faults at a time")
 	times := flag.Int("times", 1, "run each test `n` times: it must fail every time")

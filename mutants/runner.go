@@ -28,13 +28,32 @@ type runner struct {
 	bad    []string // reports of faults that were not killed, which are repeated at the end
 }
 
-// check finds all faults in the source, and compiles nothing.
+// check finds all faults in the source, and type-checks the packages with them.
 func (r *runner) check() error {
 	list, err := r.locate(r.root)
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%d faults are in the source once, and have their tests\n", len(list))
+	var modules []string
+	for _, p := range list {
+		for _, s := range p.sources {
+			if !slices.Contains(modules, s.module) {
+				modules = append(modules, s.module)
+			}
+		}
+	}
+	types, err := newTypeChecker(r.root, modules)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, p := range list {
+		errs = append(errs, types.check(p))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	fmt.Printf("%d faults are in the source once, compile, and have their tests\n", len(list))
 	return nil
 }
 
