@@ -5,13 +5,13 @@ import (
 	"hash/crc32"
 )
 
-// The control entries' sizes in bytes, and their values':
+// The values of control entries, and the sizes of control entries in bytes:
 //
 //	SEGMENT  version u32 | store id 16 | number u64 | crc u32
 //	COMMIT   group u64 | length u64 | durable u64 | group's crc u32 | crc u32
 //	END      last group u64 | durable u64 | crc u32
 //
-// The last crc of each is over the whole entry before it.
+// The last crc of each entry covers the whole entry before it.
 const (
 	segmentValueBytes = 4 + 16 + 8 + 4
 	commitValueBytes  = 8 + 8 + 8 + 4 + 4
@@ -21,11 +21,11 @@ const (
 	CommitEntryBytes  = EntryOverhead + commitValueBytes
 	EndEntryBytes     = EntryOverhead + endValueBytes
 
-	// maxSegmentEntryBytes bounds what a later version may make of the SEGMENT entry.
+	// maxSegmentEntryBytes bounds the SEGMENT entry of any later version.
 	maxSegmentEntryBytes = 4096
 )
 
-// Header is what a SEGMENT entry says.
+// Header is the content of a SEGMENT entry.
 type Header struct {
 	Version uint32
 	ID      StoreID
@@ -42,8 +42,9 @@ func AppendHeader(dst []byte, timestamp int64, h Header) []byte {
 	return Seal(dst, start, 0)
 }
 
-// DecodeHeader decodes the SEGMENT entry at the start of b. With another version than ours only the version
-// is set. ok is false when no SEGMENT entry with a right checksum is there.
+// DecodeHeader decodes the SEGMENT entry at the start of b. If its version is
+// not [Version], only the version is set. ok is false if there is no SEGMENT
+// entry with a valid checksum.
 func DecodeHeader(b []byte) (h Header, ok bool) {
 	e, ok := DecodeEntry(b[:min(len(b), maxSegmentEntryBytes)])
 	if !ok || e.Op != OpSegment || len(e.Key) != 0 || len(e.Value) < 8 || !isSealed(b[:e.Size()], 0) {
@@ -61,22 +62,23 @@ func DecodeHeader(b []byte) (h Header, ok bool) {
 	return h, true
 }
 
-// GuessID returns what stands where a SEGMENT entry has the store's id, though the entry is damaged: only checksums of groups can tell
-// whether it is right.
+// GuessID returns the bytes at the place of the store's id in a damaged SEGMENT
+// entry. Only the checksums of groups can prove that the id is right.
 func GuessID(segment []byte) (id StoreID) {
 	copy(id[:], segment[min(len(segment), EntryOverhead+4):])
 	return id
 }
 
-// Commit is what a COMMIT entry says of its group.
+// Commit is the content of a COMMIT entry.
 type Commit struct {
-	Number   uint64 // the group's
+	Number   uint64 // of the group
 	Length   uint64 // bytes of the group's entries before the COMMIT
-	Durable  uint64 // the highest group that was known durable when this one was written
+	Durable  uint64 // the highest group known to be durable when this one was written
 	checksum uint32 // of the group's entries before the COMMIT
 }
 
-// AppendCommit closes the group dst[start:] with its COMMIT entry; seed is that of the group's offset.
+// AppendCommit closes the group dst[start:] with its COMMIT entry. seed is the
+// seed of the group's offset.
 func AppendCommit(dst []byte, start int, timestamp int64, group, durable uint64, seed uint32) []byte {
 	body := dst[start:]
 	value := make([]byte, 0, commitValueBytes)
@@ -89,7 +91,7 @@ func AppendCommit(dst []byte, start int, timestamp int64, group, durable uint64,
 	return Seal(dst, commitAt, seed)
 }
 
-// decodeCommit reads a COMMIT entry's value, unverified.
+// decodeCommit decodes a COMMIT entry's value and verifies nothing.
 func decodeCommit(value []byte) Commit {
 	return Commit{
 		Number:   binary.BigEndian.Uint64(value),
@@ -99,13 +101,13 @@ func decodeCommit(value []byte) Commit {
 	}
 }
 
-// End is what an END entry says.
+// End is the content of an END entry.
 type End struct {
 	Group   uint64 // the last group of the segment
 	Durable uint64 // as in Commit
 }
 
-// AppendEnd appends an END entry; seed is that of the offset where it goes.
+// AppendEnd appends an END entry. seed is the seed of the entry's offset.
 func AppendEnd(dst []byte, timestamp int64, end End, seed uint32) []byte {
 	start := len(dst)
 	value := make([]byte, 0, endValueBytes)

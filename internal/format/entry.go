@@ -5,7 +5,7 @@ import (
 	"iter"
 )
 
-// The log's grammar: a segment is a sequence of entries, each
+// A segment is a sequence of entries of this layout:
 //
 //	0       4  5           13      17   17+k        21+k  21+k+v
 //	| magic |op| timestamp | keyLen | key | valueLen | value |
@@ -17,7 +17,8 @@ const (
 	keyLenAt             = 13
 )
 
-// Op is an entry's kind on disk. Zero is none, so that zeros are never an entry.
+// Op is the kind of an entry on disk. Zero is not an op, so that zeros are
+// never an entry.
 type Op byte
 
 // The ops of version 1.
@@ -29,7 +30,8 @@ const (
 	OpEnd     Op = 0x12 // last entry of a segment
 )
 
-// Entry is one decoded entry. Key and Value point into the bytes it was decoded from.
+// Entry is a decoded entry. Key and Value point into the bytes that it was
+// decoded from.
 type Entry struct {
 	Op        Op
 	Timestamp int64
@@ -37,10 +39,11 @@ type Entry struct {
 	Value     []byte
 }
 
-// Size returns how many bytes the entry takes.
+// Size returns the size of the entry in bytes.
 func (e *Entry) Size() int { return EntryOverhead + len(e.Key) + len(e.Value) }
 
-// isControl reports whether the entry has the shape of a control entry: no key, and a value of exactly this size.
+// isControl reports whether the entry has the shape of a control entry: no key,
+// and a value of exactly valueBytes bytes.
 func (e *Entry) isControl(o Op, valueBytes int) bool {
 	return e.Op == o && len(e.Key) == 0 && len(e.Value) == valueBytes
 }
@@ -56,7 +59,8 @@ func AppendEntry[K, V string | []byte](dst []byte, o Op, timestamp int64, key K,
 	return append(dst, value...)
 }
 
-// DecodeEntry decodes the entry at the start of b, whatever its op; ok is false when none is there whole.
+// DecodeEntry decodes the entry at the start of b, whatever its op. ok is false
+// if there is no complete entry.
 func DecodeEntry(b []byte) (e Entry, ok bool) {
 	if len(b) < EntryOverhead || binary.BigEndian.Uint32(b) != entryMagic {
 		return Entry{}, false
@@ -78,7 +82,8 @@ func DecodeEntry(b []byte) (e Entry, ok bool) {
 	}, true
 }
 
-// Entries iterates over the entries of b, which holds whole ones and nothing else, and their offsets in it.
+// Entries iterates over the entries of b and their offsets in b. b must consist
+// of complete entries.
 func Entries(b []byte) iter.Seq2[int, Entry] {
 	return func(yield func(int, Entry) bool) {
 		for at := 0; at < len(b); {
@@ -91,7 +96,8 @@ func Entries(b []byte) iter.Seq2[int, Entry] {
 	}
 }
 
-// SetTimestamps writes one timestamp into every entry of b, which holds whole ones and nothing else.
+// SetTimestamps writes one timestamp into every entry of b. b must consist of
+// complete entries.
 func SetTimestamps(b []byte, timestamp int64) {
 	for len(b) > 0 {
 		binary.BigEndian.PutUint64(b[timestampAt:], uint64(timestamp))

@@ -2,7 +2,7 @@ package format
 
 import "fmt"
 
-// Damage is the error for bytes that no writer has left in such a state.
+// Damage is the error for bytes in a state that no writer leaves behind.
 type Damage struct {
 	File   string // base name
 	Offset int64  // of the first byte that is known to be wrong
@@ -17,12 +17,13 @@ func (d *Damage) Error() string {
 type Later struct {
 	File   string // base name
 	Offset int64
-	Detail string // to stand behind the file's name
+	Detail string // follows the file's name in the message
 }
 
 func (l *Later) Error() string { return l.File + " " + l.Detail }
 
-// laterVersion is the error for a file of a version that is not known yet.
+// laterVersion returns the error for a file of an unknown, later version.
 func laterVersion(file string, offset int64, version uint32) error {
-	return &Later{File: file, Offset: offset, Detail: fmt.Sprintf("is of version %d, this package reads up to %d", version, Version)}
+	detail := fmt.Sprintf("is of version %d, this package reads up to %d", version, Version)
+	return &Later{File: file, Offset: offset, Detail: detail}
 }

@@ -6,9 +6,11 @@ import (
 	"io"
 )
 
-// GuessSnapshot finds the blocks of a snapshot file that [ReadSnapshot] refuses, for who wants to save what can be saved. Nothing vouches for
-// what Info says, but a block that [SnapshotReader.ReadBlock] finds whole is: it was compared with a checksum of its own, and chance does not
-// make these. ok is false if there is no trailer to be found. The error is that of a read.
+// GuessSnapshot finds the blocks of a snapshot file that [ReadSnapshot]
+// refuses, so that a tool can salvage their pairs. Nothing proves what Info
+// says. A block that [SnapshotReader.ReadBlock] accepts is intact all the same,
+// because the block has a checksum of its own. ok is false if there is no
+// trailer to be found. The error is that of a read.
 func GuessSnapshot(file io.ReaderAt, size int64, name string) (r *SnapshotReader, ok bool, err error) {
 	r = &SnapshotReader{file: file, name: name}
 	if size < SnapshotHeaderBytes+trailerBytes {
@@ -30,8 +32,9 @@ func GuessSnapshot(file io.ReaderAt, size int64, name string) (r *SnapshotReader
 	return r, true, nil
 }
 
-// guessTrailer finds the trailer: where the footer says it is, if its length and number of blocks agree, or else behind as many pairs as the
-// header announces.
+// guessTrailer finds the trailer. It tries the place that the footer says, if
+// the trailer's length and its number of blocks agree there. Otherwise it skips
+// as many pairs as the header announces.
 func (r *SnapshotReader) guessTrailer(size int64, count uint32) (at int64, ok bool, err error) {
 	if footerAt := size - footerBytes; footerAt >= SnapshotHeaderBytes+trailerBytes {
 		b, err := r.read(footerAt, footerBytes)
@@ -52,7 +55,7 @@ func (r *SnapshotReader) guessTrailer(size int64, count uint32) (at int64, ok bo
 	return r.skipPairs(size, count)
 }
 
-// skipPairs returns the offset behind so many pairs.
+// skipPairs returns the offset after count pairs.
 func (r *SnapshotReader) skipPairs(size int64, count uint32) (at int64, ok bool, err error) {
 	at = SnapshotHeaderBytes
 	in := bufio.NewReaderSize(io.NewSectionReader(r.file, SnapshotHeaderBytes, size-SnapshotHeaderBytes), blockTarget)

@@ -7,10 +7,11 @@ import (
 	"strings"
 )
 
-// The names in a data directory: a number of 20 decimal digits between a prefix and a suffix. All other names are foreign.
+// A name in a data directory is a number of 20 decimal digits between a prefix
+// and a suffix. The store ignores all other names.
 const (
 	LockName  = "LOCK"
-	TmpSuffix = ".tmp" // behind the whole name, while the file is being made
+	TmpSuffix = ".tmp" // appended to a file's name while the file is being made
 
 	segmentPrefix  = "wal-"
 	segmentSuffix  = ".log"
@@ -18,7 +19,8 @@ const (
 	snapshotSuffix = ".kvs"
 	numberDigits   = 20
 
-	// maxNumber is far beyond what a store counts to, and far from where counting on would wrap around.
+	// maxNumber is far above any number that a store reaches, and far below the
+	// point where counting further would overflow.
 	maxNumber = 1 << 62
 )
 
@@ -32,7 +34,8 @@ func SnapshotName(number uint64) string {
 	return fmt.Sprintf("%s%0*d%s", snapshotPrefix, numberDigits, number, snapshotSuffix)
 }
 
-// fileNumber returns the number in a name of this form, 0 if it has another form.
+// fileNumber returns the number in a name of this form, and 0 for any other
+// name.
 func fileNumber(name, prefix, suffix string) uint64 {
 	digits, ok := strings.CutPrefix(name, prefix)
 	if !ok {
@@ -49,14 +52,15 @@ func fileNumber(name, prefix, suffix string) uint64 {
 	return number
 }
 
-// Files is what a data directory holds, numbers rising.
+// Files is the content of a data directory, in rising order of numbers.
 type Files struct {
 	Segments  []uint64
 	Snapshots []uint64
-	Temporary []string // names of leftovers of an opener that crashed
+	Temporary []string // names of files that a crashed opener left behind
 }
 
-// Sort picks the files of a store out of the names in its directory. The error is a [*Damage].
+// Sort selects the files of a store from the names in its directory. The error
+// is a [*Damage].
 func Sort(names []string) (Files, error) {
 	var f Files
 	for _, name := range names {
@@ -83,7 +87,7 @@ func Sort(names []string) (Files, error) {
 // Empty reports whether there is neither a segment nor a snapshot.
 func (f *Files) Empty() bool { return len(f.Segments)+len(f.Snapshots) == 0 }
 
-// Newest returns the number of the snapshot that counts, 0 if there is none.
+// Newest returns the number of the newest snapshot, 0 if there is none.
 func (f *Files) Newest() uint64 {
 	if len(f.Snapshots) == 0 {
 		return 0
@@ -91,8 +95,9 @@ func (f *Files) Newest() uint64 {
 	return f.Snapshots[len(f.Snapshots)-1]
 }
 
-// Following returns the numbers of the segments that a snapshot of this number (0 for none) does not cover. They must follow it, and
-// each other, without a gap; the error is a [*Damage].
+// Following returns the numbers of the segments that the snapshot with this
+// number (0: no snapshot) does not cover. They must follow the snapshot and
+// each other without a gap. The error is a [*Damage].
 func (f *Files) Following(snapshot uint64) ([]uint64, error) {
 	first := max(snapshot, 1)
 	from, _ := slices.BinarySearch(f.Segments, first)
@@ -105,7 +110,8 @@ func (f *Files) Following(snapshot uint64) ([]uint64, error) {
 	return segments, nil
 }
 
-// Below returns the names of the files that a snapshot with this number makes superfluous.
+// Below returns the names of the files that the snapshot with this number makes
+// superfluous.
 func (f *Files) Below(number uint64) []string {
 	var names []string
 	for _, n := range f.Segments {

@@ -7,32 +7,34 @@ import (
 	"hash/crc32"
 )
 
-// Segment is the bytes of one segment, and what its checksums are seeded with.
+// Segment is the bytes of one segment and the parts of its checksums' seeds.
 type Segment struct {
 	ID     StoreID
 	Number uint64
 	Data   []byte
 }
 
-// Seed returns what the checksums of a group, or an END, that starts at offset are seeded with.
+// Seed returns the seed for the checksums of a group or an END entry at this
+// offset.
 func (s *Segment) Seed(offset int) uint32 { return Seed(s.ID, s.Number, int64(offset)) }
 
-// Group is one group as it lies in a segment.
+// Group is one group in a segment.
 type Group struct {
 	Commit
 	Offset  int
-	Bytes   []byte // the whole group, its COMMIT included
-	Entries int    // how many SET and DELETE entries
+	Bytes   []byte // the whole group with its COMMIT entry
+	Entries int    // number of SET and DELETE entries
 
 	hasUnknownOp bool   // an op is neither SET nor DELETE
 	unknownOp    Op     // the first such op
-	defect       string // what is wrong with the first entry that no version writes; "" for nothing
+	defect       string // of the first entry that no version writes; "" for none
 }
 
-// Body returns the group's entries without its COMMIT.
+// Body returns the group's entries without its COMMIT entry.
 func (g *Group) Body() []byte { return g.Bytes[:g.Length] }
 
-// Flaw returns what is wrong with a group whose checksums are right, "" for nothing.
+// Defect says what is wrong with a group whose checksums are valid, "" for
+// nothing.
 func (g *Group) Defect() string {
 	if g.hasUnknownOp {
 		return fmt.Sprintf("unknown op 0x%02x", byte(g.unknownOp))
@@ -40,11 +42,12 @@ func (g *Group) Defect() string {
 	return g.defect
 }
 
-// Strange reports whether the group has an op that is not known: a later version has written it.
+// HasUnknownOp reports whether the group has an op that this version does not
+// know, which means that a later version has written the group.
 func (g *Group) HasUnknownOp() bool { return g.hasUnknownOp }
 
-// GroupAt returns the group that starts at offset; ok is false if no whole and undamaged group does. It reads each byte at
-// most twice, whatever it finds.
+// GroupAt returns the group at offset. ok is false if there is no complete and
+// undamaged group. GroupAt reads each byte at most twice, whatever it finds.
 func (s *Segment) GroupAt(offset int) (g Group, ok bool) {
 	g.Offset = offset
 	for at := offset; ; g.Entries++ {
@@ -63,7 +66,8 @@ func (s *Segment) GroupAt(offset int) (g Group, ok bool) {
 	}
 }
 
-// judge looks at what an entry says: a group of which all checksums are right may still be none of ours.
+// judge checks the content of an entry. A group can be invalid although all of
+// its checksums are valid.
 func (g *Group) judge(e *Entry) {
 	switch {
 	case e.Op != OpSet && e.Op != OpDelete && !g.hasUnknownOp:
@@ -76,13 +80,15 @@ func (g *Group) judge(e *Entry) {
 	}
 }
 
-// holds reports whether the entries from offset to commitAt are what the commit vouches for.
+// holds reports whether the entries from offset to commitAt match their COMMIT
+// entry.
 func (s *Segment) holds(offset, commitAt int, c Commit) bool {
 	body := s.Data[offset:commitAt]
 	return c.Length == uint64(len(body)) && c.checksum == crc32.Update(s.Seed(offset), castagnoli, body)
 }
 
-// commitAt returns what the COMMIT entry e at this offset says; ok is false unless its own checksum is right.
+// commitAt returns the content of the COMMIT entry e at this offset. ok is
+// false unless the entry's own checksum is valid.
 func (s *Segment) commitAt(offset int, e *Entry) (c Commit, ok bool) {
 	if !e.isControl(OpCommit, commitValueBytes) {
 		return Commit{}, false
@@ -94,7 +100,8 @@ func (s *Segment) commitAt(offset int, e *Entry) (c Commit, ok bool) {
 	return c, isSealed(s.Data[offset:offset+e.Size()], s.Seed(offset-int(c.Length)))
 }
 
-// EndAt returns what the END entry at offset says; ok is false if there is none with a right checksum.
+// EndAt returns the content of the END entry at offset. ok is false if there is
+// none with a valid checksum.
 func (s *Segment) EndAt(offset int) (end End, ok bool) {
 	e, ok := DecodeEntry(s.Data[offset:min(len(s.Data), offset+EndEntryBytes)])
 	if !ok || !e.isControl(OpEnd, endValueBytes) || !isSealed(s.Data[offset:offset+e.Size()], s.Seed(offset)) {
@@ -106,9 +113,10 @@ func (s *Segment) EndAt(offset int) (end End, ok bool) {
 	}, true
 }
 
-// DurableBehind looks at every byte from offset on for COMMIT and END entries with right checksums, and returns the
-// highest group that one of them knew durable, with that entry's offset. It takes linear time: a candidate is of
-// fixed size.
+// DurableBehind searches all bytes from offset on for COMMIT and END entries
+// with valid checksums. It returns the highest group that one of them proves
+// durable, and the offset of that entry. The search takes linear time, because
+// each candidate has a fixed size.
 func (s *Segment) DurableBehind(offset int) (durable uint64, at int) {
 	magic := binary.BigEndian.AppendUint32(nil, entryMagic)
 	for {
@@ -124,11 +132,14 @@ func (s *Segment) DurableBehind(offset int) (durable uint64, at int) {
 	}
 }
 
-// NextIntact returns the offset of the first whole group, or END, at or behind offset, whatever its number; ok is false if there is none. It
-// is for what Open refuses: such a group counts for nothing there.
+// NextIntact returns the offset of the first complete group or END entry at or
+// after offset, whatever its number. ok is false if there is none. It is for
+// tools that inspect a segment that Open refuses. Such a group counts for
+// nothing in a store.
 //
-// It looks for COMMITs and not for where a group may begin: each byte belongs to one group at most, so no bytes but forged ones are
-// read more than twice.
+// NextIntact searches for COMMIT entries and not for the beginnings of groups.
+// Each byte belongs to at most one group, so no bytes but forged ones are read
+// more than twice.
 func (s *Segment) NextIntact(offset int) (at int, ok bool) {
 	magic := binary.BigEndian.AppendUint32(nil, entryMagic)
 	for at := offset; ; at++ {
@@ -146,7 +157,8 @@ func (s *Segment) NextIntact(offset int) (at int, ok bool) {
 	}
 }
 
-// groupUpTo returns where the group begins whose COMMIT is at this offset; ok is false if there is no whole one.
+// groupUpTo returns the offset of the group whose COMMIT entry is at commitAt.
+// ok is false if there is no complete group.
 func (s *Segment) groupUpTo(commitAt int) (start int, ok bool) {
 	e, ok := DecodeEntry(s.Data[commitAt:min(len(s.Data), commitAt+CommitEntryBytes)])
 	if !ok {
@@ -161,7 +173,8 @@ func (s *Segment) groupUpTo(commitAt int) (start int, ok bool) {
 	return start, ok && len(g.Bytes) == commitAt-start+CommitEntryBytes
 }
 
-// durableAt returns the group that a COMMIT or END entry at offset knows durable, 0 if there is no such entry.
+// durableAt returns the group that a COMMIT or END entry at offset proves
+// durable, 0 if there is no such entry.
 func (s *Segment) durableAt(offset int) uint64 {
 	if end, ok := s.EndAt(offset); ok {
 		return end.Durable

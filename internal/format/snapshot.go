@@ -8,15 +8,17 @@ import (
 	"iter"
 )
 
-// A snapshot file:
+// The layout of a snapshot file:
 //
 //	0       4           12      16
 //	| magic | timestamp | count | pairs … | trailer | footer |
 //
 //	pair     keyLen u32 | key | valueLen u32 | value
-//	trailer  crc u32 of the first 16 bytes | store id 16 | number u64 | last group u64 | blocks u32 | blocks times
-//	         (offset u64, pairs u32, crc u32)
-//	footer   version u32 | trailer's length u64 | crc u32 of trailer and footer before it
+//	trailer  crc u32 of the first 16 bytes | store id 16 | number u64 |
+//	         last group u64 | blocks u32 |
+//	         blocks times (offset u64, pairs u32, crc u32)
+//	footer   version u32 | trailer's length u64 |
+//	         crc u32 of trailer and footer before it
 const (
 	snapshotMagic       uint32 = 0x4B565350 // "KVSP"
 	SnapshotHeaderBytes        = 4 + 8 + 4
@@ -25,47 +27,51 @@ const (
 	blockBytes                 = 8 + 4 + 4
 	footerBytes                = 4 + 8 + 4
 
-	// A block is closed by the pair that brings it to this size: small enough to load in parallel and to name the place of
-	// damage, large enough to be read at full speed.
+	// blockTarget is the size at which a block ends. Blocks are small enough to
+	// load in parallel and to locate damage, and large enough to read at full
+	// speed.
 	blockTarget = 1 << 20
 
-	// writeTarget is what is gathered before it is written: little, so that the writer of a file can do it in pieces.
+	// writeTarget is the size of one write. It is small, so that a paced writer
+	// can pause between writes.
 	writeTarget = 32 << 10
 
-	// What a reader has to expect at most, so that no length it finds makes it ask for absurd amounts of memory.
+	// Bounds on the lengths in a file, so that a wrong length never makes a
+	// reader allocate an absurd amount of memory.
 	maxBlockBytes   = blockTarget + pairOverhead + MaxKeyBytes + MaxValueBytes
 	maxTrailerBytes = 1 << 30
 )
 
-// Snapshot is what a snapshot file says besides its pairs.
+// Snapshot is the content of a snapshot file without its pairs.
 type Snapshot struct {
 	Timestamp int64  // the version of the last commit in it
-	Count     uint32 // pairs
+	Count     uint32 // number of pairs
 	ID        StoreID
 	Number    uint64 // the number in its name
 	LastGroup uint64 // the last group it covers
 	Blocks    []Block
 }
 
-// Block is a run of whole pairs with a checksum. A block ends where the next one, or the trailer, begins.
+// Block is a run of complete pairs with a checksum. A block ends where the next
+// block or the trailer begins.
 type Block struct {
 	Offset   uint64
 	Pairs    uint32
 	Checksum uint32
 }
 
-// AppendSnapshotHeader appends what the file begins with.
+// AppendSnapshotHeader appends the header of a snapshot file.
 func AppendSnapshotHeader(dst []byte, info *Snapshot) []byte {
 	dst = binary.BigEndian.AppendUint32(dst, snapshotMagic)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(info.Timestamp))
 	return binary.BigEndian.AppendUint32(dst, info.Count)
 }
 
-// Pair is a key and its value. Whoever hands one on says how long its bytes are
-// valid.
+// Pair is a key and its value. A function that passes a Pair on says how long
+// its bytes are valid.
 type Pair struct{ Key, Value []byte }
 
-// Size returns how many bytes the pair takes in a snapshot.
+// Size returns the size of the pair in a snapshot, in bytes.
 func (p Pair) Size() int { return pairOverhead + len(p.Key) + len(p.Value) }
 
 // AppendPair appends a pair to dst.
@@ -76,8 +82,8 @@ func AppendPair(dst []byte, p Pair) []byte {
 	return append(dst, p.Value...)
 }
 
-// decodePair decodes the pair at the start of b, into which it points; ok is
-// false when no whole one is there.
+// decodePair decodes the pair at the start of b. The pair points into b. ok is
+// false if there is no complete pair.
 func decodePair(b []byte) (p Pair, ok bool) {
 	if len(b) < pairOverhead {
 		return Pair{}, false
@@ -94,7 +100,7 @@ func decodePair(b []byte) (p Pair, ok bool) {
 	return Pair{Key: key, Value: rest[4:][:valueLen]}, true
 }
 
-// AppendSnapshotTail appends trailer and footer.
+// AppendSnapshotTail appends the trailer and the footer.
 func AppendSnapshotTail(dst []byte, info *Snapshot) []byte {
 	start := len(dst)
 	header := AppendSnapshotHeader(nil, info)
@@ -114,22 +120,23 @@ func AppendSnapshotTail(dst []byte, info *Snapshot) []byte {
 	return Seal(append(dst, 0, 0, 0, 0), start, 0)
 }
 
-// EncodeSnapshot writes a snapshot file to w, in writes of about writeTarget bytes, and fills in info.Blocks. There must be info.Count
-// pairs. It returns how many bytes w has taken.
+// EncodeSnapshot writes a snapshot file to w, in writes of about writeTarget
+// bytes, and fills in info.Blocks. pairs must yield info.Count pairs.
+// EncodeSnapshot returns how many bytes were written to w.
 func EncodeSnapshot(w io.Writer, info *Snapshot, pairs iter.Seq[Pair]) (n int64, err error) {
 	e := snapshotEncoder{w: w, info: info, block: Block{Offset: SnapshotHeaderBytes}}
 	err = e.encode(pairs)
 	return e.written, err
 }
 
-// snapshotEncoder gathers pairs into writes, and writes into blocks.
+// snapshotEncoder collects pairs into writes and writes into blocks.
 type snapshotEncoder struct {
 	w       io.Writer
 	info    *Snapshot
-	written int64  // what w has taken
-	buf     []byte // of the block, what is not written yet
-	block   Block  // with the checksum of what is written
-	length  int    // of the block, what is written
+	written int64  // bytes written to w
+	buf     []byte // the part of the block that is not written yet
+	block   Block  // with the checksum of the part that is written
+	length  int    // of the part of the block that is written
 }
 
 func (e *snapshotEncoder) encode(pairs iter.Seq[Pair]) error {
@@ -154,7 +161,7 @@ func (e *snapshotEncoder) encode(pairs iter.Seq[Pair]) error {
 	return e.write()
 }
 
-// write writes what was gathered.
+// write writes the collected bytes.
 func (e *snapshotEncoder) write() error {
 	n, err := e.w.Write(e.buf)
 	e.written += int64(n)
@@ -175,7 +182,7 @@ func (e *snapshotEncoder) add(p Pair) error {
 	}
 }
 
-// flush writes what there is of the block.
+// flush writes the collected part of the block.
 func (e *snapshotEncoder) flush() error {
 	if len(e.buf) == 0 {
 		return nil
@@ -185,7 +192,7 @@ func (e *snapshotEncoder) flush() error {
 	return e.write()
 }
 
-// endBlock ends the block, if it has any pair, and begins the next one.
+// endBlock ends the block, unless it is empty, and begins the next one.
 func (e *snapshotEncoder) endBlock() error {
 	if e.block.Pairs == 0 {
 		return nil

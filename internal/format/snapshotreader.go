@@ -8,17 +8,20 @@ import (
 	"slices"
 )
 
-// SnapshotReader reads and verifies one snapshot file. Blocks may be read by several goroutines at once.
+// SnapshotReader reads and verifies one snapshot file. Several goroutines may
+// read blocks at the same time.
 type SnapshotReader struct {
-	Info      *Snapshot // what the file says besides its pairs; verified
-	TrailerAt int64     // the trailer's offset: where the pairs end
+	Info      *Snapshot // the file's content without its pairs; verified
+	TrailerAt int64     // the trailer's offset, where the pairs end
 
 	file io.ReaderAt
 	name string // base name, for errors
 }
 
-// ReadSnapshot verifies a snapshot file of this size but for its pairs: footer, trailer and header, in this order, since each tells
-// where the next one is and how to read it. The error is a [*Damage], a [*Later], or that of a read.
+// ReadSnapshot verifies a snapshot file of size bytes, except for its pairs. It
+// reads the footer, the trailer and the header, in this order, because each
+// says where the next one is and how to read it. The error is a [*Damage], a
+// [*Later], or that of a read.
 func ReadSnapshot(file io.ReaderAt, size int64, name string) (*SnapshotReader, error) {
 	r := &SnapshotReader{file: file, name: name}
 	if size < SnapshotHeaderBytes+footerBytes {
@@ -58,7 +61,8 @@ func ReadSnapshot(file io.ReaderAt, size int64, name string) (*SnapshotReader, e
 	return r, nil
 }
 
-// CheckNumber wants the snapshot to be the one that its name says. The error is a [*Damage].
+// CheckNumber checks that the snapshot has the number in its name. The error is
+// a [*Damage].
 func (r *SnapshotReader) CheckNumber(number uint64) error {
 	if r.Info.Number != number {
 		return r.damage(r.TrailerAt, fmt.Sprintf("is snapshot %d under another name", r.Info.Number))
@@ -66,12 +70,14 @@ func (r *SnapshotReader) CheckNumber(number uint64) error {
 	return nil
 }
 
-// ReadBlock verifies block i and hands its pairs to add, in their order. They point into the memory it returns, which is room if the block
-// fits there. The error is a [*Damage] or that of a read; with a Damage, some pairs may have been added, and none of them counts.
-func (r *SnapshotReader) ReadBlock(i int, room []byte, add func(Pair)) ([]byte, error) {
-	b, err := r.readBlock(i, room)
+// ReadBlock verifies block i and passes its pairs to add, in order. The pairs
+// point into the memory that ReadBlock returns, which is buf if the block fits
+// into it. The error is a [*Damage] or that of a read. With a Damage, add may
+// have been called with some pairs, and the caller must discard them.
+func (r *SnapshotReader) ReadBlock(i int, buf []byte, add func(Pair)) ([]byte, error) {
+	b, err := r.readBlock(i, buf)
 	if err != nil {
-		return room, err
+		return buf, err
 	}
 	if reason := r.Info.Blocks[i].decode(b, add); reason != "" {
 		return b, r.damage(int64(r.Info.Blocks[i].Offset), reason)
@@ -79,7 +85,8 @@ func (r *SnapshotReader) ReadBlock(i int, room []byte, add func(Pair)) ([]byte, 
 	return b, nil
 }
 
-// decode verifies the block's bytes and hands its pairs to add. It returns what is wrong, "" for nothing.
+// decode verifies the block's bytes and passes its pairs to add. It returns
+// what is wrong, "" for nothing.
 func (b Block) decode(bytes []byte, add func(Pair)) (reason string) {
 	if crc32.Checksum(bytes, castagnoli) != b.Checksum {
 		return "block checksum mismatch"
@@ -99,8 +106,10 @@ func (b Block) decode(bytes []byte, add func(Pair)) (reason string) {
 	return ""
 }
 
-// GuessBlock hands to add the pairs that can be made out in block i from its start, though its checksum is wrong: nothing vouches for
-// them. The error is that of a read, or a [*Damage] if there is no such block.
+// GuessBlock passes to add the pairs that can be decoded from the start of
+// block i although the block's checksum is wrong. Nothing proves that these
+// pairs are right. The error is that of a read, or a [*Damage] if there is no
+// such block.
 func (r *SnapshotReader) GuessBlock(i int, add func(Pair)) error {
 	b, err := r.readBlock(i, nil)
 	for err == nil {
@@ -114,19 +123,21 @@ func (r *SnapshotReader) GuessBlock(i int, add func(Pair)) error {
 	return err
 }
 
-// readBlock reads the bytes of a block, of which it is not known to be in the file when the trailer was guessed.
-func (r *SnapshotReader) readBlock(i int, room []byte) ([]byte, error) {
+// readBlock reads the bytes of a block. It checks that the block lies in the
+// file, which is not known if the trailer was guessed.
+func (r *SnapshotReader) readBlock(i int, buf []byte) ([]byte, error) {
 	at, end := int64(r.Info.Blocks[i].Offset), r.BlockEnd(i)
 	if at < SnapshotHeaderBytes || end < at || end > r.TrailerAt || end-at > maxBlockBytes {
 		return nil, r.damage(r.TrailerAt, "impossible block")
 	}
-	return r.readInto(room, at, end-at)
+	return r.readInto(buf, at, end-at)
 }
 
-// BlockEnd returns the offset behind block i.
+// BlockEnd returns the offset after block i.
 func (r *SnapshotReader) BlockEnd(i int) int64 { return int64(r.Info.blockEnd(i, uint64(r.TrailerAt))) }
 
-// CheckKeys wants as many different keys as there are pairs. The error is a [*Damage].
+// CheckKeys checks that the number of different keys is that of the pairs. The
+// error is a [*Damage].
 func (r *SnapshotReader) CheckKeys(keys int) error {
 	if uint64(keys) != uint64(r.Info.Count) {
 		return r.damage(SnapshotHeaderBytes, "a key is there twice")
@@ -138,31 +149,33 @@ func (r *SnapshotReader) damage(offset int64, reason string) error {
 	return &Damage{File: r.name, Offset: offset, Reason: reason}
 }
 
-// read reads exactly n bytes, which the caller knows to be in the file.
+// read reads exactly n bytes. The caller must know that they lie in the file.
 func (r *SnapshotReader) read(offset, n int64) ([]byte, error) { return r.readInto(nil, offset, n) }
 
-// readInto is read into room, or into new memory if they do not fit there.
-func (r *SnapshotReader) readInto(room []byte, offset, n int64) ([]byte, error) {
-	b := slices.Grow(room[:0], int(n))[:n]
+// readInto is read into buf, or into new memory if the bytes do not fit.
+func (r *SnapshotReader) readInto(buf []byte, offset, n int64) ([]byte, error) {
+	b := slices.Grow(buf[:0], int(n))[:n]
 	if _, err := io.ReadFull(io.NewSectionReader(r.file, offset, n), b); err != nil {
 		return nil, fmt.Errorf("read %s: %w", r.name, err)
 	}
 	return b, nil
 }
 
-// footer is what the last bytes of a snapshot file say.
+// footer is the content of the last bytes of a snapshot file.
 type footer struct {
 	version      uint32
 	trailerBytes uint64
 }
 
-// decodeFooter reads the footer, unverified: its checksum is over the trailer too.
+// decodeFooter decodes the footer and verifies nothing: its checksum covers the
+// trailer too.
 func decodeFooter(b []byte) footer {
 	return footer{version: binary.BigEndian.Uint32(b), trailerBytes: binary.BigEndian.Uint64(b[4:])}
 }
 
-// decodeTrailer decodes header and trailer, whose checksum was found right. What is wrong with them is the
-// reason it returns, "" for nothing; trailerAt is the trailer's offset in the file.
+// decodeTrailer decodes the header and the trailer, whose checksum the caller
+// has verified. trailerAt is the trailer's offset in the file. It returns what
+// is wrong with them as reason, "" for nothing.
 func decodeTrailer(header, trailer []byte, trailerAt uint64) (info *Snapshot, reason string) {
 	if binary.BigEndian.Uint32(header) != snapshotMagic {
 		return nil, "no snapshot magic"
@@ -180,7 +193,7 @@ func decodeTrailer(header, trailer []byte, trailerAt uint64) (info *Snapshot, re
 	return info, info.checkBlocks(trailerAt)
 }
 
-// decodeInfo reads header and trailer, unverified.
+// decodeInfo decodes the header and the trailer and verifies nothing.
 func decodeInfo(header, trailer []byte) *Snapshot {
 	info := &Snapshot{
 		Timestamp: int64(binary.BigEndian.Uint64(header[4:])),
@@ -199,8 +212,9 @@ func decodeInfo(header, trailer []byte) *Snapshot {
 	return info
 }
 
-// checkBlocks verifies that the blocks cover all bytes between header and trailer, and count as many pairs as the
-// header; it returns what is wrong, "" for nothing.
+// checkBlocks checks that the blocks cover all bytes between the header and the
+// trailer, and contain as many pairs as the header says. It returns what is
+// wrong, "" for nothing.
 func (info *Snapshot) checkBlocks(trailerAt uint64) string {
 	next, pairs := uint64(SnapshotHeaderBytes), uint64(0)
 	for i, b := range info.Blocks {
@@ -218,7 +232,7 @@ func (info *Snapshot) checkBlocks(trailerAt uint64) string {
 	return ""
 }
 
-// blockEnd returns the offset behind block i.
+// blockEnd returns the offset after block i.
 func (info *Snapshot) blockEnd(i int, trailerAt uint64) uint64 {
 	if i+1 < len(info.Blocks) {
 		return info.Blocks[i+1].Offset
