@@ -5,55 +5,63 @@ import (
 	"sync/atomic"
 )
 
-// This file is how the table changes. Readers wait only while slots are switched: everything that takes time, copying records,
-// growing, compacting, is done on the side before, in memory that no slot leads to yet.
+// This file changes the table. Readers wait only while slots are switched.
+// Everything that takes longer, such as copying records, growing and
+// compacting, is done before that, in memory that no slot leads to yet.
 
 const (
-	// sliceOps is how many operations are published before readers of all shards get a turn. A commit is never split.
+	// sliceOps bounds the operations that are published before readers of all
+	// shards get a turn. A commit is never split.
 	sliceOps = 256
 
-	// maxInPlaceBytes is the largest record that is overwritten where it lies, under its shard's lock, which takes a
-	// fraction of a microsecond.
+	// maxInPlaceBytes is the largest record that is overwritten in place, under
+	// its shard's lock. That takes a fraction of a microsecond.
 	maxInPlaceBytes = 1 << 10
 
-	// maxKeptOps keeps the room for one huge batch from staying for ever.
+	// maxKeptOps keeps the memory of one huge batch from staying for ever.
 	maxKeptOps = 64 << 10
 
-	// pauseOps operations take some hundred microseconds to stage.
+	// pauseOps is the number of operations between two calls of pause. Staging
+	// them takes some hundred microseconds.
 	pauseOps = 256
 
-	// A group of at least sharedOps operations is staged in sharedParts parts, of as many shards each.
+	// A group of at least sharedOps operations is staged in sharedParts parts,
+	// so that several goroutines can share the work. All parts cover the same
+	// number of shards.
 	sharedOps   = 512
 	sharedParts = 16
 )
 
-// work is what the goroutine that applies changes keeps between calls, to spare allocations. From Begin to Publish it is about one group.
-// Those who stage it only read, but for next, the part that each has taken, and what is in staged for that.
+// work is what the goroutine that applies changes reuses between calls, to
+// avoid allocations. From Begin to Publish it describes one group. Goroutines
+// that call Stage only read it, except for next, for the parts that they have
+// taken, and for the elements of staged that belong to those parts.
 type work struct {
 	commits []Commit
 	ops     []*Op // of all commits
 	hashes  []uint64
-	order   []int32  // the operations' numbers, part by part
-	ranks   []int32  // where in order each operation is
-	staged  []staged // what was done for them, in that order
+	order   []int32  // indices into ops, part by part
+	ranks   []int32  // the place of each operation in order
+	staged  []staged // the result for each operation, in that order
 	parts   []part
-	next    atomic.Int32 // the first part that nobody has taken
-	garbage [][]byte     // memory that is free, to be given back when no lock is held
-	index   *index       // the one that Stage has told of the commits; nil if there was none then
+	next    atomic.Int32 // the first part that no goroutine has taken
+	garbage [][]byte     // memory to free when no lock is held
+	index   *index       // the index that Stage announces the commits to; nil if there was none in Begin
 }
 
-// part is operations on some of the shards, all of those in the group, and what staging them finds. One goroutine at a time works on it.
+// part is the operations of a group on some of the shards, and the result of
+// staging them. One goroutine at a time works on a part.
 type part struct {
-	from, to int                 // in order
-	doomed   map[uint64]struct{} // records that a staged operation replaces or deletes: place and shard
-	fresh    [][]byte            // keys that are not in the table; for index
+	from, to int                 // range in order
+	doomed   map[uint64]struct{} // records that a staged operation replaces or deletes, by place and shard
+	fresh    [][]byte            // keys that are not in the table, for the index
 }
 
-// staged is what Stage has found and done for an operation.
+// staged is what Stage has found and done for one operation.
 type staged struct {
-	place uint64 // of the record written for it, 0 if none is needed
-	index int    // of the slot that leads to the key's present record, -1 if there is none
-	slot  uint64 // that slot
+	place uint64 // of the new record, 0 if none is needed
+	index int    // of the slot of the key's current record, -1 if there is none
+	slot  uint64 // the content of that slot
 }
 
 // Apply makes commits visible, one after the other.
@@ -63,7 +71,8 @@ func (t *Table) Apply(commits []Commit) {
 	t.Publish()
 }
 
-// Begin takes a group of commits that are to be staged. Whatever of the last group is not published is forgotten.
+// Begin takes a group of commits to stage. If the last group was not published,
+// Begin drops it.
 func (t *Table) Begin(commits []Commit) {
 	w := t.work
 	w.commits, w.ops, w.hashes = commits, w.ops[:0], w.hashes[:0]
@@ -78,10 +87,12 @@ func (t *Table) Begin(commits []Commit) {
 	w.next.Store(0)
 }
 
-// split puts the operations in order and into parts.
+// split orders the operations and divides them into parts.
 func (w *work) split() {
 	n := len(w.ops)
-	w.order, w.ranks, w.staged = slices.Grow(w.order[:0], n)[:n], slices.Grow(w.ranks[:0], n)[:n], slices.Grow(w.staged[:0], n)[:n]
+	w.order = slices.Grow(w.order[:0], n)[:n]
+	w.ranks = slices.Grow(w.ranks[:0], n)[:n]
+	w.staged = slices.Grow(w.staged[:0], n)[:n]
 	if n < sharedOps {
 		for i := range w.order {
 			w.order[i], w.ranks[i] = int32(i), int32(i)
@@ -100,7 +111,7 @@ func (w *work) split() {
 	w.setParts(bounds[:]...)
 }
 
-// setParts makes a part of what lies between each two bounds.
+// setParts makes one part of each range between two neighbouring bounds.
 func (w *work) setParts(bounds ...int) {
 	for len(w.parts) < len(bounds)-1 {
 		w.parts = append(w.parts, part{doomed: map[uint64]struct{}{}})
@@ -113,9 +124,11 @@ func (w *work) setParts(bounds ...int) {
 	}
 }
 
-// Stage does what takes time of applying the group, and what no reader sees: it writes records to slabs and makes room for
-// their slots. Any number of goroutines may call it at once, and share the work. When all of them have returned, the next call is
-// Publish, or none at all. It calls pause every pauseOps operations.
+// Stage does the part of applying the group that takes time and that no reader
+// sees: it writes records to slabs and makes room for their slots. Several
+// goroutines may call Stage at the same time to share the work. After all of
+// them have returned, the caller must call Publish, or drop the group with the
+// next Begin. Stage calls pause every pauseOps operations.
 func (t *Table) Stage(pause func()) {
 	w := t.work
 	for n := int(w.next.Add(1)) - 1; n < len(w.parts); n = int(w.next.Add(1)) - 1 {
@@ -123,7 +136,8 @@ func (t *Table) Stage(pause func()) {
 	}
 }
 
-// stagePart stages the operations of one part, a window of them at a time so that their cache misses overlap.
+// stagePart stages the operations of one part. It works on one window of
+// operations at a time, so that their cache misses overlap.
 func (t *Table) stagePart(p *part, pause func()) {
 	w := t.work
 	var window [windowKeys]uint64
@@ -147,11 +161,12 @@ func (t *Table) stagePart(p *part, pause func()) {
 	}
 }
 
-// stageOp writes the record for op, unless none is needed or the one that is there can be overwritten.
+// stageOp writes the record for op, unless op needs none or can overwrite the
+// current record.
 func (t *Table) stageOp(p *part, op *Op, hash uint64) staged {
 	s := t.shardOf(hash)
 	slot, r := s.find(hash, unsafeString(op.Key))
-	if slot < 0 && op.Delete { // an earlier operation may add the key all the same
+	if slot < 0 && op.Delete { // an earlier operation of the group may still add the key
 		return staged{index: -1}
 	}
 	found := staged{index: slot}
@@ -173,12 +188,12 @@ func (t *Table) stageOp(p *part, op *Op, hash uint64) staged {
 	if s.count+s.staged >= s.maxLoad(len(s.slots)) {
 		t.resize(s, 2*len(s.slots))
 	}
-	s.staged++ // for replaced keys too: one operation may delete and the next one add again
+	s.staged++ // also for a replaced key: one operation may delete it and the next one add it again
 	found.place = t.store(s, op.Key, op.Value)
 	return found
 }
 
-// overwritable reports whether op's value can take the place of the one in r.
+// overwritable reports whether op's value can overwrite the value in r.
 func overwritable(r record, op *Op) bool {
 	size := r.size()
 	return size <= maxInPlaceBytes && size == recordBytes(len(op.Key), len(op.Value))
@@ -207,7 +222,7 @@ func (t *Table) Publish() {
 	}
 }
 
-// forget lets go of the group's bytes.
+// dropGroup drops the references to the group's bytes.
 func (w *work) dropGroup() {
 	w.commits = nil
 	clear(w.ops)
@@ -216,10 +231,11 @@ func (w *work) dropGroup() {
 	}
 }
 
-// publishSlice shows a few commits, operations first to last, during which MultiGet, scans and those who open views wait.
+// publishSlice publishes a few commits with the operations from first to last.
+// Meanwhile MultiGet, scans and View wait.
 func (t *Table) publishSlice(commits []Commit, first, last int) {
 	for at := first; at < last; at += windowKeys {
-		t.touchSlots(t.work.hashes[at:min(at+windowKeys, last)]) // they were in the cache in Stage, and much has been since
+		t.touchSlots(t.work.hashes[at:min(at+windowKeys, last)]) // they may have left the cache since Stage
 	}
 	t.applying.Lock()
 	t.catchUpIndex(commits)
@@ -234,7 +250,8 @@ func (t *Table) publishSlice(commits []Commit, first, last int) {
 	t.work.garbage = t.work.garbage[:0]
 }
 
-// catchIndex tells an index of commits that were staged before it was there, while applying is held.
+// catchUpIndex announces commits to an index that did not exist when they were
+// staged. The caller must hold applying.
 func (t *Table) catchUpIndex(commits []Commit) {
 	x := t.index.Load()
 	if x == t.work.index || x == nil {
@@ -263,7 +280,7 @@ func deletedKeys(commits []Commit) (keys [][]byte) {
 	return keys
 }
 
-// tidyTouched tidies the shards that the last commits have changed.
+// tidyTouched tidies the shards that the group has changed.
 func (t *Table) tidyTouched() {
 	var touched touchedShards
 	for _, hash := range t.work.hashes {
@@ -275,8 +292,9 @@ func (t *Table) tidyTouched() {
 	}
 }
 
-// publishCommit shows one commit, whose operations in the group begin with number first: all its shards are locked before the first
-// change and unlocked after the last, always in the same order.
+// publishCommit publishes one commit. first is the index of its first operation
+// in the group. All of its shards are locked before the first change and
+// unlocked after the last one, always in the same order.
 func (t *Table) publishCommit(c Commit, first int) {
 	grown, hashes := 0, t.work.hashes[first:first+len(c.Ops)]
 	if len(c.Ops) == 1 {
@@ -305,7 +323,8 @@ func (t *Table) publishCommit(c Commit, first int) {
 	}
 }
 
-// publishOp shows operation n, under its shard's lock, and returns by how many keys the table grew.
+// publishOp publishes operation n and returns by how many keys the table grew.
+// The caller must hold the shard's lock.
 func (t *Table) publishOp(s *shard, n int, version int64) (grown int) {
 	op, hash, staged := t.work.ops[n], t.work.hashes[n], &t.work.staged[t.work.ranks[n]]
 	var slab []byte // of a large record that a view still needs
@@ -334,7 +353,8 @@ func (t *Table) store(s *shard, key, value []byte) (place uint64) {
 	return l.write(l.open, key, value)
 }
 
-// addSlab gives a shard memory, where records are appended from then on if it is to be open.
+// addSlab gives a shard a new slab. If open is set, following records are
+// appended to it.
 func (t *Table) addSlab(s *shard, size int, open bool) (number uint32) {
 	mem := t.arena.alloc(size)
 	t.applying.Lock()
@@ -348,7 +368,7 @@ func (t *Table) addSlab(s *shard, size int, open bool) (number uint32) {
 	return number
 }
 
-// resize replaces a shard's slots by more or fewer.
+// resize gives a shard a table of size slots.
 func (t *Table) resize(s *shard, size int) {
 	slots := s.rehash(t.arena, size)
 	t.applying.Lock()
@@ -360,7 +380,7 @@ func (t *Table) resize(s *shard, size int) {
 	freeSlots(t.arena, old)
 }
 
-// tidy keeps a shard's memory in proportion to what is alive in it.
+// tidy keeps a shard's memory in proportion to its live records.
 func (t *Table) tidy(s *shard) {
 	if len(s.slots) > minSlots && s.count < len(s.slots)/8 {
 		t.resize(s, s.slotsFor(2*s.count))
@@ -368,20 +388,21 @@ func (t *Table) tidy(s *shard) {
 	t.collect(s)
 }
 
-// collect compacts slabs until the shard holds no more dead records than it may.
+// collect compacts slabs until the shard has no more dead bytes than allowed.
 func (t *Table) collect(s *shard) {
 	for s.slabs.dead > s.slabs.allowedDead() {
 		t.compact(s, s.slabs.worst())
 	}
 }
 
-// move is a record's way to another slab.
+// move is the move of a record to another slab.
 type move struct {
-	slot int
-	to   uint64 // what the slot is to be
+	slot int    // index of the record's slot
+	to   uint64 // new content of that slot
 }
 
-// compact moves what is alive in slab n to the open one, or to a new one if it is that itself, and frees it.
+// compact moves the live records of slab n to the open slab and frees slab n.
+// If n is the open slab itself, the records move to a new one.
 func (t *Table) compact(s *shard, n uint32) {
 	if n == s.slabs.open {
 		t.applying.Lock()

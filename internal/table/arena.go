@@ -2,13 +2,15 @@ package table
 
 import "unsafe"
 
-// pageBytes is what the arena counts in: a page of most systems, or a part of one.
+// pageBytes is the arena's unit. It is the page size of most systems, or a
+// divisor of it.
 const pageBytes = 4096
 
-// roundPages rounds up to whole pages.
+// roundPages rounds n up to whole pages.
 func roundPages(n int) int { return (n + pageBytes - 1) &^ (pageBytes - 1) }
 
-// words is b, whose length is a multiple of 8, as integers. Memory of 8 bytes and more is aligned to 8.
+// words returns b as integers. The length of b must be a multiple of 8. b is
+// aligned, because memory of 8 bytes or more always is.
 func words(b []byte) []uint64 {
 	return unsafe.Slice((*uint64)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/8)
 }

@@ -9,62 +9,76 @@ import (
 	"kvstore/internal/tuning"
 )
 
-// Memory outside the Go heap: the collector neither scans it nor counts it when it decides how far the heap may grow, so
-// that a store of many gigabytes does not make a program take twice as many.
+// The arena's memory lies outside the Go heap. The garbage collector neither
+// scans it nor counts it when it decides how far the heap may grow. So a store
+// of many gigabytes does not make a program take twice as many.
 const (
-	// What is small is cut from chunks. A chunk is half of what there is already, between these, so that what is not used yet stays in
-	// proportion.
+	// Small pieces of memory are cut from chunks. A new chunk is half as large
+	// as all chunks before it, within these bounds, so that unused memory stays
+	// in proportion.
 	minChunkBytes = 256 << 10
 	maxChunkBytes = 4 << 20
 
-	// maxSpanBytes is the size up to which memory is cut from chunks: that of a shard's slots in a table of 12 million
-	// keys. More has a mapping of its own, which ends when it is freed.
+	// maxSpanBytes is the size up to which a piece is cut from a chunk. It is
+	// the size of a shard's slots in a table of 12 million keys. A larger piece
+	// has its own mapping, which ends when the piece is freed.
 	maxSpanBytes = 1 << 20
 
-	// aheadBytes is what a table has before it gets the pages of the next chunk ahead of time, by a goroutine. A smaller one asks for
-	// them when it needs them: some hundreds, which takes less than such a goroutine may have to wait for a processor.
+	// prefaultBytes is the size from which on a table has a goroutine prefault
+	// the next chunk ahead of time. A smaller table prefaults a chunk when it
+	// needs it. Those are some hundred pages, which take less time than such a
+	// goroutine may have to wait for a processor.
 	prefaultBytes = 1 << 20
 
-	// hugeBytes is what a table has before it asks for huge pages. The page table of a smaller one
-	// stays in a processor's cache, and huge pages are worth a tenth of a Get to it; but where the system is a guest, their
-	// first touch may cost six times that of small ones, which is a quarter of a batch. A table that is being loaded asks for
-	// them at once: the first touch is for once, and what is opened is there to be read.
+	// hugeBytes is the size from which on a table asks for huge pages. The page
+	// table of a smaller table stays in a processor's cache. For such a table
+	// huge pages make a Get a tenth faster. But in a virtual machine their
+	// first touch may cost six times that of small pages, which is a quarter of
+	// the time of a batch. A table that is being loaded asks for huge pages at
+	// once, because each page is touched for the first time only once, and a
+	// store is opened to be read.
 	hugeBytes = 512 << 20
 
-	// Freed spans up to this share of all chunks keep their pages, since they will soon be used again. The pages of others go
-	// back to the system, and only addresses are kept. That takes it 100 µs a span, and all processors are interrupted. The least that is kept
-	// is about the slots that the shards of a growing table leave which are too small for a slab.
+	// Freed spans keep their pages, because they will soon be used again, as
+	// long as they add up to at most 1/warmShare of all chunks or to
+	// minWarmBytes. The pages of other freed spans go back to the system and
+	// only their addresses are kept. That takes the system 100 µs a span and
+	// interrupts all processors. minWarmBytes is about the size of the slots
+	// that the shards of a growing table leave behind while these are too small
+	// for a slab.
 	warmShare    = 64
 	minWarmBytes = 8 << 20
 )
 
-// arena is where a table's memory comes from.
+// arena allocates a table's memory.
 type arena struct {
 	mu        sync.Mutex
 	chunks    [][]byte                             // guarded by mu
 	total     int                                  // guarded by mu: bytes of all chunks
-	rest      []byte                               // guarded by mu: of the last chunk, not used yet
+	rest      []byte                               // guarded by mu: the unused part of the last chunk
 	next      []byte                               // guarded by mu: the next chunk, nil if there is none yet
-	own       map[*byte][]byte                     // guarded by mu: mappings of their own, by where they begin
-	warm      [maxSpanBytes/pageBytes + 1][][]byte // guarded by mu: freed spans with their pages, by size in pages
-	cold      [maxSpanBytes/pageBytes + 1][][]byte // guarded by mu: those whose pages went back to the system
-	warmBytes int                                  // guarded by mu: bytes in warm
+	own       map[*byte][]byte                     // guarded by mu: pieces with their own mapping, by address
+	warm      [maxSpanBytes/pageBytes + 1][][]byte // guarded by mu: freed spans that keep their pages, by size in pages
+	cold      [maxSpanBytes/pageBytes + 1][][]byte // guarded by mu: all other free spans, by size in pages
+	warmBytes int                                  // guarded by mu: bytes of all spans in warm
 	loads     int                                  // guarded by mu: calls of Table.Load under way
 
-	prefaulting sync.WaitGroup // the goroutine that gets the pages of ahead
+	prefaulting sync.WaitGroup // the goroutine that prefaults next
 }
 
 func newArena() *arena { return &arena{own: map[*byte][]byte{}} }
 
-// load counts a call of Table.Load: 1 when it begins, -1 when it ends.
+// load counts the calls of Table.Load under way. call is 1 when one begins and
+// -1 when it ends.
 func (a *arena) load(call int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.loads += call
 }
 
-// alloc returns at least n bytes, whole pages, not zeroed. It has the pages at hand: having the system get many at once costs a tenth, or
-// less, of an interrupt for each of them at its first touch.
+// alloc returns at least n bytes, in whole pages, not zeroed. The pages are
+// prefaulted: having the system map many pages at once costs a tenth, or less,
+// of a page fault for each of them.
 func (a *arena) alloc(n int) []byte {
 	b, prefaulted := a.take(roundPages(n))
 	if !prefaulted {
@@ -73,7 +87,7 @@ func (a *arena) alloc(n int) []byte {
 	return b
 }
 
-// take is alloc for whole pages, and tells whether they are at hand.
+// take is alloc for whole pages. It reports whether they are prefaulted.
 func (a *arena) take(n int) (b []byte, prefaulted bool) {
 	if n > maxSpanBytes {
 		b := mapMemory(n)
@@ -103,7 +117,8 @@ func (a *arena) take(n int) (b []byte, prefaulted bool) {
 	return b, true
 }
 
-// splitWarm makes slabs of a freed span that keeps its pages and is as large as several: what slots were in that have outgrown it.
+// splitWarm cuts a warm span that is as large as several slabs into slabs. Such
+// a span held the slots of a shard that has outgrown them.
 func (a *arena) splitWarm() {
 	const slab = maxSlabBytes / pageBytes
 	for class := 2 * slab; class < len(a.warm); class += slab {
@@ -118,7 +133,8 @@ func (a *arena) splitWarm() {
 	}
 }
 
-// grow gets another chunk, of n bytes at least. What is left of the last one is for slabs, and their last piece for something smaller.
+// grow gets another chunk of at least n bytes. It cuts the rest of the last
+// chunk into slabs, and the remainder into one smaller span.
 func (a *arena) grow(n int) {
 	for len(a.rest) > 0 {
 		n := min(len(a.rest), maxSlabBytes)
@@ -140,14 +156,15 @@ func (a *arena) grow(n int) {
 	}
 }
 
-// nextChunk returns how large the next chunk is to be.
+// nextChunkBytes returns the size of the next chunk.
 func (a *arena) nextChunkBytes() int {
 	return min(max(a.total/2/minChunkBytes*minChunkBytes, minChunkBytes), maxChunkBytes)
 }
 
-// populate asks for all pages of b at once, and for huge ones. Where the system is a guest whose memory its host has yet to find,
-// the first touch of a huge page takes milliseconds, for which nobody should have to wait. Both are advice: whether it is taken
-// changes nothing but speed.
+// prefault asks the system to map all pages of b at once, and to use huge pages
+// if huge is set. In a virtual machine whose host must find the memory first,
+// the first touch of a huge page takes milliseconds, which no caller should
+// have to wait for. Both requests are advice and affect speed alone.
 func prefault(b []byte, huge bool) {
 	const populateWrite = 23 // MADV_POPULATE_WRITE, Linux 5.14
 	if huge && tuning.HugePages {
@@ -158,7 +175,7 @@ func prefault(b []byte, huge bool) {
 	}
 }
 
-// free takes back what alloc returned.
+// free takes back memory from alloc.
 func (a *arena) free(b []byte) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -177,7 +194,8 @@ func (a *arena) free(b []byte) {
 	a.cold[class] = append(a.cold[class], b)
 }
 
-// release gives all memory back. Nobody may use any of it any more.
+// release gives all memory back to the system. The caller must not use any of
+// it afterwards.
 func (a *arena) release() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -191,8 +209,9 @@ func (a *arena) release() {
 	a.chunks, a.rest, a.next, a.own = nil, nil, nil, nil
 }
 
-// mapMemory gets memory from the system. When there is none, or no more mappings, Go's heap is asked, which may
-// have some left and otherwise ends the program in the usual way.
+// mapMemory gets memory from the system. If the system has no memory or no
+// mappings left, it allocates on Go's heap, which may have some memory left and
+// otherwise ends the program in the usual way.
 func mapMemory(n int) []byte {
 	b, err := syscall.Mmap(-1, 0, n, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
 	if err != nil {

@@ -2,8 +2,9 @@
 
 package table
 
-// arena takes memory from Go's heap, in pieces without pointers: where there is no better way, and under the race
-// detector, which sees nothing else.
+// arena allocates memory on Go's heap, in pieces without pointers. It is for
+// systems without a better way, and for the race detector, which observes only
+// Go's heap.
 type arena struct{}
 
 func newArena() *arena { return &arena{} }
@@ -11,11 +12,11 @@ func newArena() *arena { return &arena{} }
 // load counts a call of Table.Load.
 func (*arena) load(int) {}
 
-// alloc returns at least n bytes, whole pages.
+// alloc returns at least n bytes, in whole pages.
 func (*arena) alloc(n int) []byte { return make([]byte, roundPages(n)) }
 
-// free takes back what alloc returned.
+// free takes back memory from alloc.
 func (*arena) free([]byte) {}
 
-// release gives all memory back. Nobody may use any of it any more.
+// release does nothing. The caller must not use any of the memory afterwards.
 func (*arena) release() {}

@@ -6,26 +6,31 @@ import (
 	"slices"
 )
 
-// This file is a B+ tree of keys (Comer, The Ubiquitous B-Tree, 1979): the keys are in its leaves, packed side by side, so that a
-// million of them cost the garbage collector some ten thousand pointers, and the processor few cache misses in a row.
+// This file is a B+ tree of keys (Comer, The Ubiquitous B-Tree, 1979). The keys
+// are packed side by side in its leaves. So a million keys cost the garbage
+// collector some ten thousand pointers, and the processor few cache misses in a
+// row.
 
-// Bounds on a node. One that goes beyond either is split; with long keys a node may be of a few of them.
+// Bounds on a node. A node beyond either bound is split. With long keys a node
+// may have only a few of them.
 const (
 	maxNodeKeys  = 128
 	maxNodeBytes = 4 << 10
 	minFanout    = 4 // a node with fewer keys is not split, however long they are
 )
 
-// node is a leaf or an inner node of the tree. It belongs to whoever owns the tree.
+// node is a leaf or an inner node of the tree. The owner of the tree owns its
+// nodes.
 type node struct {
-	// A leaf's keys, rising. An inner node's bounds: between two children, above all keys of the left one and not above any
-	// of the right one.
+	// In a leaf, the keys in rising order. In an inner node, the bounds between
+	// its children: a bound is above all keys of the left child and not above
+	// any key of the right child.
 	keys     keyList
-	children []*node // one more than bounds; nil for a leaf
+	children []*node // one more than there are bounds; nil in a leaf
 }
 
-// insert adds key and reports whether it was absent. If the node had to be split, right is to be its neighbour, with this bound between
-// them.
+// insert adds key and reports whether it was absent. If the node was split, the
+// caller must insert right after the node, with this bound between them.
 func (n *node) insert(key string) (right *node, bound []byte, added bool) {
 	if n.children == nil {
 		i, found := n.keys.search(key)
@@ -47,7 +52,7 @@ func (n *node) insert(key string) (right *node, bound []byte, added bool) {
 	return right, bound, added
 }
 
-// childOf returns the index of the child that key belongs below.
+// childOf returns the index of the child whose range includes key.
 func (n *node) childOf(key string) int {
 	i, found := n.keys.search(key)
 	if found {
@@ -56,7 +61,7 @@ func (n *node) childOf(key string) int {
 	return i
 }
 
-// split cuts the node in two if it is too large.
+// split splits the node in two if it is too large.
 func (n *node) split() (right *node, bound []byte) {
 	if !n.keys.isFull() {
 		return nil, nil
@@ -83,7 +88,7 @@ func separator(left, right []byte) []byte {
 	return right[:i+1]
 }
 
-// remove takes key out and reports whether it was there.
+// remove removes key and reports whether it was present.
 func (n *node) remove(key string) bool {
 	if n.children == nil {
 		i, found := n.keys.search(key)
@@ -108,7 +113,7 @@ func (n *node) remove(key string) bool {
 
 func (n *node) isEmpty() bool { return n.keys.len() == 0 && len(n.children) == 0 }
 
-// drop takes out an empty child; its neighbour's range grows.
+// drop removes an empty child. The range of a neighbour grows.
 func (n *node) drop(i int) {
 	n.children = slices.Delete(n.children, i, i+1)
 	if n.keys.len() > 0 {
@@ -116,7 +121,8 @@ func (n *node) drop(i int) {
 	}
 }
 
-// join puts the children i and i+1 together if they are there and that leaves room for more; it reports whether it did.
+// join merges the children i and i+1, if both exist and the result has room for
+// more keys. It reports whether it did.
 func (n *node) join(i int) bool {
 	if i < 0 || i+1 >= len(n.children) || !n.children[i].keys.hasRoomFor(&n.children[i+1].keys) {
 		return false
@@ -132,7 +138,8 @@ func (n *node) join(i int) bool {
 	return true
 }
 
-// ascend calls visit with the keys from this one on, rising, until it returns false.
+// ascend calls visit with the keys that are not below from, in rising order,
+// until visit returns false.
 func (n *node) ascend(from string, visit func(key []byte) bool) bool {
 	if n.children == nil {
 		i, _ := n.keys.search(from)
@@ -151,7 +158,8 @@ func (n *node) ascend(from string, visit func(key []byte) bool) bool {
 	return true
 }
 
-// descend calls visit with the keys below this one, falling, until it returns false. Without bounded it begins with the last key.
+// descend calls visit with the keys under the given bound, in falling order,
+// until visit returns false. Without a bound it begins with the last key.
 func (n *node) descend(below string, bounded bool, visit func(key []byte) bool) bool {
 	end := n.keys.len()
 	if bounded {
@@ -202,7 +210,7 @@ func (t *tree) remove(key string) {
 	}
 }
 
-// newTree returns a tree of keys that come sorted, possibly more than once.
+// newTree returns a tree of keys, which must be sorted and may repeat.
 func newTree(keys iter.Seq[[]byte]) *tree {
 	t := &tree{}
 	leaf := &node{}
@@ -228,7 +236,8 @@ func newTree(keys iter.Seq[[]byte]) *tree {
 	return t
 }
 
-// parents returns the inner nodes above a level of the tree, and the bounds between them.
+// parents returns the inner nodes above a level of the tree, and the bounds
+// between them.
 func parents(level []*node, between []string) (above []*node, bounds []string) {
 	parent := &node{children: level[:1:1]}
 	above = []*node{parent}
@@ -245,15 +254,17 @@ func parents(level []*node, between []string) (above []*node, bounds []string) {
 	return above, bounds
 }
 
-// keyList is keys, rising, side by side in one piece of memory.
+// keyList is a list of keys in rising order, side by side in one piece of
+// memory.
 type keyList struct {
 	bytes []byte
-	ends  []uint32 // where each key ends in bytes
+	ends  []uint32 // the end of each key in bytes
 }
 
 func (l *keyList) len() int { return len(l.ends) }
 
-// start returns where key i begins; for i = len, where the next one would.
+// start returns where key i begins. For i = len it returns where the next key
+// would begin.
 func (l *keyList) start(i int) int {
 	if i == 0 {
 		return 0
@@ -261,10 +272,11 @@ func (l *keyList) start(i int) int {
 	return int(l.ends[i-1])
 }
 
-// at returns key i, which is valid until the list changes.
+// at returns key i. It is valid until the list changes.
 func (l *keyList) at(i int) []byte { return l.bytes[l.start(i):l.ends[i]] }
 
-// search returns the index of the first key that is not below this one, and whether it is the same.
+// search returns the index of the first key that is not below key, and whether
+// the two are equal.
 func (l *keyList) search(key string) (i int, found bool) {
 	low, high := 0, len(l.ends)
 	for low < high {
@@ -283,7 +295,7 @@ func (l *keyList) append(key []byte) {
 	l.ends = append(l.ends, uint32(len(l.bytes)))
 }
 
-// insert puts key before what is at i.
+// insert inserts key before key i.
 func (l *keyList) insert(i int, key string) {
 	start := l.start(i)
 	l.bytes = slices.Grow(l.bytes, len(key))[:len(l.bytes)+len(key)]
@@ -304,7 +316,7 @@ func (l *keyList) remove(i int) {
 	}
 }
 
-// cut shortens the list to the keys before i and returns the others.
+// cut shortens the list to the keys before i and returns the rest.
 func (l *keyList) cut(i int) (rest keyList) {
 	start := l.start(i)
 	rest.bytes = slices.Clone(l.bytes[start:])
@@ -316,7 +328,7 @@ func (l *keyList) cut(i int) (rest keyList) {
 	return rest
 }
 
-// join appends the keys of another list, all of them above those of this one.
+// join appends the keys of other, which must be above those of this list.
 func (l *keyList) join(other *keyList) {
 	start := uint32(len(l.bytes))
 	l.bytes = append(l.bytes, other.bytes...)
@@ -329,13 +341,14 @@ func (l *keyList) isFull() bool {
 	return len(l.ends) > maxNodeKeys || len(l.bytes) > maxNodeBytes && len(l.ends) >= minFanout
 }
 
-// isWellFilled reports whether a list that is not going to change soon is as long as it should be: what is left lets a few more in
-// without a split.
+// isWellFilled reports whether a list that will not change soon is long enough.
+// The rest of its room takes a few more keys without a split.
 func (l *keyList) isWellFilled() bool {
 	return len(l.ends) >= maxNodeKeys*7/8 || len(l.bytes) >= maxNodeBytes*7/8 && len(l.ends) >= minFanout
 }
 
-// hasRoomFor reports whether another list can be joined without being split again soon.
+// hasRoomFor reports whether other can be joined without a split soon
+// afterwards.
 func (l *keyList) hasRoomFor(other *keyList) bool {
 	return len(l.ends)+len(other.ends) <= maxNodeKeys*3/4 && len(l.bytes)+len(other.bytes) <= maxNodeBytes*3/4
 }

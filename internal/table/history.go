@@ -9,55 +9,61 @@ import (
 	"sync/atomic"
 )
 
-// This file is how old states are kept for those who still look at them. While a view is open, a change moves the state that it
-// ends to the side, the absence of a key too; who keeps nothing pays one atomic load a change.
+// This file is multi-version concurrency control (MVCC) for views. While a view
+// is open, a change retains the version that it replaces, and the absence of a
+// key too. While no view is open, this costs one atomic load a change.
 
-// past is a state that a key was in.
+// oldVersion is a version of a key's value that a commit has replaced or
+// removed, or the absence of the key.
 type oldVersion struct {
 	until   int64 // the version of the commit that ended it
 	present bool
-	value   []byte // a copy, or a large record's slab; nil for an absent key
-	slab    []byte // what value lies in, to be given back with it; nil if value is a copy
+	value   []byte // a copy, or a part of a large record's slab; nil if the key was absent
+	slab    []byte // the slab that value lies in, to be freed with it; nil if value is a copy
 }
 
 func (p *oldVersion) bytes(key string) int64 { return int64(len(key) + len(p.value)) }
 
-// views is what a table knows of those who look at old states.
+// views is the state of a table's open views.
 type views struct {
 	newest atomic.Int64 // version of the newest open view, -1 if there is none
-	bytes  atomic.Int64 // held for them
+	bytes  atomic.Int64 // of retained versions
 
-	mu       sync.Mutex // held while t.applying is, for a moment
-	open     []int64    // guarded by mu: versions, rising, one for each view
-	closing  int        // guarded by mu: views that are off that list and not done with forgetting
-	released bool       // guarded by mu: the table is to give back its memory when the last view closes
+	mu       sync.Mutex // held briefly, while t.applying is held
+	open     []int64    // guarded by mu: the versions of open views, rising, one for each view
+	closing  int        // guarded by mu: views that were removed from open and whose pruning is not done
+	released bool       // guarded by mu: the last view to close must release the table's memory
 
 	retained retainedList
 }
 
-// keptStates lists the states in shard.history, in the order in which they ended; so closing a view costs as much as has changed since
-// it was opened, however much is kept for older ones.
+// retainedList lists the versions in shard.history in the order in which they
+// ended. So the cost of closing a view depends on what changed since the view
+// was opened, and not on what older views retain.
 type retainedList struct {
-	mu    sync.Mutex     // taken under a shard's lock by who keeps, alone by who forgets
-	pages []retainedPage // guarded by mu: none of them empty
-	next  uint64         // guarded by mu: the number of the next page
+	mu    sync.Mutex     // taken under a shard's lock to add, and alone to take
+	pages []retainedPage // guarded by mu: none is empty
+	next  uint64         // guarded by mu: number of the next page
 }
 
-// keptPage is a part of the list. Its number is above those of the pages before it.
+// retainedPage is a part of the list. Its number is above those of the pages
+// before it.
 type retainedPage struct {
 	number uint64
 	states []retained
 }
 
-// keptState is a state that some view needs.
+// retained identifies a version that some view needs.
 type retained struct {
-	since int64 // the version of the commit that began it; 0 if that is not known
+	since int64 // the version of the commit that began it, 0 if unknown
 	until int64
 	key   string
 }
 
-// keep moves a key's state to the side before a commit with this version ends it. Under the shard's lock; r is nil if the key is
-// absent. A large record keeps the slab that it has for itself, and slab is not nil: it is not to be freed with the record.
+// retain retains the current version of a key before the commit with this
+// version ends it. r is the key's record, nil if the key is absent. The caller
+// must hold the shard's lock. The slab of a large record is retained with it:
+// retain then returns the slab, and the caller must not free it.
 func (t *Table) retain(s *shard, key string, r record, version int64) (slab []byte) {
 	states := s.history[key]
 	since := int64(0)
@@ -65,7 +71,7 @@ func (t *Table) retain(s *shard, key string, r record, version int64) (slab []by
 		since = states[n-1].until
 	}
 	if since > t.views.newest.Load() {
-		return nil // it began after the newest view was opened
+		return nil // the current version began after the newest view was opened
 	}
 	p := oldVersion{until: version, present: r != nil}
 	switch {
@@ -78,14 +84,15 @@ func (t *Table) retain(s *shard, key string, r record, version int64) (slab []by
 	if s.history == nil {
 		s.history = map[string][]oldVersion{}
 	}
-	key = strings.Clone(key) // its bytes are the caller's
+	key = strings.Clone(key) // the caller owns its bytes
 	s.history[key] = append(states, p)
 	t.views.bytes.Add(p.bytes(key))
 	t.views.retained.add(retained{since: since, until: version, key: key})
 	return p.slab
 }
 
-// at returns the state of key at a version; r is its present record, nil if it has none.
+// versionAt returns what key was at a version. r is its current record, nil if
+// it has none.
 func (s *shard) versionAt(version int64, key string, r record) oldVersion {
 	for _, p := range s.history[key] {
 		if p.until > version {
@@ -95,7 +102,8 @@ func (s *shard) versionAt(version int64, key string, r record) oldVersion {
 	return current(r)
 }
 
-// present returns the state of a key with this record, nil if it has none.
+// current returns the current version of a key with this record, nil if it has
+// none.
 func current(r record) oldVersion {
 	if r == nil {
 		return oldVersion{}
@@ -103,7 +111,8 @@ func current(r record) oldVersion {
 	return oldVersion{present: true, value: r.value()}
 }
 
-// changedSince reports whether key was changed after a version for which a view is open.
+// changedSince reports whether key was changed after a version that an open
+// view shows.
 func (s *shard) changedSince(version int64, key string) bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -111,8 +120,9 @@ func (s *shard) changedSince(version int64, key string) bool {
 	return len(states) > 0 && states[len(states)-1].until > version
 }
 
-// openView counts a view in. It returns the version that the view is to show and how many keys there are; ok is false if the table
-// was released. It waits for no more than a few commits that are being published.
+// openView adds a view. It returns the version that the view shows and the
+// number of keys. ok is false if the table was released. openView waits for at
+// most a few commits that are being published.
 func (t *Table) openView() (version int64, length int, ok bool) {
 	t.applying.RLock()
 	defer t.applying.RUnlock()
@@ -129,7 +139,8 @@ func (t *Table) openView() (version int64, length int, ok bool) {
 	return version, t.Len(), true
 }
 
-// closeView counts a view of this version out, and frees what was kept for it alone.
+// closeView removes a view of this version and frees what was retained for it
+// alone.
 func (t *Table) closeView(version int64) {
 	r := t.removeView(version)
 	for states := range t.views.retained.take(r) {
@@ -145,20 +156,25 @@ func (t *Table) closeView(version int64) {
 	}
 }
 
-// idle reports whether nobody has a view, or is giving one up.
+// idle reports whether no view is open or being closed.
 func (v *views) idle() bool { return len(v.open) == 0 && v.closing == 0 }
 
-// forgettable says which states nobody needs any more, now that one view is closed: those that ended while no view but that one
-// and ones before it were open, and began after the last of these was opened.
+// pruneRange selects the versions that no view needs after one view is closed.
+// Those are the versions that the closed view shows and that no open view does:
+// they ended before the next newer view was opened, and began after the next
+// older view was opened.
 type pruneRange struct {
-	above, upTo int64 // versions between which the state ended
-	after       int64 // the version after which it began
+	above, upTo int64 // the version ended after above, at upTo at the latest
+	after       int64 // the version began after it
 }
 
-// countOut takes a view of this version off the list, and returns what may be forgotten.
+// removeView removes a view of this version from the list of open views, and
+// returns what may be pruned.
 func (t *Table) removeView(version int64) (r pruneRange) {
-	// While nothing is being published: all that was kept while the view was open ended at a version up to the present one, and
-	// what is kept from now on is not kept for this view.
+	// No commit is being published while applying is held for reading. So
+	// everything that was retained while the view was open has ended by the
+	// current version, and nothing that is retained from now on is retained for
+	// this view.
 	t.applying.RLock()
 	defer t.applying.RUnlock()
 	v := &t.views
@@ -182,7 +198,7 @@ func (t *Table) removeView(version int64) (r pruneRange) {
 	return r
 }
 
-// forget drops states that were taken off the list.
+// prune drops versions that were taken from the list.
 func (t *Table) prune(states []retained) {
 	var garbage [][]byte
 	var gone []string
@@ -210,7 +226,7 @@ func (t *Table) prune(states []retained) {
 	}
 }
 
-// forget drops one state of a key, which is there.
+// prune drops one version of a key. The version must exist.
 func (s *shard) prune(state retained) (p oldVersion) {
 	states := s.history[state.key]
 	i := slices.IndexFunc(states, func(p oldVersion) bool { return p.until == state.until })
@@ -226,7 +242,8 @@ func (s *shard) prune(state retained) (p oldVersion) {
 	return p
 }
 
-// pageStates is how many states are looked at under the lock that the writer may wait for.
+// pageStates is how many versions are examined under a lock that the writer may
+// wait for.
 const pageStates = 1 << 10
 
 func (l *retainedList) add(state retained) {
@@ -240,7 +257,8 @@ func (l *retainedList) add(state retained) {
 	last.states = append(last.states, state)
 }
 
-// take takes states off the list and returns them, some at a time.
+// take removes the versions in r from the list and returns them, some at a
+// time.
 func (l *retainedList) take(r pruneRange) iter.Seq[[]retained] {
 	return func(yield func([]retained) bool) {
 		next := uint64(0)
@@ -254,7 +272,8 @@ func (l *retainedList) take(r pruneRange) iter.Seq[[]retained] {
 	}
 }
 
-// takePage is take for the first page from this number on; ok is false if there is none.
+// takePage is take for the first page with versions in r, from this number on.
+// ok is false if there is none.
 func (l *retainedList) takePage(r pruneRange, from uint64) (taken []retained, number uint64, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -285,7 +304,7 @@ func (l *retainedList) takePage(r pruneRange, from uint64) (taken []retained, nu
 	return taken, number, true
 }
 
-// clear forgets everything, once nobody looks any more.
+// clear empties the list. The caller must have made sure that no view is open.
 func (l *retainedList) clear() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -12,26 +12,31 @@ import (
 	"sync/atomic"
 )
 
-// index is the keys in order. The first scan builds it, and from then on the goroutine that applies changes keeps it in step. It has every
-// key that the table or an open view has, and may have some more: whoever scans looks up each key in its view.
+// index is the set of keys in order. The first scan builds it. From then on the
+// goroutine that applies changes keeps it up to date. The index has every key
+// that the table or an open view has, and may have more. So a scan must look up
+// each key in its view.
 //
-// So a key goes in before it can be seen, while changes are staged; and it is taken out only when it is neither in the table nor in
-// any shard's history, by whoever makes it so: a deletion that was published, or the last view that had it. Between Stage and the end of
-// Publish nothing is taken out, since a key that is absent may be about to come.
+// A key is inserted before it can be seen, while changes are staged. A key is
+// removed only when it is neither in the table nor in any shard's history,
+// either after the publication of its deletion or when the last view that had
+// it closes. Between Stage and the end of Publish no key is removed, because an
+// absent key may be about to be added.
 type index struct {
-	built chan struct{} // closed when tree is there
+	built chan struct{} // closed when tree is set
 
 	mu     sync.RWMutex // taken before a shard's lock
 	tree   *tree        // guarded by mu; nil while it is being built
 	staged bool         // guarded by mu: changes are staged and not all published
-	added  []string     // guarded by mu: keys to go in once there is a tree
-	gone   []string     // guarded by mu: keys that may have to be taken out, later
+	added  []string     // guarded by mu: keys to insert once there is a tree
+	gone   []string     // guarded by mu: keys whose removal was put off; some may be needed again
 }
 
-// ordered returns the index, with a tree in it.
+// ordered returns the index after its tree is built.
 func (t *Table) ordered() *index {
 	x := &index{built: make(chan struct{})}
-	// What is being published now is in the table when the building begins, and what is published later goes in by itself.
+	// A commit that is being published now is in the table before the building
+	// begins. Later commits insert their keys themselves.
 	t.applying.RLock()
 	first := t.index.CompareAndSwap(nil, x)
 	if !first {
@@ -45,10 +50,11 @@ func (t *Table) ordered() *index {
 	return x
 }
 
-// minRunKeys is how many keys in a table make it worth to sort parts of it in parallel.
+// minRunKeys is how many keys a table must have to make it worthwhile to sort
+// parts of them in parallel.
 const minRunKeys = 1 << 14
 
-// build makes the tree, while the table changes.
+// build builds the tree while the table changes.
 func (x *index) build(t *Table) {
 	workers := runtime.GOMAXPROCS(0)
 	if t.Len() < minRunKeys {
@@ -72,10 +78,12 @@ func (x *index) build(t *Table) {
 	}
 }
 
-// maxCatchUp is how many keys may be put into the tree while the writer waits for it.
+// maxCatchUp is how many keys may be inserted into the tree while the writer
+// waits.
 const maxCatchUp = 256
 
-// catchUp puts keys that came meanwhile into the tree, which nobody else has yet.
+// catchUp inserts keys that were added meanwhile into the tree, which no other
+// goroutine can reach yet.
 func (x *index) catchUp(tree *tree) {
 	x.mu.Lock()
 	added := x.added
@@ -86,7 +94,8 @@ func (x *index) catchUp(tree *tree) {
 	}
 }
 
-// finish makes the tree the index's, unless too many keys are still to go in.
+// install makes tree the index's tree, unless too many keys must still be
+// inserted.
 func (x *index) install(t *Table, tree *tree) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -102,7 +111,8 @@ func (x *index) install(t *Table, tree *tree) bool {
 	return true
 }
 
-// stage has Stage and Publish tell the index of what they do. Keys are those that are not in the table yet.
+// stage announces to the index that changes are staged. keys are those of their
+// keys that are not in the table yet.
 func (x *index) stage(keys [][]byte) {
 	x.mu.Lock()
 	x.staged = true
@@ -112,7 +122,7 @@ func (x *index) stage(keys [][]byte) {
 	}
 }
 
-// add puts keys in, or aside for later.
+// add inserts keys, or notes them until there is a tree.
 func (x *index) add(keys [][]byte) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -125,7 +135,8 @@ func (x *index) add(keys [][]byte) {
 	}
 }
 
-// published ends what stage began; deleted are keys that may have to be taken out.
+// published ends what stage began. deleted are the keys that may have to be
+// removed.
 func (x *index) published(t *Table, deleted [][]byte) {
 	x.mu.Lock()
 	x.staged = false
@@ -140,7 +151,8 @@ func (x *index) published(t *Table, deleted [][]byte) {
 	}
 }
 
-// forget takes those of keys out that nobody needs.
+// prune removes the keys that neither the table nor a view needs. If that is
+// not possible now, it puts them off.
 func (x *index) prune(t *Table, keys []string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -155,7 +167,7 @@ func (x *index) prune(t *Table, keys []string) {
 	}
 }
 
-// takeOut is what forget had to put off.
+// pruneGone removes the keys that prune has put off.
 func (x *index) pruneGone(t *Table) {
 	if x.staged || x.tree == nil {
 		return
@@ -178,7 +190,8 @@ func (x *index) pruneKey(t *Table, key string) {
 	}
 }
 
-// anyWithin reports whether one of the keys within bounds, those that only open views have among them, is of some kind.
+// anyWithin reports whether the function is returns true for a key within
+// bounds. The keys include those that only open views have.
 func (x *index) anyWithin(b Bounds, is func(key string) bool) bool {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
@@ -193,22 +206,23 @@ func (x *index) anyWithin(b Bounds, is func(key string) bool) bool {
 	return found
 }
 
-// keyRun is keys that are collected to be sorted. They are pointers into one piece of memory, since as many slices would cost more than
-// most keys.
+// keyRun is keys that are collected to be sorted. They lie in one piece of
+// memory, because a slice for each would cost more than most keys.
 type keyRun struct {
 	bytes []byte
 	keys  []runKey
 }
 
-// runKey is where a key lies, and the first of its bytes in which keys of the run differ: most are told apart by these, without a look at the rest,
-// which is somewhere else in memory.
+// runKey is the place of a key and the first of its bytes after the prefix that
+// all keys of the run share. These bytes distinguish most keys without a look
+// at the rest, which lies elsewhere in memory.
 type runKey struct {
 	prefix uint64
 	at     int
 	len    int
 }
 
-// collect takes in the keys of a shard, and those that only open views have.
+// collect adds the keys of a shard, including those that only open views have.
 func (r *keyRun) collect(s *shard) {
 	for from := uint64(0); from < 1<<tagBits; {
 		s.mu.RLock()
@@ -244,7 +258,7 @@ func (r *keyRun) sort() {
 	})
 }
 
-// shared returns how many bytes all keys of the run begin with.
+// shared returns the length of the prefix that all keys of the run share.
 func (r *keyRun) shared() int {
 	if len(r.keys) == 0 {
 		return 0
@@ -261,7 +275,8 @@ func (r *keyRun) shared() int {
 	return len(first)
 }
 
-// merged iterates over the keys of sorted runs, of which there are few, in order.
+// merged iterates over the keys of sorted runs, in order. There must be only a
+// few runs.
 func merged(runs []keyRun) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
 		next := make([]int, len(runs))

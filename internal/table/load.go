@@ -6,11 +6,13 @@ import (
 	"sync/atomic"
 )
 
-// parallelOps is how many operations are worth the work of several goroutines.
+// parallelOps is how many operations make it worthwhile to use several
+// goroutines.
 const parallelOps = 8 << 10
 
-// Load applies ops in order to a table that nobody reads yet, with the help of all processors if there are many. Several goroutines may
-// share the work, if they do not share keys. Version is that of the last commit in them.
+// Load applies ops in order to a table without readers. If there are many ops,
+// all processors help. Several goroutines may call Load at the same time if no
+// two of them have a key in common. version is that of the last commit in ops.
 func (t *Table) Load(ops []Op, version int64) {
 	t.arena.load(1)
 	defer t.arena.load(-1)
@@ -39,8 +41,9 @@ func (t *Table) Load(ops []Op, version int64) {
 	t.version.Store(version)
 }
 
-// byShard sets order to the hashes' indices, shard by shard, and in order within each: a counting sort. Those of a shard are from
-// its place in ends to the next one's.
+// byShard sets order to the indices of hashes, sorted by shard and stable
+// within each shard (a counting sort). The indices of a shard begin at the
+// shard's element of ends and end at the next one.
 func byShard(order []int32, hashes []uint64) (ends [shardCount + 1]int32) {
 	for _, hash := range hashes {
 		ends[hash%shardCount+1]++
@@ -56,7 +59,8 @@ func byShard(order []int32, hashes []uint64) (ends [shardCount + 1]int32) {
 	return ends
 }
 
-// loadShard applies those ops that order lists, all of this shard.
+// loadShard applies the ops that order lists. All of them must belong to this
+// shard.
 func (t *Table) loadShard(s *shard, ops []Op, hashes []uint64, order []int32) (grown int) {
 	if len(order) == 0 {
 		return 0
@@ -84,7 +88,7 @@ func (t *Table) loadShard(s *shard, ops []Op, hashes []uint64, order []int32) (g
 	return grown
 }
 
-// place writes the record that a change needs, if it needs one.
+// place writes the record for op, if op needs one.
 func (t *Table) place(s *shard, op *Op, hash uint64) staged {
 	slot, r := s.find(hash, unsafeString(op.Key))
 	found := staged{index: slot}

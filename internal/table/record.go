@@ -10,7 +10,8 @@ import (
 //	0        2          6     6+k     6+k+v
 //	| keyLen | valueLen | key | value | padding to 8 bytes |
 //
-// Lengths are little-endian: these bytes never leave the process, and that is what processors load fastest.
+// Lengths are little-endian, which is what most processors load fastest. These
+// bytes never leave the process.
 const (
 	recordHeader = 2 + 4
 	recordAlign  = 8
@@ -18,10 +19,11 @@ const (
 	lineBytes = 64 // of a processor's cache, usually
 )
 
-// record is the bytes from a record's beginning on; what lies behind its end belongs to others.
+// record is the bytes from the beginning of a record on. Bytes after its end
+// may belong to other records.
 type record []byte
 
-// recordBytes returns how much room a record takes.
+// recordBytes returns the size of a record, in bytes.
 func recordBytes(keyLen, valueLen int) int {
 	return (recordHeader + keyLen + valueLen + recordAlign - 1) &^ (recordAlign - 1)
 }
@@ -49,16 +51,18 @@ func (r record) value() []byte {
 	return r[start:end:end]
 }
 
-// setValue writes another value in the place of the old one; the record's size must stay the same.
+// setValue overwrites the value. The record's size must not change.
 func (r record) setValue(value []byte) {
 	binary.LittleEndian.PutUint32(r[2:], uint32(len(value)))
 	copy(r[recordHeader+r.keyLen():], value)
 }
 
-// touch loads the cache lines behind the first one of a short record. The result is of no use but to make it happen.
+// touch loads the cache lines after the first one of a short record. The result
+// only keeps the compiler from dropping the loads.
 func (r record) touch() (sum byte) { return touchLines(r[:recordHeader+r.keyLen()+r.valueLen()]) }
 
-// touchLines loads the cache lines behind the first one of b, if they are few.
+// touchLines loads the cache lines after the first one of b: up to three, and
+// the last one.
 func touchLines(b []byte) (sum byte) {
 	if len(b) == 0 {
 		return 0
@@ -69,5 +73,6 @@ func touchLines(b []byte) (sum byte) {
 	return sum + b[len(b)-1]
 }
 
-// text is a string that shares b's bytes, for a look at them that ends before they change.
+// unsafeString returns a string that shares b's bytes. The caller must not use
+// it after they change.
 func unsafeString(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

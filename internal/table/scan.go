@@ -16,7 +16,7 @@ type Bounds struct {
 // Has reports whether key is within the bounds.
 func (b *Bounds) Has(key string) bool { return key >= b.Low && (!b.Bounded || key < b.High) }
 
-// Narrow leaves of the bounds the keys that begin with prefix.
+// Narrow restricts the bounds to keys with this prefix.
 func (b *Bounds) Narrow(prefix string) {
 	b.Low = max(b.Low, prefix)
 	if end, ok := prefixEnd(prefix); ok && (!b.Bounded || end < b.High) {
@@ -24,7 +24,8 @@ func (b *Bounds) Narrow(prefix string) {
 	}
 }
 
-// prefixEnd returns the lowest key above all that begin with p; ok is false if there is none.
+// prefixEnd returns the lowest key above all keys with prefix p. ok is false if
+// there is none.
 func prefixEnd(p string) (end string, ok bool) {
 	for i := len(p) - 1; i >= 0; i-- {
 		if p[i] < 0xff {
@@ -34,20 +35,25 @@ func prefixEnd(p string) (end string, ok bool) {
 	return "", false
 }
 
-// A scan takes so many keys from the index at once: few at first, for scans of few.
 const (
+	// A scan takes this many keys from the index at once: few at first, so that
+	// a scan of a few keys stays cheap, and up to maxScanKeys later.
 	firstScanKeys = 16
 	maxScanKeys   = 512
 
-	usualKeyBytes = 24 // memory for keys is made for so many each, and grows if that is too little
+	// usualKeyBytes is the assumed length of a key when memory for keys is
+	// allocated. The memory grows if keys are longer.
+	usualKeyBytes = 24
 
-	// maxLookupBytes bounds the values that are copied at once, if they are not just one.
+	// maxLookupBytes bounds the values that are copied at once. A single value
+	// may exceed it.
 	maxLookupBytes = 256 << 10
 )
 
-// Scan iterates over keys and values within bounds, in the order of the keys' bytes or against it, until the view is closed. They belong to
-// the caller; small ones may share memory. The first scan of a table waits for the index to be built. No lock is held while the loop's
-// body runs.
+// Scan iterates over the pairs within bounds, in rising or falling order of
+// keys, until the view is closed. The caller owns keys and values; small values
+// may share memory. The first scan of a table waits until the index is built.
+// Scan holds no lock while the loop's body runs.
 func (v *View) Scan(b Bounds, reverse bool) iter.Seq2[string, []byte] {
 	return func(yield func(string, []byte) bool) {
 		if v.Closed() {
@@ -56,7 +62,7 @@ func (v *View) Scan(b Bounds, reverse bool) iter.Seq2[string, []byte] {
 		x := v.table.ordered()
 		var keys keyList
 		var l lookup
-		b := b // the same loop may be run again
+		b := b // the caller may run the same loop again
 		for n := firstScanKeys; ; n = min(2*n, maxScanKeys) {
 			x.next(&b, reverse, n, &keys)
 			for first := 0; first < keys.len(); first += l.len {
@@ -76,8 +82,9 @@ func (v *View) Scan(b Bounds, reverse bool) iter.Seq2[string, []byte] {
 	}
 }
 
-// next sets dst to up to n keys within bounds, in their order or against it, and narrows the bounds to what is left. Their bytes are
-// never written to again.
+// next sets dst to up to n keys within bounds, in rising or falling order, and
+// narrows the bounds to the keys that remain. The bytes of these keys are never
+// overwritten.
 func (x *index) next(b *Bounds, reverse bool, n int, dst *keyList) {
 	size := usualKeyBytes
 	if dst.len() > 0 {
@@ -105,26 +112,28 @@ func (x *index) next(b *Bounds, reverse bool, n int, dst *keyList) {
 	if reverse {
 		b.High, b.Bounded = last, true
 	} else {
-		b.Low = last + "\x00" // the next one that is possible
+		b.Low = last + "\x00" // the lowest key above last
 	}
 }
 
-// lookup finds the values of keys in a view, a window of them at a time. Like MultiGet it has many cache misses under way. Nothing in it that is
-// written for each key is a pointer: while the garbage collector is at work, which beside a scan it mostly is, it is told of each of
-// those.
+// lookup finds the values of keys in a view, one window of keys at a time. Like
+// MultiGet it keeps many cache misses under way. It stores no pointer for each
+// key, because each such store goes through the write barrier while the garbage
+// collector runs, as it mostly does during a scan.
 type lookup struct {
 	len   int
 	sizes [windowKeys]int32 // of the values, or one of the constants below
-	block []byte            // small values that have not been taken yet, and room for more
-	alone [][]byte          // the others that have not
+	block []byte            // small values that next has not returned yet, and room for more
+	alone [][]byte          // large values that next has not returned yet
 }
 
 const (
 	sizeAbsent int32 = -1 // there is no value
-	sizeAlone  int32 = -2 // it has memory of its own
+	sizeAlone  int32 = -2 // the value has its own memory
 )
 
-// fill finds the values of keys from this one on, as many as it sets len to: 0 if the view is closed.
+// fill finds the values of the keys from index first on. It sets len to their
+// number, which is 0 if the view is closed.
 func (l *lookup) fill(v *View, keys *keyList, first int) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
@@ -155,18 +164,18 @@ func (l *lookup) fill(v *View, keys *keyList, first int) {
 		}
 		l.len++
 	}
-	for i := range states[:l.len] { // a loop of its own: a processor looks ahead for some hundred instructions
+	for i := range states[:l.len] { // a separate loop, because a processor looks ahead for some hundred instructions
 		sum += touchLines(states[i].value)
 	}
 	runtime.KeepAlive(sum)
 	if l.block == nil || len(l.block) < shared {
-		left := shared / l.len * (keys.len() - first) // about as much as the keys at hand will need
+		left := shared / l.len * (keys.len() - first) // about what the remaining keys will need
 		l.block = make([]byte, max(shared, min(left, sharedBytes)))
 	}
 	l.copy(states[:l.len])
 }
 
-// copy takes the values of states. The small ones go to l.block.
+// copy copies the values of states, the small ones into l.block.
 func (l *lookup) copy(states []oldVersion) {
 	l.alone = l.alone[:0]
 	block := l.block
@@ -184,7 +193,7 @@ func (l *lookup) copy(states []oldVersion) {
 	}
 }
 
-// next returns value i, after those before it.
+// next returns value i. It must be called for each value in order.
 func (l *lookup) next(i int) (value []byte, present bool) {
 	switch size := l.sizes[i]; size {
 	case sizeAbsent:
@@ -198,14 +207,16 @@ func (l *lookup) next(i int) (value []byte, present bool) {
 	}
 }
 
-// stateAt returns what key was, while applying is held; slot is where it probably is. Unchanged says that the view shows the present.
+// versionAt returns what key was in the view. slot is the likely slot of the
+// key. unchanged says that the view shows the current state. The caller must
+// hold applying.
 func (v *View) versionAt(unchanged bool, slot, hash uint64, key string) oldVersion {
 	s := v.table.shardOf(hash)
 	r := s.findAt(slot, hash, key)
 	if unchanged {
 		return current(r)
 	}
-	s.mu.RLock() // views that are being closed write to the history
+	s.mu.RLock() // closing a view changes the history
 	defer s.mu.RUnlock()
 	return s.versionAt(v.version, key, r)
 }

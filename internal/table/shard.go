@@ -5,9 +5,12 @@ import (
 	"sync"
 )
 
-// A slot is a word of an open-addressed hash table with linear probing (Knuth, The Art of Computer Programming 3, 6.4): the
-// upper bits of the key's hash, which also say where the search for it begins, and the record's place. Zero is an empty
-// slot, since there is no slab 0. Growing needs no look at the records, since the hash bits are here.
+// A slot is a word of an open-addressed hash table with linear probing (Knuth,
+// The Art of Computer Programming 3, 6.4). It consists of the upper bits of the
+// key's hash, which also say where the search for the key begins, and the place
+// of the record. Zero is an empty slot, and no other slot is zero, because
+// there is no slab 0. Growing the table does not touch the records, because the
+// slots contain the hash bits.
 const (
 	tagBits   = 28
 	placeBits = 64 - tagBits // in units of recordAlign: 2^36 * 8 B = 512 GiB a shard
@@ -17,26 +20,27 @@ const (
 	minSlots = 8
 	maxSlots = 1 << tagBits
 
-	// leanSteps is how many shards, one after the other, grow at different loads.
+	// leanSteps is how many different loads there are at which shards grow.
 	leanSteps = 8
 )
 
-// shard is one part of the table. Its fields are guarded by mu, in this sense: the goroutine that applies changes
-// is the only one to write and may read without mu; it holds mu to write what readers look at.
+// shard is one part of the table. mu guards its fields in this sense: only the
+// goroutine that applies changes writes them, and it may read them without mu.
+// It holds mu to write what readers read.
 type shard struct {
 	mu    sync.RWMutex
 	slots []uint64 // a power of two of them
 	shift uint     // tag >> shift is where the search for a key begins
 	slabs slabs
-	// Old states by key, oldest first; nil if no view is open that may need one.
+	// Old versions by key, oldest first. It is nil if no open view needs any.
 	history map[string][]oldVersion
-	_       [64]byte // keeps neighbours' locks out of a reader's cache line
+	_       [64]byte // keeps the locks of neighbours out of a reader's cache line
 
-	// The writer's alone.
-	lean    int        // immutable: how many parts in 64 of the slots stay empty, beyond a quarter; below leanSteps
-	count   int        // slots taken
-	staged  int        // records written for which there is no slot yet
-	loading sync.Mutex // held by the goroutine that loads the shard, while nobody reads and several load
+	// Owned by the goroutine that applies changes.
+	lean    int        // immutable: how many 64ths of the slots stay empty beyond a quarter; below leanSteps
+	count   int        // slots in use
+	staged  int        // records without a slot yet
+	loading sync.Mutex // held while a goroutine loads the shard, because several may call Load at the same time
 }
 
 func (s *shard) setSlots(slots []uint64) {
@@ -44,18 +48,21 @@ func (s *shard) setSlots(slots []uint64) {
 	s.shift = uint(tagBits - bits.TrailingZeros(uint(len(slots))))
 }
 
-// maxLoad is how many of so many slots may be taken: 3/4, where a search looks at 2.5 slots on average if the key is there and
-// at 8.5 if it is not, mostly in one cache line; and in other shards less. All have about as many keys, and would all ask for twice their slots
-// at about the same time, faster than memory is to be had.
+// maxLoad returns how many of slots slots may be in use. That is 3/4 at most: a
+// search then looks at 2.5 slots on average if the key is present and at 8.5 if
+// it is absent, mostly in one cache line. Other shards use less. All shards
+// have about as many keys, so with one load all would double their slots at
+// about the same time, and ask for memory faster than the system can provide
+// it.
 func (s *shard) maxLoad(slots int) int { return slots / 8 * (6*leanSteps - s.lean) / leanSteps }
 
 // home returns the slot where the search for a key with this slot's tag begins.
 func (s *shard) home(slot uint64) int { return int(slot >> tagShift >> s.shift) }
 
-// next returns the slot looked at after i.
+// next returns the slot that a search looks at after i.
 func (s *shard) next(i int) int { return (i + 1) & (len(s.slots) - 1) }
 
-// find returns the slot of a key, -1 if it is absent, and its record.
+// find returns the slot and the record of a key, -1 and nil if it is absent.
 func (s *shard) find(hash uint64, key string) (slot int, r record) {
 	slots := s.slots
 	mask := len(slots) - 1
@@ -72,7 +79,8 @@ func (s *shard) find(hash uint64, key string) (slot int, r record) {
 	}
 }
 
-// likely returns the first slot with the upper bits of this hash, 0 if there is none.
+// likely returns the content of the first slot with this hash's tag, 0 if there
+// is none.
 func (s *shard) likely(hash uint64) uint64 {
 	for i := s.home(hash); ; i = s.next(i) {
 		if slot := s.slots[i]; slot == 0 || slot>>tagShift == hash>>tagShift {
@@ -81,7 +89,8 @@ func (s *shard) likely(hash uint64) uint64 {
 	}
 }
 
-// findAt returns the record of a key, nil if it is absent; slot is what likely returns for its hash.
+// findAt returns the record of a key, nil if it is absent. slot must be the
+// result of likely for its hash.
 func (s *shard) findAt(slot, hash uint64, key string) record {
 	if slot == 0 {
 		return nil
@@ -93,7 +102,7 @@ func (s *shard) findAt(slot, hash uint64, key string) record {
 	return r
 }
 
-// insert puts a slot for a key that is absent.
+// insert adds the slot of a key that is absent.
 func (s *shard) insert(slot uint64) {
 	i := s.home(slot)
 	for s.slots[i] != 0 {
@@ -103,13 +112,14 @@ func (s *shard) insert(slot uint64) {
 	s.count++
 }
 
-// remove empties slot i and moves those behind it that would no longer be found (Knuth's algorithm R), so that no tombstones
-// pile up.
+// remove empties slot i and moves back the slots after it that a search would
+// no longer find (Knuth's algorithm R), so that no tombstones accumulate.
 func (s *shard) remove(i int) {
 	s.count--
 	for j := s.next(i); s.slots[j] != 0; j = s.next(j) {
 		home := s.home(s.slots[j])
-		// Between its home and where it is, going round, j's search does not pass i: it stays.
+		// The search for j's key, from its home to j and around the end, does
+		// not pass i, so j stays.
 		if distance := (j - home) & (len(s.slots) - 1); distance < (j-i)&(len(s.slots)-1) {
 			continue
 		}
@@ -119,8 +129,9 @@ func (s *shard) remove(i int) {
 	s.slots[i] = 0
 }
 
-// findStaged is find for an operation that was staged: what was found then is still there, mostly. A slot that is the same as then leads to
-// the same record, since no place is used again before the group is published.
+// findStaged is find for an operation that was staged. Usually the slot found
+// then is unchanged. An unchanged slot leads to the same record, because no
+// place is used again before the group is published.
 func (s *shard) findStaged(o *staged, hash uint64, key string) (slot int, r record) {
 	if o.index >= 0 && o.index < len(s.slots) && s.slots[o.index] == o.slot {
 		return o.index, s.slabs.at(o.slot & placeMask)
@@ -128,13 +139,13 @@ func (s *shard) findStaged(o *staged, hash uint64, key string) (slot int, r reco
 	return s.find(hash, key)
 }
 
-// change carries out one operation that was staged. It returns by how many keys the shard grew, and memory that nothing leads to any
-// more.
+// change carries out one operation that was staged. It returns by how many keys
+// the shard grew, and memory that no slot leads to any more.
 func (s *shard) change(op *Op, hash uint64, o *staged) (grown int, freed []byte) {
 	slot, r := s.findStaged(o, hash, unsafeString(op.Key))
 	place, entry := o.place, hash>>tagShift<<tagShift|o.place
 	switch {
-	case place == 0 && slot < 0: // deleted, and was not there
+	case place == 0 && slot < 0: // the deletion of an absent key
 		return 0, nil
 	case op.Delete:
 		freed = s.slabs.discard(s.slots[slot] & placeMask)
@@ -152,7 +163,8 @@ func (s *shard) change(op *Op, hash uint64, o *staged) (grown int, freed []byte)
 	return 0, freed
 }
 
-// slotOf returns the slot that holds exactly this one, -1 if none does.
+// slotOf returns the index of the slot with exactly this content, -1 if there
+// is none.
 func (s *shard) slotOf(slot uint64) int {
 	for i := s.home(slot); s.slots[i] != 0; i = s.next(i) {
 		if s.slots[i] == slot {
@@ -162,8 +174,8 @@ func (s *shard) slotOf(slot uint64) int {
 	return -1
 }
 
-// rehash returns the shard's slots in a table of another size. In order of their home, one may follow the other without any
-// searching far.
+// rehash returns the shard's slots in a table of another size. The slots are
+// inserted in the order of their homes, so each finds an empty slot nearby.
 func (s *shard) rehash(a *arena, size int) []uint64 {
 	grown := shard{}
 	grown.setSlots(allocSlots(a, size))
@@ -175,7 +187,7 @@ func (s *shard) rehash(a *arena, size int) []uint64 {
 	return grown.slots
 }
 
-// slotsFor returns how many slots so many keys need.
+// slotsFor returns how many slots are needed for this many keys.
 func (s *shard) slotsFor(keys int) int {
 	n := minSlots
 	for s.maxLoad(n) < keys && n < maxSlots {
@@ -184,8 +196,8 @@ func (s *shard) slotsFor(keys int) int {
 	return n
 }
 
-// Slots of less than a page come from Go's heap.
-
+// allocSlots returns n empty slots. Fewer than a page of them come from Go's
+// heap.
 func allocSlots(a *arena, n int) []uint64 {
 	if n*8 < pageBytes {
 		return make([]uint64, n)
@@ -195,6 +207,7 @@ func allocSlots(a *arena, n int) []uint64 {
 	return slots
 }
 
+// freeSlots frees slots from allocSlots.
 func freeSlots(a *arena, slots []uint64) {
 	if len(slots)*8 >= pageBytes {
 		a.free(wordBytes(slots))

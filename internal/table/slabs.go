@@ -1,41 +1,48 @@
 package table
 
 const (
-	// maxSlabBytes is what one compaction moves at most: some tens of microseconds of work.
+	// maxSlabBytes bounds what one compaction moves, which is some tens of
+	// microseconds of work.
 	maxSlabBytes = 64 << 10
 
-	// minSlabBytes is what a shard of few keys takes.
+	// minSlabBytes is the memory of a shard with few keys.
 	minSlabBytes = pageBytes
 
-	// A larger record has a slab of its own, which is given back as soon as it is overwritten.
+	// maxPackedBytes is the largest record that shares a slab. A larger record
+	// has a slab of its own, which is freed as soon as the record is
+	// overwritten.
 	maxPackedBytes = maxSlabBytes / 4
 
-	// offsetBits are the bits of a place that say where in its slab a record begins; the others are the slab's number.
+	// offsetBits is how many bits of a place are the record's offset in its
+	// slab. The other bits are the slab's number.
 	offsetBits = 13 // maxSlabBytes / recordAlign
 	offsetMask = 1<<offsetBits - 1
 )
 
-// slabs are a shard's records: a log in memory. New records go behind the last one of the open slab; room of replaced ones is not used
-// again before the slab that they lie in is compacted: what is alive in it goes to the open slab, and the slab is free.
+// slabs is the memory of a shard's records: a log in memory. New records are
+// appended to the open slab. The room of replaced records is not used again
+// until their slab is compacted, which moves its live records to the open slab
+// and frees the slab.
 type slabs struct {
-	mem [][]byte // by number; nil for 0 and for free numbers
+	mem [][]byte // by number; nil for 0 and for unused numbers
 
-	// open is where records are appended, 0 if there is none. It changes while applying is held: for who holds that for reading, nothing
-	// is written to another slab.
+	// open is the number of the slab that records are appended to, 0 if there
+	// is none. It changes while applying is held. So while a reader holds
+	// applying, no other slab that a slot leads to is written to.
 	open uint32
 
-	// The writer's alone.
-	use    []slabUse // of the same numbers
-	free   []uint32  // numbers not in use
-	used   int       // bytes of records in all slabs, dead ones too
-	dead   int       // of these, those of records that were replaced
+	// Owned by the goroutine that applies changes.
+	use    []slabUse // by number, like mem
+	free   []uint32  // unused numbers
+	used   int       // bytes of records in all slabs, dead ones included
+	dead   int       // bytes of records that were replaced
 	mapped int       // bytes of all slabs
 }
 
-// slabUse is how much of a slab is taken.
+// slabUse says how much of a slab is in use.
 type slabUse struct {
-	used uint32 // bytes of records, dead ones too
-	dead uint32 // of these, those of records that were replaced
+	used uint32 // bytes of records, dead ones included
+	dead uint32 // bytes of records that were replaced
 }
 
 // at returns the record at a place.
@@ -48,8 +55,9 @@ func (l *slabs) fits(size int) bool {
 	return l.open != 0 && int(l.use[l.open].used)+size <= len(l.mem[l.open])
 }
 
-// slabFor returns the size of the slab that is to be added for a record: about an eighth of what is there, so that what is
-// not yet filled stays in proportion.
+// slabFor returns the size of a new slab that will hold a record of size bytes.
+// It is about an eighth of the shard's records, so that unused room stays in
+// proportion.
 func (l *slabs) slabFor(size int) int {
 	n := minSlabBytes
 	for n < maxSlabBytes && n < l.used/8 {
@@ -58,7 +66,7 @@ func (l *slabs) slabFor(size int) int {
 	return max(n, roundPages(size))
 }
 
-// add takes a slab in and returns its number.
+// add adds a slab and returns its number.
 func (l *slabs) add(mem []byte) (n uint32) {
 	l.mapped += len(mem)
 	if last := len(l.free) - 1; last >= 0 {
@@ -73,7 +81,8 @@ func (l *slabs) add(mem []byte) (n uint32) {
 	return uint32(len(l.mem) - 1)
 }
 
-// write puts a record into slab n, which has room for it, and returns its place.
+// write appends a record to slab n, which must have room for it, and returns
+// the record's place.
 func (l *slabs) write(n uint32, key, value []byte) (place uint64) {
 	use := &l.use[n]
 	size := recordBytes(len(key), len(value))
@@ -84,8 +93,9 @@ func (l *slabs) write(n uint32, key, value []byte) (place uint64) {
 	return place
 }
 
-// discard counts the record at a place, to which no slot leads any more, as dead. If its slab holds nothing else, it is
-// dropped, and its memory returned.
+// discard counts a record as dead. No slot may lead to it any more. If its slab
+// has only dead records, discard drops the slab and returns its memory, unless
+// it is the open one.
 func (l *slabs) discard(place uint64) (freed []byte) {
 	n, size := uint32(place>>offsetBits), l.at(place).size()
 	l.use[n].dead += uint32(size)
@@ -96,7 +106,7 @@ func (l *slabs) discard(place uint64) (freed []byte) {
 	return l.drop(n)
 }
 
-// drop takes slab n out and returns its memory. No slot may lead to it any more.
+// drop removes slab n and returns its memory. No slot may lead to it any more.
 func (l *slabs) drop(n uint32) []byte {
 	mem := l.mem[n]
 	l.used -= int(l.use[n].used)
@@ -107,10 +117,11 @@ func (l *slabs) drop(n uint32) []byte {
 	return mem
 }
 
-// allowedDead is how many dead bytes a shard may hold: a fifth of all its records' (a quarter of the live ones), and one slab.
+// allowedDead returns how many dead bytes a shard may have: a fifth of the
+// bytes of all its records, which is a quarter of the live ones, and one slab.
 func (l *slabs) allowedDead() int { return l.used/5 + l.slabFor(0) }
 
-// worst returns the slab with most dead bytes.
+// worst returns the slab with the most dead bytes.
 func (l *slabs) worst() uint32 {
 	worst := 0
 	for n, use := range l.use {

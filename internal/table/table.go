@@ -1,9 +1,12 @@
-// Package table is the store's memory: a hash table of keys and values without a pointer in it, so that the garbage collector
-// has nothing to look at, sharded so that readers and the one writer seldom meet. A read costs two cache misses: one for
-// the slot, one for the record that it leads to.
+// Package table is the store's memory: a hash table of keys and values. It
+// contains no pointers, so that the garbage collector has nothing to scan, and
+// it is sharded, so that readers and the one writer seldom meet. A read costs
+// two cache misses, one for the slot and one for the record that the slot leads
+// to.
 //
-// Any number of goroutines may read; one at a time may call Begin, Publish, Apply, All or Release. No method does I/O or calls out while it holds
-// a lock.
+// Any number of goroutines may read. One goroutine at a time may call Begin,
+// Publish, Apply, All or Release. No method does I/O or calls out while it
+// holds a lock.
 package table
 
 import (
@@ -17,35 +20,39 @@ import (
 	"kvstore/internal/format"
 )
 
-// shardCount is a power of two, large enough that a batch of a few keys leaves most readers alone, and that a shard of a huge table grows
-// within some milliseconds; small enough that a batch of a thousand keys locks each shard once for several of them.
+// shardCount is a power of two. It is large enough that a batch of a few keys
+// disturbs few readers, and that a shard of a huge table grows within some
+// milliseconds. It is small enough that a batch of a thousand keys locks each
+// shard once for several of them.
 const shardCount = 128
 
-// Table maps keys to values. Both are copied in and out.
+// Table maps keys to values. It copies both in and out.
 type Table struct {
-	seed  maphash.Seed // immutable after New
-	mask  uint64       // immutable after New; less than all bits in tests, for equal hashes
-	arena *arena       // immutable after New; the shards' memory
+	seed  maphash.Seed // immutable
+	mask  uint64       // immutable; tests clear bits to get equal hashes
+	arena *arena       // immutable: the shards' memory
 
-	cleanup runtime.Cleanup // immutable after New; what happens to arena if nobody releases the table
+	cleanup runtime.Cleanup // immutable: releases the arena if the table is not released
 
-	length  atomic.Int64 // written under the locks of the shards that a change touches
-	version atomic.Int64 // likewise: the last commit applied
+	length  atomic.Int64 // written under the locks of the shards that a commit changes
+	version atomic.Int64 // likewise: of the last commit applied
 
-	// applying is held while what readers see changes, in addition to the locks of the shards concerned. Who holds it for
-	// reading sees one moment, and needs no shard's lock.
+	// applying is held while the state that readers see changes, in addition to
+	// the locks of the shards that change. A reader that holds it sees one
+	// state of the table and needs no shard's lock.
 	applying sync.RWMutex
 	shards   [shardCount]shard
 
-	// usual is the size of a record that was written lately: how much of a record is worth having brought into the cache at once.
+	// usual is the size of a recently written record. It says how much of a
+	// record is worth loading into the cache at once.
 	usual atomic.Int64
 
 	views views
-	index atomic.Pointer[index] // the keys in order; nil before the first scan. Stored while applying is held
-	work  *work                 // the writer's alone, and of who stages with it
+	index atomic.Pointer[index] // the keys in order; nil before the first scan; stored while applying is held
+	work  *work                 // owned by the goroutine that applies changes, shared with those that stage
 }
 
-// Pair is a key and its value, as a snapshot has it.
+// Pair is a key and its value, as in a snapshot.
 type Pair = format.Pair
 
 // Op sets or deletes one key. The table does not keep Key or Value.
@@ -55,19 +62,20 @@ type Op struct {
 	Delete bool
 }
 
-// Commit is what readers see as one change. Who has seen a part of it sees all of it from then on.
+// Commit is a change that readers see as one. A reader that has seen a part of
+// it sees all of it from then on.
 type Commit struct {
 	Ops     []Op
 	Version int64
 }
 
-// New returns an empty table with room for about keys keys.
+// New returns an empty table with room for about this many keys.
 func New(keys int) *Table { return newTable(keys, ^uint64(0)) }
 
 func newTable(keys int, mask uint64) *Table {
 	t := &Table{seed: maphash.MakeSeed(), mask: mask, arena: newArena(), work: new(work)}
-	each := (keys + keys/16) / shardCount        // more than its share: an even spread is not an equal one
-	small := make([]uint64, shardCount*minSlots) // one allocation for all that need no more
+	each := (keys + keys/16) / shardCount        // more than its share, because shards do not get exactly as many keys
+	small := make([]uint64, shardCount*minSlots) // one allocation for all shards that need no more
 	for i := range t.shards {
 		s := &t.shards[i]
 		s.lean = i % leanSteps
@@ -78,13 +86,15 @@ func newTable(keys int, mask uint64) *Table {
 		s.setSlots(slots)
 	}
 	t.views.newest.Store(-1)
-	// For a table that is forgotten and not released: Go's collector does not know of the arena's memory.
+	// The garbage collector does not know the arena's memory, so a table that
+	// becomes unreachable without Release must release it.
 	t.cleanup = runtime.AddCleanup(t, (*arena).release, t.arena)
 	return t
 }
 
-// Release gives the table's memory back, at once or, if views are open, with the last of them. The table is not to be changed any more,
-// and who reads it then finds it empty.
+// Release gives the table's memory back: at once, or when the last open view
+// closes. The caller must not change the table afterwards. A reader finds it
+// empty once the memory is released.
 func (t *Table) Release() {
 	t.views.mu.Lock()
 	t.views.released = true
@@ -95,7 +105,7 @@ func (t *Table) Release() {
 	}
 }
 
-// release is Release once nobody has a view.
+// release is Release after the last view was closed.
 func (t *Table) release() {
 	t.applying.Lock()
 	defer t.applying.Unlock()
@@ -114,15 +124,17 @@ func (t *Table) release() {
 	t.index.Store(nil)
 	t.length.Store(0)
 	t.arena.release()
-	t.cleanup.Stop() // it would keep the table from the garbage collector for some more rounds
+	t.cleanup.Stop() // a pending cleanup would keep the table from the garbage collector for some more cycles
 }
 
 func (t *Table) hash(key string) uint64 { return maphash.String(t.seed, key) & t.mask }
 
-// shardOf returns the shard of a hash: by its lower bits, while slots use the upper ones.
+// shardOf returns the shard of a hash. It uses the lower bits, because slots
+// use the upper ones.
 func (t *Table) shardOf(hash uint64) *shard { return &t.shards[hash%shardCount] }
 
-// Get appends key's value to dst; what it returns then is not nil. If key is absent it returns dst and false.
+// Get appends key's value to dst and returns the result, which is not nil, and
+// true. If key is absent it returns dst and false.
 func (t *Table) Get(dst []byte, key string) ([]byte, bool) {
 	hash := t.hash(key)
 	s := t.shardOf(hash)
@@ -137,7 +149,8 @@ func (t *Table) Get(dst []byte, key string) ([]byte, bool) {
 	return dst, true
 }
 
-// appendValue is append, except that it never returns nil: a value that is there and empty is not one that is absent.
+// appendValue is append, but never returns nil, so that an empty value differs
+// from an absent one.
 func appendValue(dst, value []byte) []byte {
 	if dst == nil && len(value) == 0 {
 		return []byte{}
@@ -156,17 +169,22 @@ func (t *Table) Has(key string) bool {
 }
 
 const (
-	// windowKeys is how many keys are looked up at once: more than a processor has cache misses under way, and few enough that
-	// what the first pass brought into the cache is still there in the last.
+	// windowKeys is how many keys are looked up at once. That is more than a
+	// processor can have cache misses under way, and few enough that what the
+	// first pass has loaded into the cache is still there in the last pass.
 	windowKeys = 64
 
-	// Values up to maxSharedBytes are put together into pieces of at most sharedBytes.
+	// Values of up to maxSharedBytes are copied side by side into pieces of
+	// memory of at most sharedBytes.
 	sharedBytes    = 32 << 10
 	maxSharedBytes = 1 << 10
 )
 
-// MultiGet puts the values of keys, as they were at one moment, into values, which is as long; absent ones stay as they are.
-// Its cache misses overlap: it looks at the slots of many keys, then at the records they lead to, and then reads.
+// MultiGet sets the elements of values to the values of keys, as they were at
+// one moment. values must be as long as keys. Elements of absent keys do not
+// change. MultiGet makes its cache misses overlap: it looks at the slots of
+// many keys, then at the records that the slots lead to, and then reads the
+// values.
 func (t *Table) MultiGet(values [][]byte, keys []string) {
 	var hashes, slots [windowKeys]uint64
 	var found [windowKeys]record
@@ -206,8 +224,9 @@ func (t *Table) MultiGet(values [][]byte, keys []string) {
 	}
 }
 
-// copyShared returns a copy of value in shared or, if it does not fit, in new memory for need more bytes, this value's among them;
-// and what is left.
+// copyShared copies value into shared. If value does not fit, it copies it into
+// new memory that has room for the need bytes of values that are still to come,
+// including this one. It returns the copy and the memory that remains.
 func copyShared(value, shared []byte, need int) (clone, rest []byte) {
 	if shared == nil || len(value) > len(shared) {
 		shared = make([]byte, max(len(value), min(need, sharedBytes)))
@@ -216,15 +235,19 @@ func copyShared(value, shared []byte, need int) (clone, rest []byte) {
 	return shared[:n:n], shared[n:]
 }
 
-// touch brings what is needed to look up these hashes, of which there are no more than windowKeys, into the cache.
+// touch loads into the cache what a lookup of these hashes needs. There must be
+// at most windowKeys hashes.
 func (t *Table) touch(hashes []uint64) {
 	var slots [windowKeys]uint64
 	t.locate(&slots, hashes)
 }
 
-// locate sets slots to where the keys with these hashes probably are, and brings the beginnings of their records into the cache: the first
-// line and, of two more, those that hold any of the usual record. Loads of one loop do not depend on each other, so a processor has many of
-// them under way; the shorter the loop's body, the more. Whoever is not the writer holds applying.
+// locate sets slots to the likely slots of the keys with these hashes. It loads
+// the beginnings of their records into the cache: the first cache line, and of
+// the next two those that a record of the usual size reaches. The loads of one
+// loop do not depend on each other, so a processor has many of them under way,
+// and the more, the shorter the loop's body. Any caller but the goroutine that
+// applies changes must hold applying.
 func (t *Table) locate(slots *[windowKeys]uint64, hashes []uint64) {
 	usual := uint64(t.usual.Load())
 	sum, second, third := uint64(0), min(usual, lineBytes), min(usual, 2*lineBytes)
@@ -237,7 +260,8 @@ func (t *Table) locate(slots *[windowKeys]uint64, hashes []uint64) {
 			l, place := &t.shardOf(hash).slabs, slots[i]&placeMask
 			r := l.at(place)
 			sum += uint64(r[0])
-			if uint32(place>>offsetBits) != l.open && uint64(len(r)) > third { // behind r, the writer may be at work in the open one
+			// After r, the writer may be appending to the open slab.
+			if uint32(place>>offsetBits) != l.open && uint64(len(r)) > third {
 				sum += uint64(r[second]) + uint64(r[third])
 			}
 		}
@@ -245,7 +269,8 @@ func (t *Table) locate(slots *[windowKeys]uint64, hashes []uint64) {
 	runtime.KeepAlive(sum) // or the loads would be left out
 }
 
-// touchSlots brings the slots where the search for these hashes begins into the cache.
+// touchSlots loads into the cache the slots where the searches for these hashes
+// begin.
 func (t *Table) touchSlots(hashes []uint64) {
 	sum := uint64(0)
 	for _, hash := range hashes {
@@ -258,7 +283,8 @@ func (t *Table) touchSlots(hashes []uint64) {
 // Len returns the number of keys.
 func (t *Table) Len() int { return int(t.length.Load()) }
 
-// Keys returns all keys, unsorted, as they were at one moment between two commits; nil if the table was released.
+// Keys returns all keys in no order, as they were at one moment between two
+// commits; nil if the table was released.
 func (t *Table) Keys() []string {
 	v := t.View()
 	if v == nil {
@@ -277,8 +303,9 @@ func (t *Table) Keys() []string {
 // Version returns the version of the last commit applied, 0 if there was none.
 func (t *Table) Version() int64 { return t.version.Load() }
 
-// All iterates over keys and values without locks: only while nobody applies. They must not be changed, nor kept beyond the
-// loop's body.
+// All iterates over all pairs without locks. The caller must make sure that no
+// changes are applied meanwhile, must not modify the pairs, and must not keep
+// them beyond the loop's body.
 func (t *Table) All() iter.Seq[Pair] {
 	return func(yield func(Pair) bool) {
 		for i := range t.shards {
@@ -291,7 +318,8 @@ func (t *Table) All() iter.Seq[Pair] {
 	}
 }
 
-// records iterates over a shard's records, a window of them at a time so that their cache misses overlap.
+// records iterates over a shard's records. It works on one window of them at a
+// time, so that their cache misses overlap.
 func (s *shard) records(yield func(record) bool) {
 	var window [windowKeys]record
 	for at := 0; at < len(s.slots); at += len(window) {
@@ -320,7 +348,8 @@ func (ts *touchedShards) add(hash uint64) {
 	ts[i/64] |= 1 << (i % 64)
 }
 
-// all iterates over the set in rising order, which is the order in which locks are taken.
+// all iterates over the set in rising order, which is the order in which locks
+// are taken.
 func (ts *touchedShards) all(yield func(int) bool) {
 	for i, word := range ts {
 		for ; word != 0; word &= word - 1 {

@@ -7,19 +7,20 @@ import (
 	"sync"
 )
 
-// View is the table as it was after one commit. Its methods may be called from any number of goroutines, also while changes are
-// applied. Once it is closed, it is empty.
+// View is the state of a table after one commit. Any number of goroutines may
+// call its methods, also while changes are applied. A closed view is empty.
 type View struct {
 	table   *Table // immutable
 	version int64  // immutable
 	length  int    // immutable
 
-	mu     sync.RWMutex // held for reading while looking: what is looked at must not be forgotten meanwhile
+	mu     sync.RWMutex // held for reading during a lookup, so that the versions it uses are not pruned
 	closed bool         // guarded by mu
 }
 
-// View opens a view of the state after the last commit; nil if the table was released. It waits for no more than a few commits
-// that are being published.
+// View opens a view of the state after the last commit. It returns nil if the
+// table was released. It waits for at most a few commits that are being
+// published.
 func (t *Table) View() *View {
 	version, length, ok := t.openView()
 	if !ok {
@@ -28,14 +29,15 @@ func (t *Table) View() *View {
 	return &View{table: t, version: version, length: length}
 }
 
-// Views returns how many views are open, and how many bytes of old states are held for them.
+// Views returns how many views are open, and how many bytes of old versions are
+// retained for them.
 func (t *Table) Views() (open int, bytes int64) {
 	t.views.mu.Lock()
 	defer t.views.mu.Unlock()
 	return len(t.views.open), t.views.bytes.Load()
 }
 
-// Version returns the version of the commit that the view shows the state after.
+// Version returns the version of the last commit that the view shows.
 func (v *View) Version() int64 { return v.version }
 
 // Len returns the number of keys.
@@ -55,7 +57,8 @@ func (v *View) Closed() bool {
 	return v.closed
 }
 
-// Close gives up the view and frees what no other view needs; it reports false if the view was closed already. Loops over it end.
+// Close closes the view and frees what no other view needs. It returns false if
+// the view was closed already. Loops over the view end.
 func (v *View) Close() bool {
 	v.mu.Lock()
 	closed := v.closed
@@ -64,11 +67,12 @@ func (v *View) Close() bool {
 	if closed {
 		return false
 	}
-	v.table.closeView(v.version) // nobody is looking any more
+	v.table.closeView(v.version) // no lookup is under way any more
 	return true
 }
 
-// Get appends key's value to dst; what it returns then is not nil. If key is absent it returns dst and false.
+// Get appends key's value to dst and returns the result, which is not nil, and
+// true. If key is absent it returns dst and false.
 func (v *View) Get(dst []byte, key string) ([]byte, bool) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
@@ -170,8 +174,10 @@ func (c *copier) copy(b []byte) (clone []byte) {
 	return clone
 }
 
-// Unchanged reports whether keys, and all keys within these bounds, are in the table as the view shows them, and were not changed in
-// between; false if the view is closed. It is for the goroutine that applies changes, and not for bounds before a Scan.
+// Unchanged reports whether keys, and all keys within the bounds in within,
+// have not been changed since the view was opened. It returns false if the view
+// is closed. Only the goroutine that applies changes may call it, and with
+// bounds only after a Scan of the table.
 func (v *View) Unchanged(keys []string, within []Bounds) bool {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
@@ -189,22 +195,24 @@ func (v *View) Unchanged(keys []string, within []Bounds) bool {
 	return !slices.ContainsFunc(within, func(b Bounds) bool { return t.index.Load().anyWithin(b, changed) })
 }
 
-// A window is a part of a shard that is looked at under one lock, for some tens of microseconds: so many slots, and so many
-// bytes of records if these are not just one.
+// A window is a part of a shard that is read under one lock, for some tens of
+// microseconds: up to windowSlots slots and about windowBytes of records. A
+// single larger record is a window too.
 const (
 	windowSlots = 512
 	windowBytes = 256 << 10
 )
 
-// window is a copy of a part of a shard as it was at one version.
+// window is a copy of a part of a shard, as it was at one version.
 type window struct {
-	keysOnly bool // values are left empty
+	keysOnly bool // values are empty
 	pairs    []Pair
-	bytes    []byte // what pairs point into
+	bytes    []byte // that pairs point into
 }
 
-// All iterates over all keys and values, in no order, until the view is closed. They lie in memory that is used again: they must
-// not be changed, nor kept beyond the loop's body. No lock is held while that runs.
+// All iterates over all pairs, in no order, until the view is closed. Their
+// memory is reused: the caller must not modify the pairs or keep them beyond
+// the loop's body. All holds no lock while the loop's body runs.
 func (v *View) All() iter.Seq[Pair] {
 	return func(yield func(Pair) bool) {
 		for w := range v.windows(false) {
@@ -237,7 +245,8 @@ func (v *View) Pairs() iter.Seq2[string, []byte] {
 	}
 }
 
-// windows iterates over all keys, with values or without, a window at a time.
+// windows iterates over all keys, one window at a time. With keysOnly it leaves
+// out the values.
 func (v *View) windows(keysOnly bool) iter.Seq[*window] {
 	return func(yield func(*window) bool) {
 		w := window{keysOnly: keysOnly}
@@ -252,8 +261,9 @@ func (v *View) windows(keysOnly bool) iter.Seq[*window] {
 	}
 }
 
-// fill takes in the keys whose tags are from this one to the one that it returns. Tags are in the order of the slots where
-// searches begin, in a table of any size: so it does not matter if the shard grows or shrinks between two calls.
+// fill copies the pairs of a shard whose tags are in the range from from to the
+// tag that it returns. Tags have the order of the slots where searches begin,
+// in a table of any size. So the shard may grow or shrink between two calls.
 func (w *window) fill(v *View, s *shard, from uint64) (to uint64) {
 	w.pairs, w.bytes = w.pairs[:0], w.bytes[:0]
 	v.mu.RLock()
@@ -264,7 +274,7 @@ func (w *window) fill(v *View, s *shard, from uint64) (to uint64) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	to = s.walk(from, func(r record) { w.add(r.key(), s.versionAt(v.version, unsafeString(r.key()), r)) })
-	for key := range s.history { // those that have been deleted since
+	for key := range s.history { // keys that were deleted since
 		hash := v.table.hash(key)
 		if tag := hash >> tagShift; tag < from || tag >= to {
 			continue
@@ -276,12 +286,14 @@ func (w *window) fill(v *View, s *shard, from uint64) (to uint64) {
 	return to
 }
 
-// walk calls visit with the records of keys whose tags are from this one to the one that it returns, a window of them.
+// walk calls visit with the records of a window: those with tags from from to
+// the tag that walk returns.
 func (s *shard) walk(from uint64, visit func(record)) (to uint64) {
 	first := int(from >> s.shift)
 	last := s.windowEnd(first)
 	to = uint64(last) << s.shift
-	// Keys whose search begins before last are there, or behind it up to the first empty slot, going round.
+	// A key whose search begins before last is there, or after it up to the
+	// first empty slot, around the end of the slots.
 	for i := first; i < last || s.slots[i%len(s.slots)] != 0 && i < first+len(s.slots); i++ {
 		slot := s.slots[i%len(s.slots)]
 		if tag := slot >> tagShift; slot != 0 && tag >= from && tag < to {
@@ -291,7 +303,7 @@ func (s *shard) walk(from uint64, visit func(record)) (to uint64) {
 	return to
 }
 
-// windowEnd returns the slot before which a window that begins at slot first is to end.
+// windowEnd returns the end of the window that begins at slot first.
 func (s *shard) windowEnd(first int) int {
 	bytes := 0
 	for i := first; i < min(first+windowSlots, len(s.slots)); i++ {
