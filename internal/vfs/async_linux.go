@@ -9,15 +9,17 @@ import (
 	"unsafe"
 )
 
-// startedSync is an fdatasync that Linux carries out while its caller does something else: IOCB_CMD_FDSYNC of io_submit(2), which a thread of
-// the kernel takes on. It is for one goroutine; the zero value is none.
+// startedSync is an fdatasync that Linux carries out while its caller does
+// something else. It is IOCB_CMD_FDSYNC of io_submit(2), which a kernel thread
+// executes. It is for one goroutine. The zero value is no sync.
 type startedSync struct {
 	context uintptr // of io_setup; 0 if no sync is under way
-	number  uint64  // of the sync, to know it by
-	written bool    // something was written since it began
+	number  uint64  // identifies the sync
+	written bool    // a write came after the sync began
 }
 
-// StartSync begins an fdatasync. Where there is no way to, so be it.
+// StartSync implements [File] by beginning an fdatasync. On systems without
+// io_submit it is a no-op.
 func (f osFile) StartSync() {
 	if f.started.context != 0 {
 		return
@@ -42,10 +44,10 @@ type ioControlBlock struct {
 	_      int16 // priority
 	file   uint32
 	_      [4]uint64 // of reads and writes
-	_      uint64    // flags, and a file to be told of the end
+	_      uint64    // flags, and an eventfd to notify
 }
 
-// ioEvent is struct io_event of the same.
+// ioEvent is struct io_event of the same file.
 type ioEvent struct {
 	data   uint64
 	_      uint64 // the control block's address
@@ -53,7 +55,7 @@ type ioEvent struct {
 	_      int64
 }
 
-// err is what came of the sync.
+// err returns the error of the sync, nil if it succeeded.
 func (e ioEvent) err() error {
 	if e.result < 0 {
 		return syscall.Errno(-e.result)
@@ -63,7 +65,7 @@ func (e ioEvent) err() error {
 
 const dataSync = 3 // IOCB_CMD_FDSYNC
 
-// submit begins the sync of an open file.
+// submit begins a sync of the open file fd.
 func (s *startedSync) submit(fd int) error {
 	block := &ioControlBlock{data: s.number, opcode: dataSync, file: uint32(fd)}
 	_, _, errno := syscall.Syscall(syscall.SYS_IO_SUBMIT, s.context, 1, uintptr(unsafe.Pointer(&block)))
@@ -73,21 +75,23 @@ func (s *startedSync) submit(fd int) error {
 	return nil
 }
 
-// changed says that the file is about to be: a sync that is under way need not have all of it.
+// changed notes that the file is about to change. A sync under way need not
+// cover that change.
 func (s *startedSync) changed() {
 	if s.context != 0 {
 		s.written = true
 	}
 }
 
-// settle waits for the sync if there is one, and returns what came of it; done is false if it did not cover everything that was written.
+// settle waits for the sync, if there is one, and returns its error. done is
+// false if the sync did not cover everything that was written.
 func (s *startedSync) settle() (done bool, err error) {
 	if s.context == 0 {
 		return false, nil
 	}
 	event, err := s.wait()
 	switch {
-	case err != nil: // the context is not to be used again
+	case err != nil: // the context must not be used again
 	case event.data != s.number:
 		err = fmt.Errorf("vfs: sync %d is over instead of %d", event.data, s.number)
 	default:
@@ -98,7 +102,7 @@ func (s *startedSync) settle() (done bool, err error) {
 	return !s.written, err
 }
 
-// wait waits for the end of the context's only sync.
+// wait waits for the end of the only sync in the context.
 func (s *startedSync) wait() (event ioEvent, err error) {
 	for n := uintptr(0); n == 0; {
 		var errno syscall.Errno
@@ -112,8 +116,9 @@ func (s *startedSync) wait() (event ioEvent, err error) {
 	return event, nil
 }
 
-// contexts are those of io_setup(2) that are not in use. They are few, one for each sync that was ever under way at the same time as others, and
-// they are for ever: giving one back takes the kernel 30 ms.
+// contexts holds the contexts of io_setup(2) that are not in use. There is one
+// for each sync that was ever under way at the same time as others, so they are
+// few. They are never destroyed, because that takes the kernel 30 ms.
 var contexts contextPool
 
 type contextPool struct {
@@ -121,7 +126,8 @@ type contextPool struct {
 	idle []uintptr // guarded by mu
 }
 
-// take returns a context in which nothing is under way; ok is false where there is none to be had.
+// take returns a context without a sync under way. ok is false if the system
+// provides none.
 func (p *contextPool) take() (context uintptr, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -132,7 +138,8 @@ func (p *contextPool) take() (context uintptr, ok bool) {
 	if _, _, errno := syscall.Syscall(syscall.SYS_IO_SETUP, 1, uintptr(unsafe.Pointer(&context)), 0); errno != 0 {
 		return 0, false
 	}
-	// A sandbox that allows the beginning of a sync and not its end would be one in which every store fails.
+	// In a sandbox that allows io_submit but not io_getevents, every store
+	// would fail. So take tries io_getevents first.
 	var event ioEvent
 	_, _, errno := syscall.Syscall6(syscall.SYS_IO_GETEVENTS, context, 0, 1, uintptr(unsafe.Pointer(&event)), 0, 0)
 	return context, errno == 0

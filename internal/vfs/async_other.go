@@ -2,10 +2,11 @@
 
 package vfs
 
-// startedSync is never one: there is no way to begin a sync and not to wait for it.
+// startedSync is always empty: on this system a sync cannot begin without
+// waiting for its end.
 type startedSync struct{}
 
-// StartSync does nothing.
+// StartSync is a no-op.
 func (f osFile) StartSync() {}
 
 func (*startedSync) changed() {}

@@ -2,5 +2,6 @@
 
 package vfs
 
-// Forget does nothing: there is no way to ask for it, or none worth its code.
+// Forget is a no-op: this system has no way to ask for it, or none worth its
+// code.
 func (f osFile) Forget() error { return nil }

@@ -6,9 +6,9 @@ import (
 	"path/filepath"
 )
 
-// MakeDir creates the directory at path, and the ones above it that are missing, from the top. Each name is durable
-// before anything is created below it: so whatever an Open that crashed on the way has left, only the lowest
-// name that exists may be one that is not durable.
+// MakeDir creates the directory at path and its missing ancestors, from the
+// top. Each name is durable before anything is created below it. So after a
+// crash on the way, at most the lowest name that exists is not durable.
 func MakeDir(fsys FS, path string) error {
 	dir, err := fsys.OpenDir(path)
 	if err == nil {
@@ -30,8 +30,9 @@ func MakeDir(fsys FS, path string) error {
 	return fsys.SyncParent(path)
 }
 
-// SyncName makes the name of an existing directory durable. Where we may not even read the directory above, it was
-// not us who made that name, and nothing is left to do.
+// SyncName makes the name of an existing directory durable. If the directory
+// above it may not even be read, another user has made the name, and SyncName
+// does nothing.
 func SyncName(fsys FS, path string) error {
 	if err := fsys.SyncParent(path); !errors.Is(err, fs.ErrPermission) {
 		return err

@@ -13,31 +13,39 @@ import (
 	"sync"
 )
 
-// ErrCrashed is what every call gets on a handle from before a crash of a [Mem].
+// ErrCrashed is the error of every call on a handle from before a crash of a
+// [Mem].
 var ErrCrashed = errors.New("vfs: the process has crashed")
 
-// Mem is a file system in memory that forgets what was not synced, the way a disk does when the power goes. It
-// keeps what a reader sees (the cache) apart from what is durable (the disk), sector by sector:
+// Mem is a file system in memory that loses what was not synced, as a disk does
+// in a power cut. For each sector it distinguishes what a reader sees (the
+// cache) from what is durable (the disk):
 //
-//   - [Mem.Kill] ends the process: handles die, locks are freed, the cache stays.
-//   - [Mem.PowerCut] keeps any subset of what was not synced: each sector holds one of the versions written since
-//     its last sync, or the one before them, or is torn between two of them byte by byte; each size and each
-//     name likewise.
-//   - A StartWrite, a WriteBack or a StartSync does nothing: whether the disk has what it was given is left to the power cut.
-//   - A failing Sync, StartWrite or WriteBack keeps any subset in the same way, and leaves the cache as it was and clean: a later Sync
-//     succeeds and writes nothing, as Linux does it. What it has not written may stay unwritten for ever, even if it is
-//     written and synced again, as ext4 does it with space that was reserved. So does a failing StartSync, which the next Sync tells of.
-//   - A Forget makes what is clean in the cache what the disk has.
+//   - [Mem.Kill] ends the process: handles become invalid, locks are freed, and
+//     the cache stays.
+//   - [Mem.PowerCut] keeps any subset of what was not synced. Each sector holds
+//     one of the versions written since its last sync, or the version before
+//     them, or is torn between two of them byte by byte. The same holds for
+//     each size and each name.
+//   - A StartWrite, WriteBack or StartSync does nothing. The power cut decides
+//     what of it reached the disk.
+//   - A Sync, StartWrite or WriteBack that fails also keeps any subset, and
+//     leaves the cache unchanged and clean. So a later Sync succeeds and writes
+//     nothing, as on Linux. What the failed call has not written may stay
+//     unwritten for ever, even if it is written and synced again, as on ext4
+//     with preallocated space. The same holds for a StartSync that fails; the
+//     next Sync returns its error.
+//   - A Forget replaces the clean part of the cache by what the disk has.
 //
-// It is safe for concurrent use. The zero value is not ready; use [NewMem].
+// Mem is safe for concurrent use. The zero value is not ready; use [NewMem].
 type Mem struct {
 	mu         sync.Mutex
 	root       *memDir               // guarded by mu
-	generation int                   // guarded by mu; handles of another generation are dead
+	generation int                   // guarded by mu: handles of other generations are invalid
 	hook       func(Op) error        // guarded by mu
-	pick       func(n int) int       // guarded by mu; the failing Sync's and the power cut's choices
+	pick       func(n int) int       // guarded by mu: chooses for failing syncs and power cuts
 	locks      map[*memDir]*memLocks // guarded by mu
-	handles    int                   // guarded by mu; open handles of this generation: directories, files, locks
+	handles    int                   // guarded by mu: open directories, files and locks of this generation
 }
 
 // OpKind names an operation of [FS], [Dir] or [File].
@@ -69,12 +77,13 @@ const (
 // Op is one operation, as a hook sees it before it happens.
 type Op struct {
 	Kind   OpKind
-	Name   string // path for FS's own operations, base name otherwise
+	Name   string // path for operations of FS, base name otherwise
 	Offset int64
 	Bytes  int
 }
 
-// ShortWrite is an error for a hook to return from OpWrite: the first Bytes bytes are written before Err is returned.
+// ShortWrite is an error that a hook may return from OpWrite. The first Bytes
+// bytes are written, and the write returns the error.
 type ShortWrite struct {
 	Bytes int
 	Err   error
@@ -87,8 +96,9 @@ func (e *ShortWrite) Error() string {
 // Unwrap returns the cause.
 func (e *ShortWrite) Unwrap() error { return e.Err }
 
-// NewMem returns an empty file system. pick returns a number in [0, n) and makes the choices of failing syncs and
-// power cuts; nil always picks 0, the oldest state.
+// NewMem returns an empty file system. pick returns a number in [0, n) and
+// makes the choices of failing syncs and power cuts. A nil pick always chooses
+// 0, the oldest state.
 func NewMem(pick func(n int) int) *Mem {
 	if pick == nil {
 		pick = func(int) int { return 0 }
@@ -96,15 +106,17 @@ func NewMem(pick func(n int) int) *Mem {
 	return &Mem{root: newMemDir(), pick: pick, locks: map[*memDir]*memLocks{}}
 }
 
-// SetHook sets a function that is called before each operation and fails it with the error it returns. It is
-// called without locks, so it may block, or crash the file system. nil removes it.
+// SetHook sets a function that is called before each operation, which fails
+// with the error that the function returns. It is called without locks, so it
+// may block or crash the file system. A nil hook removes it.
 func (m *Mem) SetHook(hook func(Op) error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.hook = hook
 }
 
-// Kill ends the process that uses the file system: all its handles fail from now on.
+// Kill ends the process that uses the file system. All of its handles fail from
+// now on.
 func (m *Mem) Kill() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -117,27 +129,28 @@ func (m *Mem) kill() {
 	clear(m.locks)
 }
 
-// Handles returns how many directories, files and locks are open.
+// Handles returns the number of open directories, files and locks.
 func (m *Mem) Handles() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.handles
 }
 
-// memHandle is what all handles have in common. The zero value with m and generation set is an open one, to be counted by open.
+// memHandle is the common part of all handles. [Mem.open] returns an open one.
 type memHandle struct {
 	m          *Mem
 	generation int
 	closed     bool // guarded by m.mu
 }
 
-// open returns a counted handle; the caller holds m.mu.
+// open returns an open handle and counts it. The caller must hold m.mu.
 func (m *Mem) open() memHandle {
 	m.handles++
 	return memHandle{m: m, generation: m.generation}
 }
 
-// close ends a handle and runs end under m.mu, unless a crash has ended it already.
+// close closes a handle. It calls end with m.mu held, unless a crash has ended
+// the handle already.
 func (h *memHandle) close(end func()) error {
 	h.m.mu.Lock()
 	defer h.m.mu.Unlock()
@@ -152,7 +165,7 @@ func (h *memHandle) close(end func()) error {
 	return nil
 }
 
-// enter is Mem's enter for an operation on this handle.
+// enter is [Mem.enter] for an operation on this handle.
 func (h *memHandle) enter(op Op) error {
 	if err := h.m.enter(h.generation, op); err != nil {
 		return err
@@ -164,7 +177,7 @@ func (h *memHandle) enter(op Op) error {
 	return nil
 }
 
-// PowerCut kills the process and loses what was not synced.
+// PowerCut ends the process and loses what was not synced.
 func (m *Mem) PowerCut() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -172,8 +185,8 @@ func (m *Mem) PowerCut() {
 	m.root.powerCut(m.pick)
 }
 
-// Clone returns a copy as it is now, without handles, locks and hook: a place to try what a crash would do. Pick makes
-// the copy's choices.
+// Clone returns a copy of the current state, without handles, locks and hook,
+// to try the effect of a crash on. pick makes the copy's choices.
 func (m *Mem) Clone(pick func(n int) int) *Mem {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -182,8 +195,8 @@ func (m *Mem) Clone(pick func(n int) int) *Mem {
 	return c
 }
 
-// enter runs the hook, then takes the lock for an operation on a handle of the given generation. Without an error
-// the caller unlocks.
+// enter calls the hook, then takes the lock for an operation on a handle of the
+// given generation. If it returns nil, the caller must unlock m.mu.
 func (m *Mem) enter(generation int, op Op) error {
 	m.mu.Lock()
 	hook := m.hook
@@ -210,7 +223,7 @@ func (m *Mem) now() int {
 	return m.generation
 }
 
-// find returns the directory at path, and its parent's.
+// find returns the directory at path.
 func (m *Mem) find(path string) (*memDir, error) {
 	d := m.root
 	for name := range strings.SplitSeq(filepath.ToSlash(filepath.Clean(path)), "/") {
@@ -273,7 +286,8 @@ func (m *Mem) OpenDir(path string) (Dir, error) {
 	return &memDirHandle{memHandle: m.open(), dir: d}, nil
 }
 
-// ReadFile returns a copy of what a reader of the file would see; ok is false when there is none.
+// ReadFile returns a copy of what a reader of the file would see. ok is false
+// if there is no such file.
 func (m *Mem) ReadFile(path string) (data []byte, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -288,7 +302,7 @@ func (m *Mem) ReadFile(path string) (data []byte, ok bool) {
 	return slices.Clone(f.cache), true
 }
 
-// WriteFile puts a file with these bytes into an existing directory, durably.
+// WriteFile writes a file with these bytes into an existing directory, durably.
 func (m *Mem) WriteFile(path string, data []byte) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -315,7 +329,8 @@ func (m *Mem) RemoveFile(path string) error {
 	return nil
 }
 
-// Names returns the sorted names in a directory as a reader would see them; none if there is no such directory.
+// Names returns the sorted names in a directory, as a reader would see them,
+// and none if there is no such directory.
 func (m *Mem) Names(path string) []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -326,17 +341,19 @@ func (m *Mem) Names(path string) []string {
 	return slices.Sorted(maps.Keys(d.names))
 }
 
-// memDir is a directory: the names a reader sees, the ones on disk, and the changes between them, in order.
+// memDir is a directory: the names that a reader sees, those on disk, and the
+// changes between the two, in order.
 type memDir struct {
 	names   map[string]any // *memFile or *memDir
 	durable map[string]any
 	pending []memChange
 }
 
-// memChange is one change of names; it becomes durable whole or not at all.
+// memChange is one change of names. It becomes durable completely or not at
+// all.
 type memChange struct {
-	remove string // "" for none
-	put    string // "" for none
+	remove string // "" for no name
+	put    string // "" for no name
 	node   any
 }
 
@@ -344,8 +361,8 @@ func newMemDir() *memDir {
 	return &memDir{names: map[string]any{}, durable: map[string]any{}}
 }
 
-// clone copies the directory and everything in it; copies holds what has been copied already, since a node may have
-// several names.
+// clone copies the directory and everything in it. copies holds the nodes that
+// were copied already, because a node may have several names.
 func (d *memDir) clone(copies map[any]any) any {
 	c := newMemDir()
 	copies[d] = c
@@ -399,8 +416,9 @@ func (d *memDir) sync() {
 	d.pending = nil
 }
 
-// syncFailed makes any subset of the pending changes durable; the others stay pending, for a directory's fsync
-// is assumed to persist its names also after an earlier one failed.
+// syncFailed makes any subset of the pending changes durable. The others stay
+// pending: the fsync of a directory is assumed to persist its names also after
+// an earlier fsync has failed.
 func (d *memDir) syncFailed(pick func(int) int) {
 	for _, c := range d.pending {
 		if pick(2) == 1 {

@@ -9,20 +9,22 @@ import (
 	"slices"
 )
 
-// sectorBytes is the unit in which a power cut keeps or loses what was not synced.
+// sectorBytes is the unit in which a power cut keeps or loses what was not
+// synced.
 const sectorBytes = 512
 
-// memFile is a file's bytes as a reader sees them, as they are on disk, and what was written in between.
+// memFile is a file's bytes as a reader sees them, its bytes on disk, and what
+// was written in between.
 type memFile struct {
-	name  string // the last one given
+	name  string // the last name it got
 	cache []byte
 	disk  []byte
-	dirty map[int64][][]byte // per sector, the versions written since the last sync, oldest first
-	sizes []int              // the lengths the file had since the last sync, oldest first
-	lost  map[int64]bool     // sectors that a failed sync did not write: nothing written to them later reaches the disk
+	dirty map[int64][][]byte // the versions of each sector written since the last sync, oldest first
+	sizes []int              // the file's lengths since the last sync, oldest first
+	lost  map[int64]bool     // sectors that a failed sync did not write; later writes to them never reach the disk
 }
 
-// write puts b at off into the cache; the disk knows nothing of it yet.
+// write writes b at off into the cache. The disk does not change.
 func (f *memFile) write(b []byte, off int64) {
 	if end := int(off) + len(b); end > len(f.cache) {
 		f.resize(end)
@@ -36,30 +38,34 @@ func (f *memFile) write(b []byte, off int64) {
 	}
 }
 
-// resize makes the file longer, with zeros.
+// resize extends the file with zeros.
 func (f *memFile) resize(size int) {
 	f.cache = append(f.cache, make([]byte, size-len(f.cache))...)
 	f.sizes = append(f.sizes, size)
 }
 
-// truncate empties the file, as opening it to create it does.
+// truncate empties the file, as Create does.
 func (f *memFile) truncate() {
 	clear(f.cache)
-	f.write(f.cache, 0) // the old bytes do not come back when the file grows again
+	f.write(f.cache, 0) // so that the old bytes do not return when the file grows again
 	f.cache = nil
 	f.sizes = append(f.sizes, 0)
-	f.lost = nil // emptying frees the blocks, and new ones take their place
+	f.lost = nil // the file gets new blocks, and its old ones are freed
 }
 
-// sector returns sector s of b, shorter at the end of b.
+// sector returns sector s of b. At the end of b it is shorter.
 func sector(b []byte, s int64) []byte {
 	lo := min(s*sectorBytes, int64(len(b)))
 	return b[lo:min(lo+sectorBytes, int64(len(b)))]
 }
 
-// clone copies the file. Versions of sectors are never changed, so the copy may share them.
+// clone copies the file. The copy shares the versions of sectors, which never
+// change.
 func (f *memFile) clone() *memFile {
-	c := &memFile{cache: slices.Clone(f.cache), disk: slices.Clone(f.disk), sizes: slices.Clone(f.sizes), lost: maps.Clone(f.lost)}
+	c := &memFile{
+		cache: slices.Clone(f.cache), disk: slices.Clone(f.disk),
+		sizes: slices.Clone(f.sizes), lost: maps.Clone(f.lost),
+	}
 	if len(f.dirty) > 0 {
 		c.dirty = make(map[int64][][]byte, len(f.dirty))
 		for s, versions := range f.dirty {
@@ -80,9 +86,10 @@ func (f *memFile) sync() {
 	f.dirty, f.sizes = nil, nil
 }
 
-// syncFailed writes any subset of what is dirty and calls all of it clean. Sectors that it did not write may be lost for good: on ext4
-// a block that was reserved and whose first write failed stays marked as never written, whatever is written to it later
-// and synced without an error.
+// syncFailed writes any subset of the dirty sectors and marks all of them
+// clean. Sectors that it did not write may be lost for good. On ext4, a
+// preallocated block whose first write has failed stays marked as never
+// written, whatever is written to it and synced without an error later.
 func (f *memFile) syncFailed(pick func(int) int) {
 	dirty := sortedKeys(f.dirty)
 	f.writeSome(pick)
@@ -96,7 +103,7 @@ func (f *memFile) syncFailed(pick func(int) int) {
 	}
 }
 
-// writeSome writes any subset of what is dirty.
+// writeSome writes any subset of the dirty sectors.
 func (f *memFile) writeSome(pick func(int) int) {
 	if n := pick(len(f.sizes) + 1); n > 0 {
 		f.disk = resized(f.disk, f.sizes[n-1])
@@ -109,7 +116,8 @@ func (f *memFile) writeSome(pick func(int) int) {
 	f.dirty, f.sizes = nil, nil
 }
 
-// settle decides what sector s holds on disk: the old bytes, a newer version, or a mixture of two.
+// settle chooses what sector s holds on disk: the old bytes, a newer version,
+// or a mixture of two.
 func (f *memFile) settle(s int64, versions [][]byte, pick func(int) int) {
 	old := sector(f.disk, s)
 	choice := pick(len(versions) + 2)
@@ -122,7 +130,8 @@ func (f *memFile) settle(s int64, versions [][]byte, pick func(int) int) {
 	}
 }
 
-// tear replaces a run of bytes of a sector by newer ones: torn hardware writes stop or start somewhere.
+// tear replaces a run of bytes of a sector by newer ones, as a torn hardware
+// write does.
 func tear(old, newer []byte, pick func(int) int) {
 	n := min(len(old), len(newer))
 	if n == 0 {
@@ -135,7 +144,7 @@ func tear(old, newer []byte, pick func(int) int) {
 	copy(old[lo:hi], newer[lo:hi])
 }
 
-// forget reads again what is clean.
+// forget reads the clean sectors from disk again.
 func (f *memFile) forget() {
 	for s := int64(0); s*sectorBytes < int64(len(f.cache)); s++ {
 		if _, dirty := f.dirty[s]; !dirty {
@@ -147,7 +156,7 @@ func (f *memFile) forget() {
 func (f *memFile) powerCut(pick func(int) int) {
 	f.writeSome(pick)
 	f.cache = slices.Clone(f.disk)
-	f.lost = nil // what the kernel had mistaken is read again
+	f.lost = nil // the kernel's wrong marks are read from disk again
 }
 
 func resized(b []byte, size int) []byte {
@@ -171,7 +180,7 @@ type memFileHandle struct {
 	memHandle
 	file     *memFile
 	writable bool
-	started  error // guarded by m.mu: of a StartSync
+	started  error // guarded by m.mu: the error of a StartSync
 }
 
 func (h *memFileHandle) op(kind OpKind, off int64, n int) error {
@@ -269,7 +278,8 @@ func (h *memFileHandle) Forget() error {
 	return nil
 }
 
-// flush is an operation that writes what is dirty, or, if it fails, some of it.
+// flush is an operation that writes dirty sectors. If it fails, it writes some
+// of them.
 func (h *memFileHandle) flush(kind OpKind, off int64, n int, write func()) error {
 	err := h.op(kind, off, n)
 	if errors.Is(err, ErrCrashed) || errors.Is(err, fs.ErrClosed) {

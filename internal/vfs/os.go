@@ -12,7 +12,8 @@ import (
 	"kvstore/internal/tuning"
 )
 
-// OS is the operating system's file system. Directories it creates have mode 0700 and files 0600, less the umask.
+// OS is the operating system's file system. It creates directories with mode
+// 0700 and files with mode 0600, less the umask.
 type OS struct{}
 
 // Mkdir implements [FS].
@@ -20,7 +21,8 @@ func (OS) Mkdir(path string) error { return os.Mkdir(path, 0o700) }
 
 // SyncParent implements [FS].
 func (OS) SyncParent(path string) error {
-	// Not filepath.Join, which would resolve ".." by text and miss where a symbolic link leads.
+	// filepath.Join would resolve ".." by text and miss where a symbolic link
+	// leads.
 	parent, err := os.Open(path + string(filepath.Separator) + "..")
 	if err != nil {
 		return err
@@ -41,10 +43,11 @@ func (OS) OpenDir(path string) (Dir, error) {
 	return osDir{root: root, self: self}, nil
 }
 
-// osDir works through an open descriptor of the directory, never through its path.
+// osDir is an open directory. It works through a descriptor and never through
+// the directory's path.
 type osDir struct {
 	root *os.Root
-	self *os.File // the directory too, for Sync, which thus needs no descriptor when there may be none left
+	self *os.File // the directory too, so that Sync works when the process has no descriptors left
 }
 
 func (d osDir) Create(name string) (File, error) {
@@ -83,7 +86,7 @@ func (d osDir) Sync() error { return syncDir(d.self) }
 
 func (d osDir) Close() error { return errors.Join(d.self.Close(), d.root.Close()) }
 
-// Lock implements [Dir] on top of the platform's lockFile.
+// Lock implements [Dir] with the platform's lockFile.
 func (d osDir) Lock(name string, shared bool) (io.Closer, error) {
 	f, err := lockFile(d.root, name, shared)
 	if err != nil {
@@ -106,7 +109,8 @@ func writePID(f *os.File) error {
 	return err
 }
 
-// readPID returns the process id that the holder left in the lock file, 0 if there is none.
+// readPID returns the process id that the holder has written to the lock file,
+// 0 if there is none.
 func readPID(f *os.File) int {
 	var b [32]byte
 	n, err := f.ReadAt(b[:], 0)
@@ -120,24 +124,25 @@ func readPID(f *os.File) int {
 	return pid
 }
 
-// yieldFirst comes before a system call that may take long and that callers do
-// not wait for, as a rule. A goroutine in a system call keeps its processor, and
-// with it the goroutines in line there, until Go's monitor retakes it: up to
-// 20 ms on a machine with few processors. So those have their turn first.
+// yieldFirst must be called before a system call that may take long and that
+// callers usually do not wait for. A goroutine in a system call keeps its
+// processor, and with it the goroutines queued there, until Go's monitor
+// retakes the processor. On a machine with few processors that takes up to 20
+// ms. So yieldFirst lets those goroutines run first.
 func yieldFirst() {
 	if tuning.YieldFirst {
 		runtime.Gosched()
 	}
 }
 
-// SyncAside is Sync for a goroutine that no caller waits for: goroutines that
-// are ready to run have their turn first.
+// SyncAside is Sync for a goroutine that no caller waits for. It lets
+// goroutines that are ready run first.
 func SyncAside(file File) error {
 	yieldFirst()
 	return file.Sync()
 }
 
-// osFile is an *os.File whose Sync and Allocate are the platform's best.
+// osFile is an *os.File with the platform's best Sync and Allocate.
 type osFile struct {
 	*os.File
 	started *startedSync // never nil
@@ -151,7 +156,8 @@ func (f osFile) WriteAt(b []byte, off int64) (int, error) {
 	return f.File.WriteAt(b, off)
 }
 
-// Close implements [File]. A sync that was begun and that nobody waited for is waited for.
+// Close implements [File]. It waits for a sync that was begun and not waited
+// for.
 func (f osFile) Close() error {
 	_, err := f.started.settle()
 	return errors.Join(err, f.File.Close())
@@ -165,8 +171,8 @@ func (f osFile) Size() (int64, error) {
 	return info.Size(), nil
 }
 
-// writeZeros makes the file size bytes long by writing zeros behind its end: for systems that cannot
-// reserve space otherwise.
+// writeZeros makes the file size bytes long by writing zeros after its end, for
+// systems that cannot reserve space in another way.
 func writeZeros(f *os.File, size int64) error {
 	info, err := f.Stat()
 	if err != nil {

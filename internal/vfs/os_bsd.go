@@ -2,5 +2,5 @@
 
 package vfs
 
-// namedExhausted has nothing to do where a full disk is ENOSPC already.
+// namedExhausted returns err: on these systems a full disk is ENOSPC already.
 func namedExhausted(err error) error { return err }

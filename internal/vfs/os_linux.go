@@ -6,8 +6,9 @@ import (
 	"syscall"
 )
 
-// Sync is fdatasync: it writes the data and the metadata that is needed to read it back, the length among it,
-// but not the times, which would cost a journal commit each.
+// Sync implements [File] with fdatasync. It writes the data and the metadata
+// that is needed to read the data back, including the length, but not the
+// times, each of which would cost a journal commit.
 func (f osFile) Sync() error {
 	done, err := f.started.settle()
 	switch {
@@ -19,7 +20,8 @@ func (f osFile) Sync() error {
 	return f.control("fdatasync", syscall.Fdatasync)
 }
 
-// Allocate is fallocate. A file system without it gets written zeros.
+// Allocate implements [File] with fallocate. On a file system without fallocate
+// it writes zeros.
 func (f osFile) Allocate(size int64) error {
 	yieldFirst()
 	f.started.changed()
@@ -30,7 +32,8 @@ func (f osFile) Allocate(size int64) error {
 	return err
 }
 
-// control calls a system call on the descriptor, again when a signal interrupted it before it did anything.
+// control makes a system call on the descriptor. It repeats the call if a
+// signal has interrupted it.
 func (f osFile) control(name string, call func(fd int) error) error {
 	conn, err := f.SyscallConn()
 	if err != nil {

@@ -8,11 +8,11 @@ import (
 	"syscall"
 )
 
-// exhausted are the errors of a resource that ran out.
+// exhausted lists the errors for a resource that ran out.
 var exhausted = []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG, syscall.EMFILE, syscall.ENFILE}
 
-// lockFile takes flock, which is bound to this open of the file: it conflicts within the process too, and ends
-// with the process however that ends.
+// lockFile takes a flock. It belongs to this open file, so it conflicts within
+// the process too, and it ends with the process however the process ends.
 func lockFile(root *os.Root, name string, shared bool) (*os.File, error) {
 	flag, how := os.O_RDWR|os.O_CREATE, syscall.LOCK_EX
 	if shared {
@@ -42,8 +42,9 @@ func flock(f *os.File, how int) error {
 	}
 }
 
-// holder returns the process id of who holds the lock exclusively. Those who share it leave no trace in the file, which names
-// the last writer then: if sharing is possible, nobody is to be named.
+// holder returns the id of the process that holds the lock exclusively. Holders
+// of a shared lock do not write their ids to the file, which then still names
+// the last exclusive holder. So holder returns 0 if the lock can be shared.
 func holder(f *os.File) int {
 	if flock(f, syscall.LOCK_SH) == nil {
 		return 0

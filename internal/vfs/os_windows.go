@@ -14,11 +14,12 @@ const (
 	errDiskFull         syscall.Errno = 112
 )
 
-// exhausted are the errors of a resource that ran out.
+// exhausted lists the errors for a resource that ran out.
 var exhausted = []error{syscall.ENOSPC, errHandleDiskFull, errDiskFull}
 
-// lockFile opens the file with share mode 0 (readers: shared with readers alone), which Windows itself enforces
-// and ends with the process. The holder's process id cannot be read through it.
+// lockFile opens the file with share mode 0, or for a shared lock with a mode
+// that admits only readers. Windows enforces the mode and ends it with the
+// process. The holder's process id cannot be read through it.
 func lockFile(root *os.Root, name string, shared bool) (*os.File, error) {
 	path := filepath.Join(root.Name(), name)
 	path16, err := syscall.UTF16PtrFromString(path)
@@ -43,7 +44,8 @@ func lockFile(root *os.Root, name string, shared bool) (*os.File, error) {
 // syncDir does nothing: Windows has no fsync of a directory.
 func syncDir(*os.File) error { return nil }
 
-// namedExhausted makes a full disk Is(syscall.ENOSPC), which Windows itself never returns.
+// namedExhausted makes the errors for a full disk match syscall.ENOSPC, which
+// Windows itself never returns.
 func namedExhausted(err error) error {
 	if errors.Is(err, errDiskFull) || errors.Is(err, errHandleDiskFull) {
 		return fmt.Errorf("%w: %w", syscall.ENOSPC, err)

@@ -1,6 +1,7 @@
-// Package vfs is the narrow seam between the engine and the file system: just the operations the engine calls,
-// so that one test double can crash, fail and be inspected at each of them. [OS] is the real thing, [Mem] the
-// test double.
+// Package vfs is the narrow interface between the engine and the file system.
+// It has only the operations that the engine calls, so that one test double can
+// crash, fail and be inspected at each of them. [OS] is the operating system's
+// file system, and [Mem] is the test double.
 package vfs
 
 import (
@@ -9,22 +10,27 @@ import (
 	"io"
 )
 
-// FS reaches directories by path.
+// FS gives access to directories by path.
 type FS interface {
-	// Mkdir creates one directory; its parent must exist. The new name is durable after SyncParent(path).
+	// Mkdir creates one directory. Its parent must exist. The new name is
+	// durable after SyncParent(path).
 	Mkdir(path string) error
 
-	// SyncParent makes the names in the directory that holds path durable. A symbolic link at path is followed.
+	// SyncParent makes the names in the directory that contains path durable.
+	// It follows a symbolic link at path.
 	SyncParent(path string) error
 
-	// OpenDir opens an existing directory. What is opened stays the same directory when the path is later
-	// renamed, a link on it changes, or the process changes its working directory.
+	// OpenDir opens an existing directory. The handle stays on the same
+	// directory if its path is renamed, a link on the path changes, or the
+	// process changes its working directory.
 	OpenDir(path string) (Dir, error)
 }
 
-// Dir is an open directory; names are base names in it. Methods may be called from several goroutines.
+// Dir is an open directory. Names are base names in it. Several goroutines may
+// call its methods.
 type Dir interface {
-	// Create creates or empties a file and opens it for reading and writing.
+	// Create creates a file, or empties an existing one, and opens it for
+	// reading and writing.
 	Create(name string) (File, error)
 
 	// Open opens an existing file for reading and writing.
@@ -42,20 +48,23 @@ type Dir interface {
 	// List returns the names in the directory, in no order.
 	List() ([]string, error)
 
-	// Sync makes creations, renames and removals durable. On Windows, which has no such call, it does nothing.
+	// Sync makes creations, renames and removals durable. It is a no-op on
+	// Windows, which has no such call.
 	Sync() error
 
-	// Lock locks the directory against other openers until the returned handle is closed or the process ends,
-	// by way of a file with this name. An exclusive lock creates the file and leaves the process id in it; a
-	// shared one takes an existing file (fs.ErrNotExist otherwise) and writes nothing. A lock that is held
-	// elsewhere, in this process too, fails at once with a *LockedError.
+	// Lock locks the directory against other openers until the returned handle
+	// is closed or the process ends. The lock is a file with this name. An
+	// exclusive lock creates the file and writes the process id into it. A
+	// shared lock needs an existing file (otherwise fs.ErrNotExist) and writes
+	// nothing. If the lock is held elsewhere, in this process too, Lock fails
+	// at once with a *LockedError.
 	Lock(name string, shared bool) (io.Closer, error)
 
-	// Close closes the directory, not the files opened from it.
+	// Close closes the directory, but not the files opened from it.
 	Close() error
 }
 
-// File is an open file, read and written by offset.
+// File is an open file that is read and written by offset.
 type File interface {
 	io.ReaderAt
 	io.WriterAt
@@ -64,31 +73,37 @@ type File interface {
 	// Size returns the file's length in bytes.
 	Size() (int64, error)
 
-	// Allocate makes the file size bytes long with space reserved for each byte; new bytes are zeros.
-	// It fails with an error that [IsExhausted] when the space is not there.
+	// Allocate makes the file size bytes long and reserves space for each byte.
+	// New bytes are zeros. If there is no space, it returns an error that
+	// [IsExhausted].
 	Allocate(size int64) error
 
-	// StartWrite has the disk begin to take the n bytes from off on, and waits for nothing: advice, for a Sync that follows to have less
-	// to wait for. It makes nothing durable, and what goes wrong with the write later is told by that Sync.
+	// StartWrite lets the disk begin to write the n bytes from off on, and does
+	// not wait. It is advice that shortens the next Sync. It makes nothing
+	// durable. If the write fails later, the next Sync returns the error.
 	StartWrite(off, n int64) error
 
-	// StartSync has the system begin what Sync does, and waits for nothing: advice, for a Sync that follows to have less to wait for. It
-	// makes nothing durable, and what goes wrong is told by that Sync. What is written in between is synced by that Sync too.
+	// StartSync lets the system begin a Sync, and does not wait. It is advice
+	// that shortens the next Sync. It makes nothing durable, and the next Sync
+	// returns its error. The next Sync also covers what is written in between.
 	StartSync()
 
-	// WriteBack hands the n bytes from off on to the disk and waits until it has taken them, at no cost to those who write and
-	// sync other files. It makes nothing durable; a later Sync has less to do.
+	// WriteBack hands the n bytes from off on to the disk and waits until the
+	// disk has taken them. It does not delay writes and syncs of other files.
+	// It makes nothing durable, but a later Sync has less to do.
 	WriteBack(off, n int64) error
 
 	// Sync makes the file's bytes and its length durable.
 	Sync() error
 
-	// Forget has the system give back the memory in which it keeps what the file has on disk: advice, about a file that is not likely to be
-	// read again soon. What is not on disk yet stays. It may take a while, and costs others little.
+	// Forget lets the system drop the file's clean pages from the page cache.
+	// It is advice about a file that will not be read again soon. Pages that
+	// are not on disk yet stay. Forget may take a while, and costs other
+	// goroutines little.
 	Forget() error
 }
 
-// ForgetFile is Forget of a file in dir.
+// ForgetFile calls Forget of a file in dir.
 func ForgetFile(dir Dir, name string) error {
 	file, err := dir.OpenRead(name)
 	if err != nil {
@@ -97,9 +112,9 @@ func ForgetFile(dir Dir, name string) error {
 	return errors.Join(file.Forget(), file.Close())
 }
 
-// LockedError says who holds the lock that [Dir] Lock did not get.
+// LockedError is the error of [Dir] Lock if another opener holds the lock.
 type LockedError struct {
-	PID int // 0 when the holder could not be read
+	PID int // of the holder, 0 if unknown
 }
 
 func (e *LockedError) Error() string {
@@ -109,8 +124,9 @@ func (e *LockedError) Error() string {
 	return fmt.Sprintf("locked by process %d", e.PID)
 }
 
-// IsExhausted reports whether err says that something ran out (space, quota, file size limit, open files) and that
-// the call may succeed later, with nothing broken meanwhile.
+// IsExhausted reports whether err says that a resource ran out (space, quota,
+// file size limit, open files). Nothing is broken then, and the call may
+// succeed later.
 func IsExhausted(err error) bool {
 	for _, e := range exhausted {
 		if errors.Is(err, e) {

@@ -2,8 +2,8 @@
 
 package vfs
 
-// StartWrite does nothing: there is no way to ask for it.
+// StartWrite is a no-op: this system has no call for it.
 func (f osFile) StartWrite(int64, int64) error { return nil }
 
-// WriteBack is Sync: there is nothing that does less.
+// WriteBack is Sync: this system has no call that does less.
 func (f osFile) WriteBack(int64, int64) error { return SyncAside(f) }
