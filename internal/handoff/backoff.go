@@ -21,8 +21,8 @@ func (b *backoff) try() bool {
 	return true
 }
 
-// succeeded records that the attempt was worth its cost. One success only halves
-// the next pause, because it says little where most attempts fail.
+// succeeded records that the attempt was worth its cost. One success only
+// halves the next pause, because it says little where most attempts fail.
 func (b *backoff) succeeded() { b.last /= 2 }
 
 // failed records that the attempt was not worth its cost, which was that of n

@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// P10: the writer sleeps only for a number of callers within the bounds, and only
-// if they can return within a sync. A writer that slept too long stays awake more
-// and more often, so that it loses little in the long run.
+// P10: the writer sleeps only for a number of callers within the bounds, and
+// only if they can return within a sync. A writer that slept too long stays
+// awake more and more often, so that it loses little in the long run.
 func TestChoose(t *testing.T) {
 	const ms = time.Millisecond
 	for _, c := range []struct {

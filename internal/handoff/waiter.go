@@ -1,13 +1,13 @@
-// Package handoff decides how a writer goroutine and its callers take turns: who
-// notifies the callers that their writes are done, and how long the writer waits
-// for them before it writes the next group.
+// Package handoff decides how a writer goroutine and its callers take turns:
+// who notifies the callers that their writes are done, and how long the writer
+// waits for them before it writes the next group.
 //
 // It assumes Go's scheduler: that a goroutine made ready runs next on the
 // processor that made it ready, that an idle processor takes over other ready
 // goroutines, and that waking a goroutine on another processor costs more than
 // running it on this one. It also assumes that callers write in a loop. Nothing
-// here changes what the store promises, and a wrong assumption costs speed alone.
-// Package tuning has the switch: Handoff.
+// here changes what the store promises, and a wrong assumption costs speed
+// alone. Package tuning has the switch: Handoff.
 package handoff
 
 import (
@@ -20,15 +20,16 @@ const (
 	// maxWait is far below the time of a sync for which waiting is worthwhile.
 	maxWait = 500 * time.Microsecond
 
-	// waitShare bounds the wait to 1/waitShare of the last sync, which is what is
-	// lost if no caller returns.
+	// waitShare bounds the wait to 1/waitShare of the last sync, which is what
+	// is lost if no caller returns.
 	waitShare = 2
 
 	// maxYields bounds the wait where the clock stands still.
 	maxYields = 4096
 
 	// maxYieldTime bounds how long the writer yields to ready goroutines. It is
-	// about what a thousand callers need, one after the other, on one processor.
+	// about what a thousand callers need, one after the other, on one
+	// processor.
 	maxYieldTime = 2 * time.Millisecond
 )
 
@@ -43,9 +44,9 @@ type Group struct {
 // into two halves: while the writes of one half are synced, those of the other
 // half queue up, and each write waits for two syncs. So after the writer has
 // answered a group, it lets the answered callers run and goes on when most of
-// them have returned. It never waits for a lone caller. If callers do not return,
-// because their writes come from outside at their own pace, it waits with
-// backoff.
+// them have returned. It never waits for a lone caller. If callers do not
+// return, because their writes come from outside at their own pace, it waits
+// with backoff.
 //
 // A Waiter is owned by the writer. The zero value is ready.
 type Waiter struct {
@@ -58,12 +59,13 @@ func fitsIntoSync(n int, synced time.Duration) bool {
 	return time.Duration(n)*time.Microsecond/2 <= synced
 }
 
-// Wait waits for the callers of the last group to return, if that is worthwhile;
-// waiting returns how many writes are queued for the writer. Then Wait yields to
-// ready goroutines for as long as each yield brings more writes. A sync is best
-// begun when no goroutine is left that could have been part of it. With a single
-// processor the sync would otherwise begin after a few dozen callers had run, and
-// all others would wait for their turn while the processor waits for the disk.
+// Wait waits for the callers of the last group to return, if that is
+// worthwhile; waiting returns how many writes are queued for the writer. Then
+// Wait yields to ready goroutines for as long as each yield brings more writes.
+// A sync is best begun when no goroutine is left that could have been part of
+// it. With a single processor the sync would otherwise begin after a few dozen
+// callers had run, and all others would wait for their turn while the processor
+// waits for the disk.
 func (w *Waiter) Wait(last Group, waiting func() int) {
 	w.waitForAnswered(last, waiting)
 	if last.Synced == 0 {

@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// P2: on one processor, callers that are ready to write run before the next sync
-// begins. Now and then the scheduler runs the writer first again, and no caller
-// has written by then.
+// P2: on one processor, callers that are ready to write run before the next
+// sync begins. Now and then the scheduler runs the writer first again, and no
+// caller has written by then.
 func TestReadyCallersJoinTheNextGroup(t *testing.T) {
 	const callers, groups = 500, 20
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))

@@ -7,15 +7,15 @@ import (
 )
 
 // This file sends small writes in bundles. A thousand senders on two processors
-// spend a tenth of their time on moving the mailbox's memory, mostly that of its
-// channel, from one processor to the other. So the senders of one processor share
-// a lane: the first of them sends a bundle, and the others add their writes to it
-// until the receiver unpacks it.
+// spend a tenth of their time on moving the mailbox's memory, mostly that of
+// its channel, from one processor to the other. So the senders of one processor
+// share a lane: the first of them sends a bundle, and the others add their
+// writes to it until the receiver unpacks it.
 //
 // A write that joins a bundle may overtake a write that was sent after the
-// bundle. Blocking senders cannot notice, because each has no other write in the
-// mailbox. While any async write is in the mailbox, every write is sent alone, so
-// that the writes of one goroutine keep their order.
+// bundle. Blocking senders cannot notice, because each has no other write in
+// the mailbox. While any async write is in the mailbox, every write is sent
+// alone, so that the writes of one goroutine keep their order.
 
 const (
 	// bundleWrites is how many writes a bundle takes. The bytes acquired for a
@@ -74,8 +74,9 @@ func (l *lane) add(w Write) {
 	}
 }
 
-// sendBundle sends a bundle, whose bytes are acquired, with w as its first write.
-// If another sender has opened a bundle meanwhile, w joins that one instead.
+// sendBundle sends a bundle, whose bytes are acquired, with w as its first
+// write. If another sender has opened a bundle meanwhile, w joins that one
+// instead.
 func (m *Mailbox) sendBundle(l *lane, w Write) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -97,9 +98,9 @@ func (m *Mailbox) sendBundle(l *lane, w Write) error {
 	return nil
 }
 
-// unpack closes a received bundle, so that no more writes join it, and moves its
-// writes to held. Each write then owns its share of the bundle's bytes, and the
-// rest is released.
+// unpack closes a received bundle, so that no more writes join it, and moves
+// its writes to held. Each write then owns its share of the bundle's bytes, and
+// the rest is released.
 func (m *Mailbox) unpack(b *bundle) {
 	b.lane.mu.Lock()
 	if b.lane.open == b {

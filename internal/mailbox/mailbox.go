@@ -1,12 +1,12 @@
 // Package mailbox carries messages from many goroutines to one. It is a queue
-// bounded by bytes: a sender blocks while the queue is full, and goes on when the
-// receiver gives bytes back (backpressure).
+// bounded by bytes: a sender blocks while the queue is full, and goes on when
+// the receiver gives bytes back (backpressure).
 //
-// Small writes travel in bundles, see lane.go. That assumes that a channel costs
-// what it takes to move its cache lines between processors, and that senders on
-// one processor share a cache. A wrong assumption costs speed alone. Package
-// tuning has the switch: Bundles. With Bundles off, every write is a message of
-// its own.
+// Small writes travel in bundles, see lane.go. That assumes that a channel
+// costs what it takes to move its cache lines between processors, and that
+// senders on one processor share a cache. A wrong assumption costs speed alone.
+// Package tuning has the switch: Bundles. With Bundles off, every write is a
+// message of its own.
 package mailbox
 
 import (
@@ -27,13 +27,13 @@ const (
 	// yet. It is twice what a fast disk takes during one slow fsync.
 	maxBytes = 32 << 20
 
-	// minBytes is the weight of the smallest message, so that maxBytes bounds the
-	// number of messages too.
+	// minBytes is the weight of the smallest message, so that maxBytes bounds
+	// the number of messages too.
 	minBytes = 2 << 10
 
-	// maxMessages is the capacity of the channel: all messages that have acquired
-	// their bytes, and the two that need none, from Send and Close. So sending to
-	// the channel never blocks.
+	// maxMessages is the capacity of the channel: all messages that have
+	// acquired their bytes, and the two that need none, from Send and Close. So
+	// sending to the channel never blocks.
 	maxMessages = maxBytes/minBytes + 2
 )
 
@@ -90,12 +90,12 @@ func New(closed error) *Mailbox {
 }
 
 // Reserve returns a ticket for sending n bytes. The caller must embed it in the
-// write and call SendWrite. blocking says that the sender will block until it has
-// the answer, whatever happens.
+// write and call SendWrite. blocking says that the sender will block until it
+// has the answer, whatever happens.
 //
-// Unless the write is small and blocking, Reserve waits until there is room, ctx
-// ends or the mailbox is closed, so that blocked senders have not copied their
-// data yet. For a small and blocking write, SendWrite waits instead.
+// Unless the write is small and blocking, Reserve waits until there is room,
+// ctx ends or the mailbox is closed, so that blocked senders have not copied
+// their data yet. For a small and blocking write, SendWrite waits instead.
 func (m *Mailbox) Reserve(ctx context.Context, n int, blocking bool) (Ticket, error) {
 	t := Ticket{async: !blocking}
 	if blocking && n <= minBytes {
@@ -109,8 +109,8 @@ func (m *Mailbox) Reserve(ctx context.Context, n int, blocking bool) (Ticket, er
 // than the mailbox acquires all of it.
 func weight(n int) int64 { return int64(min(max(n, minBytes), maxBytes)) }
 
-// acquire waits until there is room for weight bytes, ctx ends or the mailbox is
-// closed.
+// acquire waits until there is room for weight bytes, ctx ends or the mailbox
+// is closed.
 func (m *Mailbox) acquire(ctx context.Context, weight int64) error {
 	if m.bytes.TryAcquire(weight) {
 		return nil
@@ -129,8 +129,8 @@ func (m *Mailbox) acquire(ctx context.Context, weight int64) error {
 
 // SendWrite sends a write whose ticket is from Reserve. If Reserve did not
 // acquire its bytes, SendWrite waits for room. The writes of one goroutine are
-// received in the order in which it sent them. After an error the sender owns the
-// write again and the mailbox has its bytes back.
+// received in the order in which it sent them. After an error the sender owns
+// the write again and the mailbox has its bytes back.
 func (m *Mailbox) SendWrite(w Write) error {
 	t := w.ticket()
 	if t.weight > 0 {
@@ -164,12 +164,13 @@ func (m *Mailbox) count(t *Ticket, n int64) {
 	}
 }
 
-// Send sends a message that needs no room. At most one such message may be queued
-// at a time.
+// Send sends a message that needs no room. At most one such message may be
+// queued at a time.
 func (m *Mailbox) Send(message any) error { return m.send(message, 0) }
 
-// SendControl waits until there is room or ctx ends, and sends a message that is
-// not a write. The receiver must call [Mailbox.ReleaseControl] after the answer.
+// SendControl waits until there is room or ctx ends, and sends a message that
+// is not a write. The receiver must call [Mailbox.ReleaseControl] after the
+// answer.
 func (m *Mailbox) SendControl(ctx context.Context, message any) error {
 	if err := m.acquire(ctx, minBytes); err != nil {
 		return err
@@ -211,8 +212,8 @@ func (m *Mailbox) Closing() <-chan struct{} { return m.closing.Done() }
 // if wait is false. Only the receiver may call Receive and the methods below.
 func (m *Mailbox) Receive(wait bool) any {
 	for len(m.held) == 0 {
-		// No other goroutine receives, so a message that len counts stays in the
-		// channel, and the receive below does not block.
+		// No other goroutine receives, so a message that len counts stays in
+		// the channel, and the receive below does not block.
 		if !wait && len(m.messages) == 0 {
 			return nil
 		}
@@ -248,8 +249,8 @@ func (m *Mailbox) Waiting() int {
 // Credits sums up what answered writes give back to a mailbox.
 type Credits struct{ weight, async int64 }
 
-// Add adds a write. The caller must call it before it answers the write, because
-// the sender may reuse an answered write at once.
+// Add adds a write. The caller must call it before it answers the write,
+// because the sender may reuse an answered write at once.
 func (c *Credits) Add(w Write) {
 	t := w.ticket()
 	c.weight += t.weight
@@ -258,8 +259,8 @@ func (c *Credits) Add(w Write) {
 	}
 }
 
-// Blocking reports whether the senders of all writes block until they have their
-// answers, whatever happens.
+// Blocking reports whether the senders of all writes block until they have
+// their answers, whatever happens.
 func (c *Credits) Blocking() bool { return c.async == 0 }
 
 // Release gives back what writes have acquired. The receiver must have answered

@@ -127,8 +127,8 @@ func TestLargeWrites(t *testing.T) {
 	b.isEmpty()
 }
 
-// P2: while an async write is queued, no write overtakes another. Afterwards small
-// writes travel in bundles again.
+// P2: while an async write is queued, no write overtakes another. Afterwards
+// small writes travel in bundles again.
 func TestAsyncWritesKeepOrder(t *testing.T) {
 	b := newBox(t)
 	for range 3 {
@@ -219,7 +219,8 @@ func TestSmallWritesAreBounded(t *testing.T) {
 	})
 }
 
-// P10: after Close no message is sent, unless it is received before the last one.
+// P10: after Close no message is sent, unless it is received before the last
+// one.
 func TestNothingComesAfterTheLast(t *testing.T) {
 	b := newBox(t)
 	b.sent(1)
@@ -248,9 +249,9 @@ func TestNothingComesAfterTheLast(t *testing.T) {
 	b.isEmpty()
 }
 
-// P2: the writes of each sender are received in order and exactly once, in any mix
-// of small, large, blocking and async writes. It also gives the race detector
-// something to find.
+// P2: the writes of each sender are received in order and exactly once, in any
+// mix of small, large, blocking and async writes. It also gives the race
+// detector something to find.
 func TestOrderOfManySenders(t *testing.T) {
 	const senders, turns = 50, 200
 	m := New(errClosed)
