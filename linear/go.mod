@@ -8,6 +8,9 @@ require (
 	kvstore v0.0.0
 )
 
-require golang.org/x/sync v0.24.0 // indirect
+require (
+	golang.org/x/sync v0.24.0 // indirect
+	golang.org/x/sys v0.49.0 // indirect
+)
 
 replace kvstore => ..

@@ -4,7 +4,8 @@ package table
 
 import (
 	"sync"
-	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"kvstore/internal/tuning"
 )
@@ -166,12 +167,11 @@ func (a *arena) nextChunkBytes() int {
 // the first touch of a huge page takes milliseconds, which no caller should
 // have to wait for. Both requests are advice and affect speed alone.
 func prefault(b []byte, huge bool) {
-	const populateWrite = 23 // MADV_POPULATE_WRITE, Linux 5.14
 	if huge && tuning.HugePages {
-		_ = syscall.Madvise(b, syscall.MADV_HUGEPAGE)
+		_ = unix.Madvise(b, unix.MADV_HUGEPAGE)
 	}
 	if tuning.Prefault {
-		_ = syscall.Madvise(b, populateWrite)
+		_ = unix.Madvise(b, unix.MADV_POPULATE_WRITE)
 	}
 }
 
@@ -190,7 +190,7 @@ func (a *arena) free(b []byte) {
 		a.warmBytes += len(b)
 		return
 	}
-	_ = syscall.Madvise(b, syscall.MADV_DONTNEED) // if it fails, the memory stays taken until it is used again
+	_ = unix.Madvise(b, unix.MADV_DONTNEED) // if it fails, the memory stays taken until it is used again
 	a.cold[class] = append(a.cold[class], b)
 }
 
@@ -213,7 +213,7 @@ func (a *arena) release() {
 // mappings left, it allocates on Go's heap, which may have some memory left and
 // otherwise ends the program in the usual way.
 func mapMemory(n int) []byte {
-	b, err := syscall.Mmap(-1, 0, n, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+	b, err := unix.Mmap(-1, 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
 	if err != nil {
 		return make([]byte, n)
 	}
@@ -221,7 +221,7 @@ func mapMemory(n int) []byte {
 }
 
 func unmapMemory(b []byte) {
-	_ = syscall.Munmap(b) // fails for memory of Go's heap, which needs no unmapping
+	_ = unix.Munmap(b) // fails for memory of Go's heap, which needs no unmapping
 }
 
 func pop(list *[][]byte) (b []byte, ok bool) {

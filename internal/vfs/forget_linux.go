@@ -1,17 +1,10 @@
-//go:build amd64 || arm64
-
 package vfs
 
-import "syscall"
+import "golang.org/x/sys/unix"
 
-const (
-	// fadviseDontNeed is POSIX_FADV_DONTNEED of posix_fadvise(2).
-	fadviseDontNeed = 4
-
-	// forgetBytes is how much one call gives up. It takes a fraction of a
-	// millisecond of processor time.
-	forgetBytes = 4 << 20
-)
+// forgetBytes is how much one call gives up. It takes a fraction of a
+// millisecond of processor time.
+const forgetBytes = 4 << 20
 
 // Forget implements [File] with posix_fadvise. On systems without it this is a
 // no-op.
@@ -20,12 +13,7 @@ func (f osFile) Forget() error {
 	for off := int64(0); off < size && err == nil; off += forgetBytes {
 		yieldFirst()
 		err = f.control("fadvise", func(fd int) error {
-			_, _, e := syscall.Syscall6(
-				syscall.SYS_FADVISE64, uintptr(fd), uintptr(off), forgetBytes, fadviseDontNeed, 0, 0)
-			if e != 0 {
-				return e
-			}
-			return nil
+			return unix.Fadvise(fd, off, forgetBytes, unix.FADV_DONTNEED)
 		})
 	}
 	if isMissing(err) {

@@ -1,7 +1,6 @@
-//go:build !linux || !(amd64 || arm64)
+//go:build !linux
 
 package vfs
 
-// Forget is a no-op: this system has no way to ask for it, or none worth its
-// code.
+// Forget is a no-op: this system has no call for it, or none worth its code.
 func (f osFile) Forget() error { return nil }

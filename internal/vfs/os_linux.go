@@ -3,7 +3,8 @@ package vfs
 import (
 	"errors"
 	"os"
-	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // Sync implements [File] with fdatasync. It writes the data and the metadata
@@ -17,7 +18,7 @@ func (f osFile) Sync() error {
 	case done:
 		return nil
 	}
-	return f.control("fdatasync", syscall.Fdatasync)
+	return f.control("fdatasync", unix.Fdatasync)
 }
 
 // Allocate implements [File] with fallocate. On a file system without fallocate
@@ -25,8 +26,8 @@ func (f osFile) Sync() error {
 func (f osFile) Allocate(size int64) error {
 	yieldFirst()
 	f.started.changed()
-	err := f.control("fallocate", func(fd int) error { return syscall.Fallocate(fd, 0, 0, size) })
-	if errors.Is(err, syscall.EOPNOTSUPP) || errors.Is(err, syscall.ENOSYS) {
+	err := f.control("fallocate", func(fd int) error { return unix.Fallocate(fd, 0, 0, size) })
+	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) {
 		return writeZeros(f.File, size)
 	}
 	return err
@@ -41,7 +42,7 @@ func (f osFile) control(name string, call func(fd int) error) error {
 	}
 	var callErr error
 	err = conn.Control(func(fd uintptr) {
-		for callErr = syscall.EINTR; errors.Is(callErr, syscall.EINTR); {
+		for callErr = unix.EINTR; errors.Is(callErr, unix.EINTR); {
 			callErr = call(int(fd))
 		}
 	})

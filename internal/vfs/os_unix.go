@@ -5,18 +5,19 @@ package vfs
 import (
 	"errors"
 	"os"
-	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // exhausted lists the errors for a resource that ran out.
-var exhausted = []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG, syscall.EMFILE, syscall.ENFILE}
+var exhausted = []error{unix.ENOSPC, unix.EDQUOT, unix.EFBIG, unix.EMFILE, unix.ENFILE}
 
 // lockFile takes a flock. It belongs to this open file, so it conflicts within
 // the process too, and it ends with the process however the process ends.
 func lockFile(root *os.Root, name string, shared bool) (*os.File, error) {
-	flag, how := os.O_RDWR|os.O_CREATE, syscall.LOCK_EX
+	flag, how := os.O_RDWR|os.O_CREATE, unix.LOCK_EX
 	if shared {
-		flag, how = os.O_RDONLY, syscall.LOCK_SH
+		flag, how = os.O_RDONLY, unix.LOCK_SH
 	}
 	f, err := root.OpenFile(name, flag, 0o600)
 	if err != nil {
@@ -26,7 +27,7 @@ func lockFile(root *os.Root, name string, shared bool) (*os.File, error) {
 	switch {
 	case err == nil:
 		return f, nil
-	case errors.Is(err, syscall.EWOULDBLOCK):
+	case errors.Is(err, unix.EWOULDBLOCK):
 		err = &LockedError{PID: holder(f)}
 	default:
 		err = &os.PathError{Op: "flock", Path: f.Name(), Err: err}
@@ -36,7 +37,7 @@ func lockFile(root *os.Root, name string, shared bool) (*os.File, error) {
 
 func flock(f *os.File, how int) error {
 	for {
-		if err := syscall.Flock(int(f.Fd()), how|syscall.LOCK_NB); !errors.Is(err, syscall.EINTR) {
+		if err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB); !errors.Is(err, unix.EINTR) {
 			return err
 		}
 	}
@@ -46,7 +47,7 @@ func flock(f *os.File, how int) error {
 // of a shared lock do not write their ids to the file, which then still names
 // the last exclusive holder. So holder returns 0 if the lock can be shared.
 func holder(f *os.File) int {
-	if flock(f, syscall.LOCK_SH) == nil {
+	if flock(f, unix.LOCK_SH) == nil {
 		return 0
 	}
 	return readPID(f)

@@ -1,24 +1,15 @@
-//go:build !arm
-
 package vfs
 
 import (
 	"errors"
-	"syscall"
-)
 
-// The steps of sync_file_range(2). The three together write the dirty pages and
-// wait for them.
-const (
-	syncRangeWaitBefore = 1
-	syncRangeWrite      = 2
-	syncRangeWaitAfter  = 4
+	"golang.org/x/sys/unix"
 )
 
 // StartWrite implements [File] with the step of sync_file_range that does not
 // wait. On systems without it this is a no-op.
 func (f osFile) StartWrite(off, n int64) error {
-	err := f.control("sync_file_range", func(fd int) error { return syscall.SyncFileRange(fd, off, n, syncRangeWrite) })
+	err := f.control("sync_file_range", func(fd int) error { return unix.SyncFileRange(fd, off, n, unix.SYNC_FILE_RANGE_WRITE) })
 	if isMissing(err) {
 		return nil
 	}
@@ -32,7 +23,8 @@ func (f osFile) StartWrite(off, n int64) error {
 func (f osFile) WriteBack(off, n int64) error {
 	yieldFirst()
 	err := f.control("sync_file_range", func(fd int) error {
-		return syscall.SyncFileRange(fd, off, n, syncRangeWaitBefore|syncRangeWrite|syncRangeWaitAfter)
+		return unix.SyncFileRange(fd, off, n,
+			unix.SYNC_FILE_RANGE_WAIT_BEFORE|unix.SYNC_FILE_RANGE_WRITE|unix.SYNC_FILE_RANGE_WAIT_AFTER)
 	})
 	if isMissing(err) {
 		return f.Sync()
@@ -44,7 +36,7 @@ func (f osFile) WriteBack(off, n int64) error {
 // kernel or a sandbox lacks it, or the file is of a kind that does not support
 // it. All other errors are about the disk.
 func isMissing(err error) bool {
-	for _, e := range []error{syscall.ENOSYS, syscall.EPERM, syscall.EOPNOTSUPP, syscall.EINVAL, syscall.ESPIPE} {
+	for _, e := range []error{unix.ENOSYS, unix.EPERM, unix.EOPNOTSUPP, unix.EINVAL, unix.ESPIPE} {
 		if errors.Is(err, e) {
 			return true
 		}
