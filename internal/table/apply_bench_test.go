@@ -6,13 +6,15 @@ import (
 	"testing"
 )
 
-// BenchmarkApply overwrites values of a million keys, many in a commit and one in each.
+// BenchmarkApply overwrites values of a million keys, with one operation in
+// each commit and with many.
 func BenchmarkApply(b *testing.B) {
 	const keys, ops = 1_000_000, 1000
 	t := New(keys)
 	all := make([]Commit, 0, keys)
 	for i, n := range rand.New(rand.NewPCG(1, 1)).Perm(keys) {
-		all = append(all, Commit{Version: int64(i + 1), Ops: []Op{{Key: fmt.Appendf(nil, "key %012d", n), Value: make([]byte, 128)}}})
+		op := Op{Key: fmt.Appendf(nil, "key %012d", n), Value: make([]byte, 128)}
+		all = append(all, Commit{Version: int64(i + 1), Ops: []Op{op}})
 	}
 	t.Apply(all)
 	version := int64(keys)

@@ -9,9 +9,11 @@ import (
 	"unsafe"
 )
 
-// A commit that deletes two keys has locked the shard of the first one, and waits for that of the second. Who reads the first one then gets
-// its turn when the commit is seen, and what takes no lock must tell of the commit by that time. It is read as if it were no atomic, so
-// that the race detector judges the order, and not chance.
+// A commit that deletes two keys has locked the shard of the first key and
+// waits for the shard of the second. A reader of the first key goes on when the
+// commit becomes visible. By then Version and Len, which take no lock, must
+// include the commit. The test reads them without atomics, so that the race
+// detector checks the order instead of chance.
 func TestCommitCountsBeforeItIsSeen(t *testing.T) {
 	tab := New(0)
 	defer tab.Release()
@@ -25,7 +27,7 @@ func TestCommitCountsBeforeItIsSeen(t *testing.T) {
 	last.RLock()
 	var wg sync.WaitGroup
 	wg.Go(func() { tab.Apply([]Commit{{Version: 7, Ops: ops}}) })
-	for last.TryRLock() { // as long as nobody waits to write
+	for last.TryRLock() { // until the commit waits for the lock
 		last.RUnlock()
 		runtime.Gosched()
 	}
@@ -45,10 +47,10 @@ func TestCommitCountsBeforeItIsSeen(t *testing.T) {
 	wg.Wait()
 }
 
-// plain reads what must not change any more.
+// plain reads an atomic that must not change any more.
 func plain(n *atomic.Int64) int64 { return *(*int64)(unsafe.Pointer(n)) }
 
-// keyIn returns a key of that shard.
+// keyIn returns a key of this shard.
 func keyIn(tab *Table, shard int) string {
 	for n := 0; ; n++ {
 		if key := fmt.Sprint(n); tab.shardOf(tab.hash(key)) == &tab.shards[shard] {

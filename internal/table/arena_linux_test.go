@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// touchFaults writes to each page of b and returns how many interrupts that took.
+// touchFaults writes to each page of b and returns how many page faults that
+// took.
 func touchFaults(t *testing.T, b []byte) int64 {
 	t.Helper()
 	const thisThread = 1 // RUSAGE_THREAD
@@ -25,8 +26,9 @@ func touchFaults(t *testing.T, b []byte) int64 {
 	return int64(after.Minflt - before.Minflt) //nolint:unconvert // it is an int32 on 32 bit
 }
 
-// Whatever alloc returns has its pages: what is small and what is large, what is new and what was given back before.
-func TestAllocHasItsPages(t *testing.T) {
+// alloc returns memory that is prefaulted, whether it is small or large, new or
+// used before.
+func TestAllocPrefaults(t *testing.T) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	probe := mapMemory(64 * pageBytes)
@@ -39,32 +41,32 @@ func TestAllocHasItsPages(t *testing.T) {
 	all, faults := 0, int64(0)
 	touch := func(n int) []byte {
 		b := a.alloc(n)
-		a.prefaulting.Wait() // for what is being got ahead of time
+		a.prefaulting.Wait() // for the chunk that is prefaulted ahead of time
 		all += len(b) / pageBytes
 		faults += touchFaults(t, b)
 		return b
 	}
 	wantFew := func() {
 		t.Helper()
-		if faults > int64(20+all/20) { // there may be others' in them: the stack's, the heap's
-			t.Fatalf("%d interrupts in %d pages", faults, all)
+		if faults > int64(20+all/20) { // faults of the stack or the heap may be among them
+			t.Fatalf("%d page faults in %d pages", faults, all)
 		}
 	}
 	for range 2 {
 		var spans [][]byte
 		for range 300 {
 			spans = append(spans, touch(maxSlabBytes))
-			wantFew() // of the first chunk alone, too
+			wantFew() // after the first chunk, too
 		}
 		spans = append(spans, touch(2*maxSpanBytes), touch(maxSpanBytes))
 		for _, b := range spans {
-			a.free(b) // most of it goes back to the system
+			a.free(b) // most pages go back to the system
 		}
 	}
 	wantFew()
 }
 
-// Chunks grow with what there is, so that little of it is not in use.
+// Chunks grow with the arena, so that little memory is unused.
 func TestChunksGrow(t *testing.T) {
 	a := newArena()
 	defer a.release()
@@ -72,7 +74,7 @@ func TestChunksGrow(t *testing.T) {
 	for used < 64<<20 {
 		used += len(a.alloc(maxSlabBytes))
 		if rest := a.total + len(a.next) - used; rest > max(2*used, 2*minChunkBytes) || rest > 2*maxChunkBytes {
-			t.Fatalf("%d bytes are in use, and %d more there", used, rest)
+			t.Fatalf("%d bytes are in use and %d are not", used, rest)
 		}
 	}
 	if n := len(a.chunks); n > 40 {
@@ -80,11 +82,12 @@ func TestChunksGrow(t *testing.T) {
 	}
 }
 
-// What slots have left is there for slabs, each byte for one of them, with its pages.
-func TestSlabsTakeWhatSlotsLeft(t *testing.T) {
+// Slabs reuse the memory of freed slots with its pages, and each byte only
+// once.
+func TestSlabsReuseFreedSlots(t *testing.T) {
 	a := newArena()
 	defer a.release()
-	left := map[*byte]int{} // slabs that fit into it, by where they begin
+	left := map[*byte]int{} // slabs that fit into the freed memory, by address
 	var spans [][]byte
 	for _, size := range []int{maxSlabBytes / 2, 2 * maxSlabBytes, 8 * maxSlabBytes, maxSpanBytes} {
 		b := a.alloc(size)
@@ -99,11 +102,11 @@ func TestSlabsTakeWhatSlotsLeft(t *testing.T) {
 	for range len(left) {
 		b, prefaulted := a.take(maxSlabBytes)
 		if len(b) != maxSlabBytes || cap(b) != maxSlabBytes || left[&b[0]] != 1 || !prefaulted {
-			t.Fatalf("%d bytes, capacity %d, which had been given back %d times, their pages: %t", len(b), cap(b), left[&b[0]], prefaulted)
+			t.Fatalf("%d bytes, capacity %d, freed %d times, prefaulted: %t", len(b), cap(b), left[&b[0]], prefaulted)
 		}
 		left[&b[0]]--
 	}
 	if a.warmBytes != maxSlabBytes/2 {
-		t.Errorf("%d bytes are said to be left", a.warmBytes)
+		t.Errorf("%d bytes are counted as warm", a.warmBytes)
 	}
 }

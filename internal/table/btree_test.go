@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// check verifies what holds between the nodes of a tree, and returns its keys.
+// check verifies the invariants of a tree and returns its keys.
 func (n *node) check(t *testing.T, bound, below string, bounded bool) (keys []string) {
 	t.Helper()
 	inside := func(key string) bool { return key >= bound && (!bounded || key < below) }
@@ -48,7 +48,8 @@ func (n *node) nodes() (count int) {
 	return count + 1
 }
 
-// randomKey makes keys that meet: short and long ones, with common beginnings, and bytes at the edges.
+// randomKey returns short and long keys that often collide, have common
+// prefixes, and contain the lowest and highest bytes.
 func randomKey(rng *rand.Rand) string {
 	b := make([]byte, rng.IntN(5))
 	for i := range b {
@@ -63,7 +64,8 @@ func randomKey(rng *rand.Rand) string {
 	return string(b) + string(rune('a'+rng.IntN(26))) + string(rune('a'+rng.IntN(26)))
 }
 
-// A tree agrees with a sorted slice, whether it grew key by key or was built of many, while keys come and go, to the last one.
+// A tree agrees with a sorted slice while keys are inserted and removed, down
+// to the last key, whether it grew key by key or was built from many.
 func TestTreeAgreesWithASortedSlice(t *testing.T) {
 	for _, size := range []int{0, 1, 10, fewer(5000)} {
 		seed := rand.Uint64()
@@ -137,13 +139,15 @@ func compareTree(t *testing.T, rng *rand.Rand, tree *tree, model map[string]bool
 		tree.root.ascend(from, take(&up))
 		tree.root.descend(from, true, take(&down))
 		tree.root.descend("", false, take(&all))
-		limit = max(limit, 1) // the first is visited in any case
+		limit = max(limit, 1) // the first key is always visited
 		below, last := slices.Clone(want[:at]), slices.Clone(want)
 		slices.Reverse(below)
 		slices.Reverse(last)
-		if !slices.Equal(up, want[at:min(len(want), at+limit)]) || !slices.Equal(down, below[:min(len(below), limit)]) ||
+		if !slices.Equal(up, want[at:min(len(want), at+limit)]) ||
+			!slices.Equal(down, below[:min(len(below), limit)]) ||
 			!slices.Equal(all, last[:min(len(last), limit)]) {
-			t.Fatalf("from %q, up to %d keys: %d up, %d down, %d from the end, of %d with %d below", from, limit, len(up), len(down), len(all), len(want), at)
+			t.Fatalf("from %q, up to %d keys: %d up, %d down, %d from the end, of %d with %d below",
+				from, limit, len(up), len(down), len(all), len(want), at)
 		}
 	}
 }

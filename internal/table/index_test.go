@@ -21,7 +21,7 @@ func (t *tree) has(key string) (found bool) {
 	return found
 }
 
-// keysOf returns the keys that a loop shows.
+// keysOf returns the keys that an iterator yields.
 func keysOf(pairs iter.Seq2[string, []byte]) (keys []string) {
 	for key := range pairs {
 		keys = append(keys, key)
@@ -29,7 +29,9 @@ func keysOf(pairs iter.Seq2[string, []byte]) (keys []string) {
 	return keys
 }
 
-// Keys that come and go while the index is being built, few of them and many, are in it or not when it is done. Until then scans wait.
+// Keys that are added and deleted while the index is built, a few of them and
+// many, are in the complete index or not, as they should be. Scans wait until
+// it is complete.
 func TestIndexCatchesUp(t *testing.T) {
 	for _, n := range []int{1, maxCatchUp, maxCatchUp + 1, 5 * maxCatchUp} {
 		synctest.Test(t, func(t *testing.T) {
@@ -40,7 +42,7 @@ func TestIndexCatchesUp(t *testing.T) {
 			key, version := make([]byte, 4), int64(0)
 			apply := func(i int, del bool) {
 				version++
-				binary.BigEndian.PutUint32(key, uint32(i)) // its memory is used again
+				binary.BigEndian.PutUint32(key, uint32(i)) // the memory of key is reused
 				tab.Apply([]Commit{{Ops: []Op{{Key: key, Delete: del}}, Version: version}})
 			}
 			var want []string
@@ -60,12 +62,12 @@ func TestIndexCatchesUp(t *testing.T) {
 			}()
 			synctest.Wait()
 			if len(scanned) > 0 {
-				t.Fatal("a scan has not waited")
+				t.Fatal("a scan did not wait")
 			}
-			tree := newTree(func(func([]byte) bool) {}) // nothing was there when the building began
+			tree := newTree(func(func([]byte) bool) {}) // the table was empty when the building began
 			done := x.install(tab, tree)
 			if done != (n <= maxCatchUp) {
-				t.Fatalf("the writer has waited for %d keys: %v", n, done)
+				t.Fatalf("the writer waited for %d keys: %v", n, done)
 			}
 			for !done {
 				x.catchUp(tree)
@@ -81,8 +83,8 @@ func TestIndexCatchesUp(t *testing.T) {
 	}
 }
 
-// A first scan comes between Stage and Publish, of a group that is published in several slices: what was staged when there was no index
-// goes in all the same.
+// The first scan runs between Stage and Publish of a group that is published in
+// several slices. The index gets the keys that were staged before it existed.
 func TestIndexOfStagedKeys(t *testing.T) {
 	tab := New(0)
 	defer tab.Release()
@@ -111,8 +113,9 @@ func TestIndexOfStagedKeys(t *testing.T) {
 	}
 }
 
-// The last view of deleted keys is closed between Stage and Publish: one that is about to come stays in the index, and the other goes.
-func TestIndexKeepsWhatIsToCome(t *testing.T) {
+// The last view of deleted keys is closed between Stage and Publish. The key
+// that is about to be added stays in the index, and the other one is removed.
+func TestIndexKeepsStagedKeys(t *testing.T) {
 	tab := New(0)
 	defer tab.Release()
 	a, b := Op{Key: []byte("a")}, Op{Key: []byte("b")}
@@ -132,7 +135,8 @@ func TestIndexKeepsWhatIsToCome(t *testing.T) {
 	}
 }
 
-// An index is built of many keys, in parallel, of which some are only in a view, and some there and in the table.
+// An index is built in parallel from many keys, some of which are only in a
+// view, and some in a view and in the table.
 func TestIndexBeginsWithOldStates(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
 	for _, keys := range []int{64, minRunKeys + minRunKeys/2} {
@@ -140,7 +144,7 @@ func TestIndexBeginsWithOldStates(t *testing.T) {
 		var set, change []Op
 		var before, after []string
 		for _, i := range rand.Perm(keys) {
-			key := fmt.Sprintf("%c of several words %06d", 'a'+i%8/4, i) // many that begin alike, but not all of them
+			key := fmt.Sprintf("%c of several words %06d", 'a'+i%8/4, i) // many keys, but not all, have a common prefix
 			set = append(set, Op{Key: []byte(key)})
 			before = append(before, key)
 			if i%4 < 2 {
@@ -157,7 +161,7 @@ func TestIndexBeginsWithOldStates(t *testing.T) {
 		tab.Apply([]Commit{{Ops: change, Version: 2}})
 		now := tab.View()
 		for range v.Scan(Bounds{}, false) {
-			break // the index is there now, and is looked at before a loop could run astray in it
+			break // the index is built now
 		}
 		if got := tab.index.Load().tree.root.check(t, "", "", false); !slices.Equal(got, before) {
 			t.Fatalf("the index has %d keys, want %d", len(got), len(before))
@@ -177,8 +181,9 @@ func TestIndexBeginsWithOldStates(t *testing.T) {
 	}
 }
 
-// Each of these keys is the next one that is possible: a loop that takes up at the wrong one shows a key twice, or leaves one out. The
-// same loop can be run again.
+// Each of these keys is the next possible key after the one before. A scan that
+// continues at a wrong key yields a key twice or leaves one out. The same loop
+// can run again.
 func TestScanOfNeighbours(t *testing.T) {
 	tab := New(0)
 	defer tab.Release()
@@ -200,7 +205,7 @@ func TestScanOfNeighbours(t *testing.T) {
 	}
 }
 
-// What is left of a tree when most keys have gone is as small as one that was never larger.
+// After most keys are removed, a tree is as small as one that never had more.
 func TestTreeShrinks(t *testing.T) {
 	tree := newTree(func(func([]byte) bool) {})
 	const keys, each = 20_000, 100

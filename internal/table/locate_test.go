@@ -6,8 +6,9 @@ import (
 	"testing"
 )
 
-// What is loaded ahead of a lookup may lie behind its record, but never where the writer is at work, in the open slab or in a new one: for
-// the race detector.
+// A lookup may load bytes after its record into the cache, but never where the
+// writer is at work, in the open slab or in a new one. The race detector checks
+// it.
 func TestReadersKeepAwayFromTheOpenSlab(t *testing.T) {
 	op := func(i, size int) Op { return Op{Key: fmt.Append(nil, i), Value: make([]byte, size)} }
 	for round := range 20 {

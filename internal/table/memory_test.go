@@ -8,8 +8,9 @@ import (
 	"testing"
 )
 
-// check verifies what must hold between two changes: every record is reached by its key and counted where it lies, and there is
-// no more garbage than is allowed.
+// check verifies the invariants that hold between two changes: every record is
+// found by its key and counted in its slab, and the dead bytes are within
+// bounds.
 func (t *Table) check(tb testing.TB) {
 	tb.Helper()
 	keys := 0
@@ -30,7 +31,8 @@ func (t *Table) check(tb testing.TB) {
 			live[uint32(slot&placeMask>>offsetBits)] += r.size()
 		}
 		if count != s.count || count > s.maxLoad(len(s.slots)) || s.staged != 0 {
-			tb.Fatalf("shard %d: %d slots of %d are taken, counted %d, %d staged", i, count, len(s.slots), s.count, s.staged)
+			tb.Fatalf("shard %d: %d slots of %d are in use, counted %d, %d staged",
+				i, count, len(s.slots), s.count, s.staged)
 		}
 		if len(s.slots) > minSlots && count < len(s.slots)/16 {
 			tb.Fatalf("shard %d: %d slots for %d keys", i, len(s.slots), count)
@@ -49,7 +51,8 @@ func (l *slabs) check(tb testing.TB, live map[uint32]int) {
 	for n, mem := range l.mem {
 		use := l.use[n]
 		if int(use.used-use.dead) != live[uint32(n)] || int(use.used) > len(mem) {
-			tb.Fatalf("slab %d of %d bytes: %d used, %d dead, %d live", n, len(mem), use.used, use.dead, live[uint32(n)])
+			tb.Fatalf("slab %d of %d bytes: %d used, %d dead, %d live",
+				n, len(mem), use.used, use.dead, live[uint32(n)])
 		}
 		used, dead, mapped = used+int(use.used), dead+int(use.dead), mapped+len(mem)
 	}
@@ -61,7 +64,7 @@ func (l *slabs) check(tb testing.TB, live map[uint32]int) {
 	}
 }
 
-// model is what a table should hold.
+// model is the expected content of a table.
 type model map[string][]byte
 
 func (m model) compare(tb testing.TB, t *Table) {
@@ -91,7 +94,8 @@ func (m model) compare(tb testing.TB, t *Table) {
 	}
 }
 
-// fewer is a third of n under the race detector, which takes ten times as long.
+// fewer returns a third of n under the race detector, which takes ten times as
+// long.
 func fewer(n int) int {
 	if raceEnabled {
 		return n / 3
@@ -99,7 +103,7 @@ func fewer(n int) int {
 	return n
 }
 
-// randomValue returns a value of a size that is now empty, now small, now larger than a slab.
+// randomValue returns a value that is empty, small, or larger than a slab.
 func randomValue(rng *rand.Rand) []byte {
 	size := rng.IntN(40)
 	switch rng.IntN(20) {
@@ -113,8 +117,9 @@ func randomValue(rng *rand.Rand) []byte {
 	return bytes.Repeat([]byte{byte(rng.Uint32())}, size)
 }
 
-// Random groups of commits against a map: many keys and few, values of all sizes, and hashes that are equal in all bits, in
-// those of the slot, or in those of the shard.
+// A table agrees with a map after random groups of commits, with many keys and
+// few, values of all sizes, and hashes that are equal in all bits, in the bits
+// of the slot, or in those of the shard.
 func TestGroupsAgreeWithAMap(t *testing.T) {
 	for _, mask := range []uint64{^uint64(0), 0, 1, 0xff, 3<<62 | 1} {
 		for _, keys := range []int{3, 40, 1000} {
@@ -156,9 +161,10 @@ func TestGroupsAgreeWithAMap(t *testing.T) {
 	}
 }
 
-// Small records of all sizes in one shard, replaced and deleted again and again, so that every slab is compacted many times: what lives
-// stays as it is.
-func TestCompactingKeepsWhatLives(t *testing.T) {
+// Compaction preserves live records. Small records of all sizes in one shard
+// are replaced and deleted again and again, so that every slab is compacted
+// many times.
+func TestCompactionPreservesLiveRecords(t *testing.T) {
 	const keys, writes = 300, 30_000
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
@@ -166,7 +172,8 @@ func TestCompactingKeepsWhatLives(t *testing.T) {
 	tab, m := newTable(0, 0), model{}
 	defer tab.Release()
 	for version := range int64(writes) {
-		op := Op{Key: fmt.Appendf(nil, "key %d", rng.IntN(keys)), Value: bytes.Repeat([]byte{byte(version)}, rng.IntN(600))}
+		key, value := fmt.Appendf(nil, "key %d", rng.IntN(keys)), bytes.Repeat([]byte{byte(version)}, rng.IntN(600))
+		op := Op{Key: key, Value: value}
 		if op.Delete = rng.IntN(8) == 0; op.Delete {
 			op.Value = nil
 			delete(m, string(op.Key))
@@ -181,7 +188,8 @@ func TestCompactingKeepsWhatLives(t *testing.T) {
 	}
 }
 
-// The memory of a table that is emptied comes back, and what it keeps does not grow when it is filled and emptied again.
+// A table that is emptied gives its memory back. What it keeps does not grow
+// when it is filled and emptied again.
 func TestDeletedMemoryComesBack(t *testing.T) {
 	tab := New(0)
 	defer tab.Release()
@@ -206,8 +214,9 @@ func TestDeletedMemoryComesBack(t *testing.T) {
 	}
 }
 
-// Overwriting leaves garbage in proportion, whatever keys are written and however the sizes change: what is mapped stays below 1.25 times
-// what is alive, what slabs leave at their ends, and a slab or two for each shard.
+// Overwriting leaves garbage in proportion, whatever keys are written and
+// however sizes change. The mapped memory stays below 1.25 times the live
+// bytes, plus the unused ends of slabs, plus a slab or two for each shard.
 func TestGarbageIsBounded(t *testing.T) {
 	const keys = 20_000
 	writes := fewer(200_000)
@@ -260,7 +269,7 @@ func TestGarbageIsBounded(t *testing.T) {
 	}
 }
 
-// Freed memory is used again, by the table that freed it.
+// An arena reuses freed memory.
 func TestArenaReuses(t *testing.T) {
 	a := newArena()
 	defer a.release()
@@ -279,7 +288,7 @@ func TestArenaReuses(t *testing.T) {
 		}
 	}
 	all := maps.Clone(seen)
-	for range 3 { // more than what is kept with its pages
+	for range 3 { // more than keeps its pages
 		var spans [][]byte
 		for range 100 {
 			b := a.alloc(maxSlabBytes)
@@ -296,7 +305,7 @@ func TestArenaReuses(t *testing.T) {
 	}
 }
 
-// Slots from used memory must be empty.
+// Slots in reused memory must be empty.
 func TestReusedSlotsAreEmpty(t *testing.T) {
 	a := newArena()
 	defer a.release()
@@ -312,7 +321,8 @@ func TestReusedSlotsAreEmpty(t *testing.T) {
 	}
 }
 
-// Shards have about as many keys each, and yet do not all double their slots at about the same time, when they would wait for memory.
+// Shards have about as many keys each, but do not all double their slots at
+// about the same time, when they would wait for memory.
 func TestShardsGrowOneAfterTheOther(t *testing.T) {
 	const slots, step = 2048, 1000
 	seed := rand.Uint64()
@@ -320,7 +330,7 @@ func TestShardsGrowOneAfterTheOther(t *testing.T) {
 	rng := rand.New(rand.NewPCG(seed, 0))
 	tab := New(0)
 	defer tab.Release()
-	var grown []int // how many keys there were when a shard outgrew so many slots
+	var grown []int // how many keys there were when each shard outgrew its slots
 	for keys := 0; len(grown) < shardCount; keys += step {
 		commit := Commit{Version: int64(keys + 1)}
 		for range step {
@@ -339,7 +349,7 @@ func TestShardsGrowOneAfterTheOther(t *testing.T) {
 	}
 }
 
-// larger returns how many shards of a table have more slots than that.
+// larger returns how many shards of a table have more than this many slots.
 func larger(tab *Table, slots int) (n int) {
 	for i := range tab.shards {
 		if len(tab.shards[i].slots) > slots {
@@ -349,7 +359,7 @@ func larger(tab *Table, slots int) (n int) {
 	return n
 }
 
-// A released table is empty for those who still hold it.
+// A released table is empty for a reader that still holds it.
 func TestRelease(t *testing.T) {
 	tab := New(1000)
 	tab.Load([]Op{{Key: []byte("a"), Value: []byte("1")}}, 1)

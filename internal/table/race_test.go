@@ -2,5 +2,6 @@
 
 package table
 
-// raceEnabled tells tests that count, or that would take too long, that the race detector is on.
+// raceEnabled is for tests that count, or that would take too long under the
+// race detector.
 const raceEnabled = true

@@ -6,18 +6,20 @@ import (
 	"testing"
 )
 
-// BenchmarkScan scans a million keys that were written in random order; the figure that counts is pairs a second.
+// BenchmarkScan scans a million keys that were written in random order. It
+// reports pairs per second.
 func BenchmarkScan(b *testing.B) {
 	for _, keys := range []int{1_000_000} {
 		t := New(keys)
 		var commits []Commit
 		for i, n := range rand.New(rand.NewPCG(1, 1)).Perm(keys) {
-			commits = append(commits, Commit{Version: int64(i + 1), Ops: []Op{{Key: fmt.Appendf(nil, "key %012d", n), Value: make([]byte, 128)}}})
+			op := Op{Key: fmt.Appendf(nil, "key %012d", n), Value: make([]byte, 128)}
+			commits = append(commits, Commit{Version: int64(i + 1), Ops: []Op{op}})
 		}
 		t.Apply(commits)
 		v := t.View()
 		for range v.Scan(Bounds{}, false) {
-			break // the index is there from here on
+			break // the index is built now
 		}
 		b.Run(fmt.Sprintf("keys=%d", keys), func(b *testing.B) {
 			pairs := 0

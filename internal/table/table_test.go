@@ -24,7 +24,7 @@ func apply(tab *table.Table, version int64, ops ...table.Op) {
 
 func del(key string) table.Op { return table.Op{Key: []byte(key), Delete: true} }
 
-// wantState compares everything that a table tells with a map.
+// wantState compares everything that a table returns with a map.
 func wantState(t *testing.T, tab *table.Table, want map[string]string) {
 	t.Helper()
 	got := map[string]string{}
@@ -64,7 +64,8 @@ func TestEmpty(t *testing.T) {
 	}
 }
 
-// Random commits of all sizes against a map. Few keys, so that they meet in one commit.
+// A table agrees with a map after random commits of all sizes. There are few
+// keys, so that a commit often has a key twice.
 func TestAgreesWithAMap(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
@@ -73,13 +74,13 @@ func TestAgreesWithAMap(t *testing.T) {
 	for version := range int64(500) {
 		var ops []table.Op
 		for range rng.IntN(6) {
-			key := string(slices.Repeat([]byte{byte(rng.IntN(20))}, rng.IntN(3))) // the empty one too
+			key := string(slices.Repeat([]byte{byte(rng.IntN(20))}, rng.IntN(3))) // sometimes the empty key
 			if rng.IntN(3) == 0 {
 				ops = append(ops, del(key))
 				delete(model, key)
 				continue
 			}
-			value := strconv.Itoa(rng.IntN(1000))[rng.IntN(2):] // now and then empty
+			value := strconv.Itoa(rng.IntN(1000))[rng.IntN(2):] // sometimes empty
 			ops = append(ops, set(key, value))
 			model[key] = value
 		}
@@ -130,12 +131,13 @@ func TestGetAppends(t *testing.T) {
 	}
 }
 
-// Values of MultiGet may lie side by side in memory. Who appends to one, or changes it, changes no other, nor the table.
+// Values from MultiGet may lie side by side in memory. Appending to one, or
+// changing it, changes neither another value nor the table.
 func TestMultiGetValuesAreTheirOwn(t *testing.T) {
 	tab, want := table.New(0), map[string]string{}
 	var ops []table.Op
 	var keys []string
-	for i := range 200 { // of several windows; small ones, and a large one now and then
+	for i := range 200 { // several windows of small values, with a large one now and then
 		key, value := fmt.Sprint("key ", i), strings.Repeat(strconv.Itoa(i), 1+i%7)
 		if i%50 == 0 {
 			value = strings.Repeat("large ", 1000)
@@ -161,7 +163,7 @@ func TestAllMayBeLeft(t *testing.T) {
 	tab := table.New(0)
 	apply(tab, 1, set("a", "1"), set("b", "1"))
 	for range tab.All() {
-		break // must not panic, nor leave a lock behind
+		break // must not panic, and must not leave a lock held
 	}
 	apply(tab, 2, set("a", "2"), set("b", "2"))
 	wantState(t, tab, map[string]string{"a": "2", "b": "2"})
@@ -180,7 +182,7 @@ func TestLoadInParallel(t *testing.T) {
 				ops[i] = set(fmt.Sprint(w, " ", i), strconv.Itoa(i))
 			}
 			tab.Load(ops, 7)
-			tab.Load([]table.Op{set(fmt.Sprint(w, " ", 0), again)}, 7) // counts no key twice
+			tab.Load([]table.Op{set(fmt.Sprint(w, " ", 0), again)}, 7) // must not count the key twice
 		})
 	}
 	wg.Wait()
@@ -200,9 +202,10 @@ func TestLoadInParallel(t *testing.T) {
 	}
 }
 
-// Every commit writes its number under all the keys of a set, adds one more key, and replaces another one, so that each of Get, MultiGet,
-// Has, Len, Keys and Version tells which commit it has seen. Once one has seen commit n, no later read, of whatever kind, may see
-// less.
+// Every commit writes its number to all keys of a set, adds one more key and
+// replaces another one. So each of Get, MultiGet, Has, Len, Keys and Version
+// shows which commit the reader sees. After a reader has seen commit n, no
+// later read of any kind may show an earlier one.
 func TestCommitsAreSeenWhole(t *testing.T) {
 	const keys, commits = 40, 4000
 	tab := table.New(0)
@@ -211,11 +214,12 @@ func TestCommitsAreSeenWhole(t *testing.T) {
 		numbers[i] = "number " + strconv.Itoa(i)
 	}
 	twice := slices.Concat(numbers, numbers)
-	// Commit n adds "grow n"; so Len and the number of Keys are keys + 1 + n.
+	// Commit n adds "grow n". So Len and the number of Keys are keys + 1 + n.
 	commit := func(n int) {
-		ops := []table.Op{set("grow "+strconv.Itoa(n), ""), del("only " + strconv.Itoa(n-1)), set("only "+strconv.Itoa(n), "")}
+		now, last := strconv.Itoa(n), strconv.Itoa(n-1)
+		ops := []table.Op{set("grow "+now, ""), del("only " + last), set("only "+now, "")}
 		for _, key := range numbers {
-			ops = append(ops, set(key, strconv.Itoa(n)))
+			ops = append(ops, set(key, now))
 		}
 		apply(tab, int64(n), ops...)
 	}
@@ -226,8 +230,8 @@ func TestCommitsAreSeenWhole(t *testing.T) {
 		wg.Go(func() {
 			rng := rand.New(rand.NewPCG(uint64(r), 0))
 			var buf []byte
-			byLen := false                                   // nothing but Len has shown what was seen last, and Len grows an instant before Version rises
-			for seen := 1; !done.Load(); runtime.Gosched() { // or the writer gets a processor every 10 ms only
+			byLen := false                                   // only Len has shown seen; Len changes just before Version
+			for seen := 1; !done.Load(); runtime.Gosched() { // otherwise the writer gets a processor only every 10 ms
 				n, how := 0, rng.IntN(50)
 				switch {
 				case how == 0:
@@ -247,12 +251,13 @@ func TestCommitsAreSeenWhole(t *testing.T) {
 						n++
 					}
 				case how < 20:
-					values := make([][]byte, 2*keys) // of more keys than are looked up at once
+					values := make([][]byte, 2*keys) // more keys than one window
 					tab.MultiGet(values, twice)
 					n, _ = strconv.Atoi(string(values[0]))
 					for i, value := range values {
 						if string(value) != string(values[0]) {
-							t.Errorf("MultiGet shows commit %s under key %d, and %s under the first one", value, i, values[0])
+							t.Errorf("MultiGet shows commit %s under key %d, and %s under the first one",
+								value, i, values[0])
 							return
 						}
 					}
@@ -267,7 +272,8 @@ func TestCommitsAreSeenWhole(t *testing.T) {
 					t.Errorf("read of kind %d shows commit %d after another had shown %d", how, n, seen)
 					return
 				}
-				// At once, since Len takes no lock: it must have grown before the commit's first lock is free.
+				// Len takes no lock, so it must have changed before the
+				// commit's first lock is released.
 				if length := tab.Len() - keys - 1; length < n {
 					t.Errorf("Len shows commit %d after a read of kind %d had shown %d", length, how, n)
 					return
@@ -280,7 +286,8 @@ func TestCommitsAreSeenWhole(t *testing.T) {
 				default:
 					byLen = false
 				}
-				// Neither does Version, and the number of keys has grown before it.
+				// The same holds for Version. The number of keys changes before
+				// it.
 				if version := int(tab.Version()); version < n && !byLen {
 					t.Errorf("Version shows commit %d after a read of kind %d had shown %d", version, how, n)
 					return

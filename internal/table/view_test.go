@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// frozen is a view and what it has to show for as long as it is open.
+// frozen is a view and what it must show while it is open.
 type frozen struct {
 	view *View
 	want model
@@ -72,7 +72,8 @@ func (f *frozen) comparePairs(tb testing.TB) {
 	}
 }
 
-// compareScan scans a range, in one direction or the other, and maybe not to its end.
+// compareScan scans a range in one direction or the other, sometimes not to its
+// end.
 func (f *frozen) compareScan(tb testing.TB, rng *rand.Rand) {
 	tb.Helper()
 	sorted := slices.Sorted(maps.Keys(f.want))
@@ -99,18 +100,20 @@ func (f *frozen) compareScan(tb testing.TB, rng *rand.Rand) {
 	want = want[:min(len(want), limit)]
 	for key, value := range f.view.Scan(b, reverse) {
 		if value == nil || !bytes.Equal(value, f.want[key]) {
-			tb.Fatalf("version %d: Scan shows %d bytes of %q, want %d", f.view.Version(), len(value), key, len(f.want[key]))
+			tb.Fatalf("version %d: Scan shows %d bytes of %q, want %d",
+				f.view.Version(), len(value), key, len(f.want[key]))
 		}
 		if got = append(got, key); len(got) == limit {
 			break
 		}
 	}
 	if !slices.Equal(got, want) {
-		tb.Fatalf("version %d: Scan(%+v, reverse %v) up to %d shows %d keys, want %d", f.view.Version(), b, reverse, limit, len(got), len(want))
+		tb.Fatalf("version %d: Scan(%+v, reverse %v) up to %d shows %d keys, want %d",
+			f.view.Version(), b, reverse, limit, len(got), len(want))
 	}
 }
 
-// stageTogether has several goroutines stage a group.
+// stageTogether stages a group with several goroutines.
 func stageTogether(tab *Table, goroutines int) {
 	var wg sync.WaitGroup
 	for range goroutines {
@@ -119,8 +122,10 @@ func stageTogether(tab *Table, goroutines int) {
 	wg.Wait()
 }
 
-// Views are opened and closed, in any order, while groups of commits are applied: each shows its own state to the end, and with the last
-// one, all that was kept goes. Hashes are whole, equal, and equal but for the shard.
+// Views are opened and closed in any order while groups of commits are applied.
+// Each view shows its own state to the end, and after the last one closes
+// nothing is retained. Hashes are complete, equal, or equal except for the
+// shard.
 func TestViewsStayWhatTheyWere(t *testing.T) {
 	for _, mask := range []uint64{^uint64(0), 0, 0xff, ^uint64(0xff)} {
 		for _, keys := range []int{3, 60, 3000} {
@@ -170,7 +175,7 @@ func TestViewsStayWhatTheyWere(t *testing.T) {
 							}
 						}
 					}
-					if len(open) > 0 && rng.IntN(3) == 0 { // what is staged is not seen, and what is to come is not forgotten
+					if len(open) > 0 && rng.IntN(3) == 0 { // staged changes are invisible, staged keys not pruned
 						i := rng.IntN(len(open))
 						open[i].compare(t, rng)
 						open[i].view.Close()
@@ -187,16 +192,17 @@ func TestViewsStayWhatTheyWere(t *testing.T) {
 				if n, held := tab.Views(); n != 0 || held != 0 {
 					t.Fatalf("%d views are open and %d bytes are held", n, held)
 				}
-				tab.ordered() // few versions may pass without a scan
-				if got, want := tab.index.Load().tree.root.check(t, "", "", false), slices.Sorted(maps.Keys(m)); !slices.Equal(got, want) {
+				tab.ordered() // the views of few versions may have run no scan
+				got, want := tab.index.Load().tree.root.check(t, "", "", false), slices.Sorted(maps.Keys(m))
+				if !slices.Equal(got, want) {
 					t.Fatalf("the index has %d keys, want %d", len(got), len(want))
 				}
 				if len(tab.views.retained.pages) > 0 {
-					t.Fatalf("%d pages of states are kept", len(tab.views.retained.pages))
+					t.Fatalf("%d pages of versions are retained", len(tab.views.retained.pages))
 				}
 				for i := range tab.shards {
 					if tab.shards[i].history != nil {
-						t.Fatalf("shard %d keeps %v", i, tab.shards[i].history)
+						t.Fatalf("shard %d retains %v", i, tab.shards[i].history)
 					}
 				}
 			})
@@ -204,8 +210,9 @@ func TestViewsStayWhatTheyWere(t *testing.T) {
 	}
 }
 
-// Closing a view forgets what was kept for it alone, on all pages of the list, also where older states begin a page.
-func TestViewsForgetPages(t *testing.T) {
+// Closing a view prunes what was retained for it alone, on all pages of the
+// list, also on pages that begin with older versions.
+func TestViewsPrunePages(t *testing.T) {
 	const keys, some = 3 * pageStates, pageStates / 2
 	tab := New(0)
 	defer tab.Release()
@@ -213,26 +220,27 @@ func TestViewsForgetPages(t *testing.T) {
 	set := func(keys int) {
 		for i := range keys {
 			version++
-			tab.Apply([]Commit{{Ops: []Op{{Key: fmt.Append(nil, i), Value: fmt.Append(nil, version)}}, Version: version}})
+			op := Op{Key: fmt.Append(nil, i), Value: fmt.Append(nil, version)}
+			tab.Apply([]Commit{{Ops: []Op{op}, Version: version}})
 		}
 	}
-	kept := func() (states int) {
+	retained := func() (versions int) {
 		for _, p := range tab.views.retained.pages {
-			states += len(p.states)
+			versions += len(p.states)
 		}
-		return states
+		return versions
 	}
 	set(keys)
 	old := tab.View()
 	set(some)
 	middle := tab.View()
 	set(keys)
-	if n := kept(); n != keys+some {
-		t.Fatalf("%d states are kept, want %d", n, keys+some)
+	if n := retained(); n != keys+some {
+		t.Fatalf("%d versions are retained, want %d", n, keys+some)
 	}
 	middle.Close()
-	if n := kept(); n != keys {
-		t.Fatalf("%d states are kept for the older view, want %d", n, keys)
+	if n := retained(); n != keys {
+		t.Fatalf("%d versions are retained for the older view, want %d", n, keys)
 	}
 	for i := range keys {
 		if value, _ := old.Get(nil, strconv.Itoa(i)); string(value) != strconv.Itoa(i+1) {
@@ -241,19 +249,20 @@ func TestViewsForgetPages(t *testing.T) {
 	}
 	old.Close()
 	if _, held := tab.Views(); held != 0 || len(tab.views.retained.pages) > 0 {
-		t.Fatalf("%d states, %d bytes are held for nobody", kept(), held)
+		t.Fatalf("%d versions, %d bytes are retained for no view", retained(), held)
 	}
 }
 
-// A state that began with the very commit that a view shows is that view's too, and stays when a newer one closes.
-func TestViewsKeepWhatBeganWithThem(t *testing.T) {
+// A version that began with the very commit that a view shows belongs to that
+// view, and stays when a newer view closes.
+func TestViewsKeepVersionsThatBeganWithThem(t *testing.T) {
 	tab := New(0)
 	defer tab.Release()
 	set := func(key string, version int64) {
 		tab.Apply([]Commit{{Ops: []Op{{Key: []byte(key), Value: fmt.Append(nil, version)}}, Version: version}})
 	}
 	set("a", 1)
-	first := tab.View() // so that it is known when the next state began
+	first := tab.View() // so that it is known when the next version began
 	defer first.Close()
 	set("a", 2)
 	began := tab.View()
@@ -269,7 +278,8 @@ func TestViewsKeepWhatBeganWithThem(t *testing.T) {
 	}
 }
 
-// Many read their views while the writer goes on: every key holds the number of the last commit.
+// Many goroutines read their views while the writer goes on. Every key holds
+// the number of the last commit.
 func TestViewsWhileWriting(t *testing.T) {
 	const keys = 500
 	commits := fewer(300)
@@ -279,7 +289,7 @@ func TestViewsWhileWriting(t *testing.T) {
 		var ops []Op
 		for i := range keys {
 			op := Op{Key: fmt.Append(nil, i), Value: fmt.Append(nil, n)}
-			if i%5 == n%5 { // present four times out of five
+			if i%5 == n%5 { // each key is present in four commits out of five
 				op = Op{Key: op.Key, Delete: true}
 			}
 			ops = append(ops, op)
@@ -328,7 +338,8 @@ func TestViewsWhileWriting(t *testing.T) {
 	}
 }
 
-// A view opens between two commits, and waits for the one that is being published.
+// A view opens between two commits, and waits for a commit that is being
+// published.
 func TestViewWaitsForACommit(t *testing.T) {
 	tab := New(0)
 	defer tab.Release()
@@ -345,7 +356,8 @@ func TestViewWaitsForACommit(t *testing.T) {
 	}
 }
 
-// A view outlives its table, which opens no more of them, and the memory goes with the last one.
+// A view outlives its table. The released table opens no more views, and its
+// memory is released with the last view.
 func TestViewsOutliveTheirTable(t *testing.T) {
 	tab := New(0)
 	tab.Apply([]Commit{{Ops: []Op{{Key: []byte("a"), Value: []byte("1")}}, Version: 1}})
@@ -362,8 +374,8 @@ func TestViewsOutliveTheirTable(t *testing.T) {
 	}
 }
 
-// What is kept of a key is a copy, like all that the table keeps.
-func TestKeptKeysAreCopies(t *testing.T) {
+// A retained key is a copy, like everything in the table.
+func TestRetainedKeysAreCopies(t *testing.T) {
 	tab := New(0)
 	defer tab.Release()
 	key := []byte("key")
@@ -382,7 +394,8 @@ func TestKeptKeysAreCopies(t *testing.T) {
 	}
 }
 
-// A window that begins at any slot has all keys whose search begins in it, also those that have found no place there.
+// A window that begins at any slot has all keys whose search begins in it,
+// including those whose slots lie after it.
 func TestWindowsOfAShard(t *testing.T) {
 	tab := newTable(0, 0xffffffff00000000) // one shard
 	defer tab.Release()
@@ -415,8 +428,9 @@ func TestWindowsOfAShard(t *testing.T) {
 	}
 }
 
-// A shard of many windows, of which some keys are changed and some deleted while a view is open and iterated over, and that grows and
-// shrinks meanwhile: each key is shown once.
+// A view of a shard with many windows yields each key once, though some keys
+// are changed and some deleted while the view is open, and the shard grows and
+// shrinks while a loop iterates over it.
 func TestViewOfALargeShard(t *testing.T) {
 	const keys = 6000
 	tab := newTable(0, 0xffffffff00000000) // one shard
@@ -444,9 +458,9 @@ func TestViewOfALargeShard(t *testing.T) {
 		seen[key] = true
 		switch len(seen) {
 		case keys / 4:
-			apply(keys, 5*keys, set) // grows
+			apply(keys, 5*keys, set) // the shard grows
 		case keys / 2:
-			apply(keys/2, 5*keys, del) // shrinks
+			apply(keys/2, 5*keys, del) // the shard shrinks
 		}
 	}
 	if len(seen) != keys {
