@@ -1,7 +1,8 @@
 package format
 
-// The bytes of the formats: what docs/FORMAT.md says of them, frozen as golden bytes, and what is no entry, no group, no
-// snapshot. What Open makes of whole directories is in the root's tests.
+// These tests check the bytes: that they are as docs/FORMAT.md says, frozen as
+// golden bytes, and what is not an entry, a group or a snapshot. What Open does
+// with whole directories is tested in the root package.
 
 import (
 	"bytes"
@@ -22,8 +23,9 @@ import (
 	"pgregory.net/rapid"
 )
 
-// The values behind the golden bytes. The bytes themselves were computed by a program that shares nothing with this
-// package. They never change: a format that needs other bytes is another version.
+// The values of the golden bytes. A program that shares nothing with this
+// package computed the bytes. They never change: a format with other bytes is
+// another version.
 const (
 	goldenBegun     int64  = 1767225600_000000000 // 2026-01-01T00:00:00Z
 	goldenCommitted int64  = 1767225601_000000000
@@ -60,7 +62,7 @@ func unhex(t testing.TB, s string) []byte {
 	return b
 }
 
-// goldenInfo is what the golden snapshot says.
+// goldenInfo returns the content of the golden snapshot without its pairs.
 func goldenInfo() *Snapshot {
 	return &Snapshot{
 		Timestamp: goldenCommitted, Count: 2, ID: goldenID, Number: goldenSnapshot, LastGroup: goldenGroup,
@@ -96,10 +98,12 @@ func TestChecksumIsCRC32C(t *testing.T) {
 			t.Errorf("%s: %08x, want %08x", row.name, got, row.want)
 		}
 	}
-	// What FORMAT.md calls place goes into a checksum ahead of the bytes: the seed is nothing else.
+	// FORMAT.md computes a checksum over the place and then the bytes. A seeded
+	// checksum is the same.
 	place := unhex(t, "000102030405060708090a0b0c0d0e0f 0000000000000002 0000000000000035")
 	seed := Seed(goldenID, goldenSegment, 0x35)
-	if got, want := crc32.Update(seed, castagnoli, rising), crc32.Checksum(append(place, rising...), castagnoli); got != want {
+	got, want := crc32.Update(seed, castagnoli, rising), crc32.Checksum(append(place, rising...), castagnoli)
+	if got != want {
 		t.Errorf("seeded %08x, want %08x", got, want)
 	}
 }
@@ -107,6 +111,7 @@ func TestChecksumIsCRC32C(t *testing.T) {
 func TestGoldenBytes(t *testing.T) {
 	group := AppendEntry(nil, OpSet, goldenCommitted, "city", "Oslo")
 	group = AppendEntry(group, OpDelete, goldenCommitted, "town", "")
+	goldenEnd := End{Group: goldenGroup, Durable: goldenGroup}
 	rows := []struct {
 		name string
 		got  []byte
@@ -114,13 +119,18 @@ func TestGoldenBytes(t *testing.T) {
 	}{
 		{"SET", AppendEntry(nil, OpSet, goldenCommitted, "city", "Oslo"), goldenSetHex},
 		{"DELETE", AppendEntry(nil, OpDelete, goldenCommitted, "town", ""), goldenDeleteHex},
-		{"SEGMENT", AppendHeader(nil, goldenBegun, Header{Version: 1, ID: goldenID, Number: goldenSegment}), goldenHeaderHex},
 		{
-			"COMMIT", AppendCommit(group, 0, goldenCommitted, goldenGroup, 7, Seed(goldenID, goldenSegment, 53))[len(group):],
+			"SEGMENT", AppendHeader(nil, goldenBegun, Header{Version: 1, ID: goldenID, Number: goldenSegment}),
+			goldenHeaderHex,
+		},
+		{
+			"COMMIT",
+			AppendCommit(group, 0, goldenCommitted, goldenGroup, 7, Seed(goldenID, goldenSegment, 53))[len(group):],
 			goldenCommitHex,
 		},
 		{
-			"END", AppendEnd(nil, goldenCommitted, End{Group: goldenGroup, Durable: goldenGroup}, Seed(goldenID, goldenSegment, 160)),
+			"END",
+			AppendEnd(nil, goldenCommitted, goldenEnd, Seed(goldenID, goldenSegment, 160)),
 			goldenEndHex,
 		},
 		{"snapshot header", AppendSnapshotHeader(nil, goldenInfo()), goldenSnapshotHeaderHex},
@@ -135,7 +145,8 @@ func TestGoldenBytes(t *testing.T) {
 	}
 }
 
-// A prefix in dst is left alone and is no part of what is sealed.
+// An encoder leaves the bytes in dst alone and does not include them in a
+// checksum.
 func TestEncodersAppend(t *testing.T) {
 	prefix := []byte("before")
 	seed := Seed(goldenID, goldenSegment, 53)
@@ -159,7 +170,7 @@ func TestEncodersAppend(t *testing.T) {
 	}
 }
 
-// The dumps in docs/FORMAT.md are what it says they are.
+// The hexdumps in docs/FORMAT.md contain what the page says.
 func TestFormatPageHexdumps(t *testing.T) {
 	dumps := formatPageDumps(t)
 	s := &Segment{ID: goldenID, Number: goldenSegment, Data: dumps[SegmentName(goldenSegment)]}
@@ -181,7 +192,8 @@ func TestFormatPageHexdumps(t *testing.T) {
 	}
 	endAt := SegmentEntryBytes + len(g.Bytes)
 	end, ok := s.EndAt(endAt)
-	if want := (End{Group: goldenGroup, Durable: goldenGroup}); !ok || end != want || endAt+EndEntryBytes != len(s.Data) {
+	wantEnd := End{Group: goldenGroup, Durable: goldenGroup}
+	if !ok || end != wantEnd || endAt+EndEntryBytes != len(s.Data) {
 		t.Errorf("END: %+v, %v", end, ok)
 	}
 
@@ -194,8 +206,8 @@ func TestFormatPageHexdumps(t *testing.T) {
 	}
 }
 
-// formatPageDumps returns the bytes of the blocks that begin with ```hexdump and a name, whose lines are an offset, bytes, a
-// semicolon and a comment.
+// formatPageDumps returns the bytes of the blocks that begin with ```hexdump
+// and a name. Their lines are an offset, bytes, a semicolon and a comment.
 func formatPageDumps(t *testing.T) map[string][]byte {
 	page, err := os.ReadFile("../../docs/FORMAT.md")
 	if err != nil {
@@ -227,7 +239,7 @@ func TestEntryRoundTrip(t *testing.T) {
 		o, timestamp := Op(rapid.Byte().Draw(t, "op")), rapid.Int64().Draw(t, "timestamp")
 		key, value := drawBytes(t, "key"), drawBytes(t, "value")
 		b := AppendEntry(nil, o, timestamp, key, value)
-		e, ok := DecodeEntry(append(b, drawBytes(t, "behind")...))
+		e, ok := DecodeEntry(append(b, drawBytes(t, "after")...))
 		if !ok || e.Op != o || e.Timestamp != timestamp || !bytes.Equal(e.Key, key) || !bytes.Equal(e.Value, value) {
 			t.Fatalf("%+v, %v", e, ok)
 		}
@@ -288,10 +300,12 @@ func TestOnlyTheMagicBeginsAnEntry(t *testing.T) {
 	}
 }
 
-// decoders says of each kind of bytes whether it is there, whole.
+// decoders returns for each kind of bytes a function that reports whether b is
+// complete and valid.
 func decoders() map[string]func(b []byte) bool {
 	at := func(b []byte) *Segment {
-		// As in the golden segment: 53 bytes ahead of the group, 160 ahead of END, that nobody looks at.
+		// As in the golden segment, there are 53 bytes before the group and 160
+		// before END. No decoder looks at them.
 		return &Segment{ID: goldenID, Number: goldenSegment, Data: b}
 	}
 	return map[string]func(b []byte) bool{
@@ -335,10 +349,11 @@ func TestEveryTruncationIsNothing(t *testing.T) {
 	}
 }
 
-// hasChecksum tells the kinds that vouch for themselves from those that others vouch for.
+// hasChecksum reports whether a kind has a checksum of its own.
 func hasChecksum(kind string) bool { return kind != "entry" && kind != "pair" }
 
-// Behind the flipped bytes lies a second group, so that a flip which hides the first COMMIT has another one to run into.
+// A second group follows the flipped bytes, so that a flip that hides the first
+// COMMIT makes the decoder run into another one.
 func TestEveryBitFlipIsNoticed(t *testing.T) {
 	for name, whole := range goldenKinds(t) {
 		if !hasChecksum(name) {
@@ -355,7 +370,7 @@ func TestEveryBitFlipIsNoticed(t *testing.T) {
 	}
 }
 
-// bombs are lengths that must not be believed.
+// bombs are lengths that a decoder must not trust.
 var bombs = []uint32{1 << 16, 512 << 20, 1 << 30, math.MaxInt32, math.MaxInt32 + 1, math.MaxUint32 - 20, math.MaxUint32}
 
 func TestP11LengthBombs(t *testing.T) {
@@ -384,7 +399,7 @@ func TestP11LengthBombs(t *testing.T) {
 			}
 		}
 	}
-	// A value one byte longer than what is there, and one that just fits.
+	// A value that is one byte too long, and one that just fits.
 	b := append(unhex(t, goldenSetHex), 'x')
 	for n, want := range map[uint32]bool{4: true, 5: true, 6: false} {
 		binary.BigEndian.PutUint32(b[21:], n)
@@ -394,7 +409,7 @@ func TestP11LengthBombs(t *testing.T) {
 	}
 }
 
-// verdict is what can be made of bytes.
+// verdict is what a reader concludes from some bytes.
 type verdict string
 
 const (
@@ -403,7 +418,7 @@ const (
 	later   verdict = "of a later version"
 )
 
-// verdictOn names what an error says of the bytes.
+// verdictOn returns the verdict that an error stands for.
 func verdictOn(err error) verdict {
 	if err == nil {
 		return intact

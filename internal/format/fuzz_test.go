@@ -5,12 +5,14 @@ import (
 	"testing"
 )
 
-// What decodes is what the encoders write, and the other way round.
+// Bytes that decode are those that the encoders write, and the other way round.
 func FuzzEntry(f *testing.F) {
 	f.Add([]byte{}, byte(0), int64(0), []byte{}, []byte{})
 	f.Add(AppendEntry(nil, OpSet, 1, "k", "v"), byte(OpSet), int64(1), []byte("k"), []byte("v"))
-	f.Add(AppendPair(nil, Pair{Key: []byte("k"), Value: []byte("v")}), byte(OpDelete), int64(-1), []byte("k"), []byte{})
-	f.Add([]byte("KVLG\x01\x00\x00\x00\x00\x00\x00\x00\x00\xff\xff\xff\xff"), byte(0xff), int64(1)<<62, []byte{}, []byte("v"))
+	pair := AppendPair(nil, Pair{Key: []byte("k"), Value: []byte("v")})
+	f.Add(pair, byte(OpDelete), int64(-1), []byte("k"), []byte{})
+	bomb := []byte("KVLG\x01\x00\x00\x00\x00\x00\x00\x00\x00\xff\xff\xff\xff")
+	f.Add(bomb, byte(0xff), int64(1)<<62, []byte{}, []byte("v"))
 	f.Fuzz(func(t *testing.T, data []byte, o byte, timestamp int64, key, value []byte) {
 		if e, ok := DecodeEntry(data); ok {
 			if again := AppendEntry(nil, e.Op, e.Timestamp, e.Key, e.Value); !bytes.Equal(again, data[:e.Size()]) {
@@ -24,7 +26,8 @@ func FuzzEntry(f *testing.F) {
 		}
 		b := append(AppendEntry(nil, Op(o), timestamp, key, value), data...)
 		e, ok := DecodeEntry(b)
-		if !ok || e.Op != Op(o) || e.Timestamp != timestamp || !bytes.Equal(e.Key, key) || !bytes.Equal(e.Value, value) {
+		if !ok || e.Op != Op(o) || e.Timestamp != timestamp ||
+			!bytes.Equal(e.Key, key) || !bytes.Equal(e.Value, value) {
 			t.Fatalf("entry comes back as %+v, %v", e, ok)
 		}
 		p, ok := decodePair(append(AppendPair(nil, Pair{Key: key, Value: value}), data...))

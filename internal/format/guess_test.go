@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// guess returns the pairs of the blocks that can be proven.
+// guess returns the pairs of the blocks that have valid checksums.
 func guess(t *testing.T, data []byte) map[string]string {
 	t.Helper()
 	r, ok, err := GuessSnapshot(bytes.NewReader(data), int64(len(data)), "")
@@ -28,8 +28,10 @@ func guess(t *testing.T, data []byte) map[string]string {
 	return state
 }
 
-// Whatever one byte of a snapshot is, no block is lost but the one that it is in, or whose checksum it is in: with the place of a block, the
-// one before goes too. Nothing else is taken for a block, and no length that is found takes much memory (P11).
+// If one byte of a snapshot is damaged, only the block is lost that contains
+// the byte or has its checksum there. Damage to a block's offset loses the
+// block before it too. GuessSnapshot takes no other bytes for a block, and no
+// length makes it allocate much memory (P11).
 func TestGuessSnapshot(t *testing.T) {
 	const blocks = 4
 	info := &Snapshot{Count: blocks, ID: goldenID, Number: 1}
@@ -37,7 +39,8 @@ func TestGuessSnapshot(t *testing.T) {
 	want := map[string]string{}
 	for i := range blocks {
 		pair := AppendPair(nil, Pair{Key: fmt.Append(nil, "key", i), Value: []byte("value")})
-		info.Blocks = append(info.Blocks, Block{Offset: uint64(len(data)), Pairs: 1, Checksum: crc32.Checksum(pair, castagnoli)})
+		checksum := crc32.Checksum(pair, castagnoli)
+		info.Blocks = append(info.Blocks, Block{Offset: uint64(len(data)), Pairs: 1, Checksum: checksum})
 		data = append(data, pair...)
 		want[fmt.Sprint("key", i)] = "value"
 	}
@@ -57,7 +60,7 @@ func TestGuessSnapshot(t *testing.T) {
 			case at >= trailerAt+trailerBytes && at < len(data)-footerBytes:
 				lost = 2
 			case at >= trailerAt+36 && at < trailerAt+trailerBytes:
-				lost = blocks // fewer of them are read
+				lost = blocks // fewer blocks are read
 			}
 			var got map[string]string
 			if took := allocated(func() { got = guess(t, b) }); took > 4*blockTarget {
@@ -75,11 +78,12 @@ func TestGuessSnapshot(t *testing.T) {
 	}
 	for cut := range data {
 		got := guess(t, data[:cut])
-		if whole := (cut - trailerAt - trailerBytes) / blockBytes; len(got) < min(whole, blocks)-1 || (whole >= blocks && len(got) < blocks) {
+		whole := (cut - trailerAt - trailerBytes) / blockBytes
+		if len(got) < min(whole, blocks)-1 || (whole >= blocks && len(got) < blocks) {
 			t.Fatalf("cut to %d bytes: %d blocks", cut, len(got))
 		}
 	}
 	if got := guess(t, append(bytes.Clone(data), make([]byte, 100)...)); !maps.Equal(got, want) {
-		t.Fatalf("with zeros behind it: %v", got)
+		t.Fatalf("with zeros after it: %v", got)
 	}
 }

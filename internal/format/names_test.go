@@ -20,12 +20,15 @@ func TestFileNames(t *testing.T) {
 		}
 	}
 	got, err := Sort([]string{
-		"LOCK", "wal-1.log", "wal-00000000000000000000.log", "wal-000000000000000000001.log", "wal-0000000000000000001.log",
-		"wal-+0000000000000000001.log", "wal-0000000000000000_001.log", "wal-0x000000000000000001.log", "wal-99999999999999999999.log",
-		"WAL-00000000000000000001.log", "wal-00000000000000000001.log.bak", "wal-00000000000000000001.kvs", "wal-00000000000000000001.log ",
+		"LOCK", "wal-1.log", "wal-00000000000000000000.log", "wal-000000000000000000001.log",
+		"wal-0000000000000000001.log",
+		"wal-+0000000000000000001.log", "wal-0000000000000000_001.log", "wal-0x000000000000000001.log",
+		"wal-99999999999999999999.log",
+		"WAL-00000000000000000001.log", "wal-00000000000000000001.log.bak", "wal-00000000000000000001.kvs",
+		"wal-00000000000000000001.log ",
 		"wal-.log", "wal-.tmp", "x.tmp", "snapshot-00000000000000000001.log", "snapshot-00000000000000000000.kvs.tmp",
 	})
 	if err != nil || len(got.Segments)+len(got.Snapshots)+len(got.Temporary) > 0 {
-		t.Errorf("foreign names are taken for ours: %+v, %v", got, err)
+		t.Errorf("names of other files are accepted: %+v, %v", got, err)
 	}
 }

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// scan goes through a segment to its end.
+// scan reads a segment to its end.
 func scan(c *Chain, s *Segment, isLast bool) (groups int, t Tail, err error) {
 	scanner, err := c.Scan(s.Number, s.Data)
 	for ok := true; err == nil && ok; {
@@ -19,7 +19,7 @@ func scan(c *Chain, s *Segment, isLast bool) (groups int, t Tail, err error) {
 	return groups, t, err
 }
 
-// Verdicts on the end of a segment: the last one of all may lack what others may not.
+// Only the last segment of a store may lack its END or have a torn tail.
 func TestTailOfASegment(t *testing.T) {
 	set := AppendEntry(nil, OpSet, 1, "k", "v")
 	groupBytes := len(set) + CommitEntryBytes
@@ -34,14 +34,20 @@ func TestTailOfASegment(t *testing.T) {
 		{"not ended", func(*Segment) {}, intact, damaged, 2, 0},
 		{"zeros", func(s *Segment) { s.Data = append(s.Data, make([]byte, 999)...) }, intact, damaged, 2, 0},
 		{"an END of another group", func(s *Segment) { addEnd(s, 1, 1) }, intact, damaged, 2, EndEntryBytes},
-		{"garbage behind END", func(s *Segment) { addEnd(s, 2, 1); s.Data = append(s.Data, "ab\x00c\x00\x00"...) }, intact, intact, 2, 4},
-		{"a torn group", func(s *Segment) { addGroup(s, 3, 2, set); s.Data = s.Data[:len(s.Data)-1] }, intact, damaged, 2, int64(groupBytes) - 1},
-		{"a torn group, and one that did not know it durable", func(s *Segment) {
+		{"garbage after END", func(s *Segment) {
+			addEnd(s, 2, 1)
+			s.Data = append(s.Data, "ab\x00c\x00\x00"...)
+		}, intact, intact, 2, 4},
+		{"a torn group", func(s *Segment) {
+			addGroup(s, 3, 2, set)
+			s.Data = s.Data[:len(s.Data)-1]
+		}, intact, damaged, 2, int64(groupBytes) - 1},
+		{"a torn group, and a later one that does not prove it durable", func(s *Segment) {
 			addGroup(s, 3, 2, set)
 			s.Data[len(s.Data)-60]++
 			addGroup(s, 4, 2, set)
 		}, intact, damaged, 2, 2 * int64(groupBytes)},
-		{"a damaged group, and one that knew it durable", func(s *Segment) {
+		{"a damaged group, and a later one that proves it durable", func(s *Segment) {
 			addGroup(s, 3, 2, set)
 			s.Data[len(s.Data)-60]++
 			addGroup(s, 4, 3, set)
@@ -71,20 +77,20 @@ func TestTailOfASegment(t *testing.T) {
 	}
 }
 
-// Each file goes on where the one before has ended.
+// Each file must continue where the one before it ended.
 func TestChain(t *testing.T) {
 	set := AppendEntry(nil, OpSet, 1, "k", "v")
 	other := StoreID{1}
 	rows := []struct {
 		name   string
-		begin  *Snapshot // nil for none
-		groups []uint64  // of a segment
-		id     StoreID   // of a second segment
+		begin  *Snapshot // nil for no snapshot
+		groups []uint64  // of the first segment
+		id     StoreID   // of the second segment
 		want   verdict
 	}{
 		{"from nothing", nil, []uint64{1, 2}, goldenID, intact},
 		{"from a snapshot", &Snapshot{ID: goldenID, LastGroup: 4}, []uint64{5}, goldenID, intact},
-		{"a gap behind a snapshot", &Snapshot{ID: goldenID, LastGroup: 4}, []uint64{6}, goldenID, damaged},
+		{"a gap after a snapshot", &Snapshot{ID: goldenID, LastGroup: 4}, []uint64{6}, goldenID, damaged},
 		{"a group that the snapshot has", &Snapshot{ID: goldenID, LastGroup: 4}, []uint64{4}, goldenID, damaged},
 		{"a snapshot of another store", &Snapshot{ID: other}, []uint64{1}, goldenID, damaged},
 		{"a segment of another store", nil, []uint64{1}, other, damaged},
@@ -114,7 +120,7 @@ func TestChain(t *testing.T) {
 	}
 }
 
-// Errors name the file and say what a store's user gets to read.
+// An error names the file and says what the user of a store reads.
 func TestErrorTexts(t *testing.T) {
 	s := newSegment(1)
 	addGroup(s, 1, 0, AppendEntry(nil, 0x7f, 1, "k", ""))
@@ -124,7 +130,8 @@ func TestErrorTexts(t *testing.T) {
 	}
 	later := &Segment{Number: 1, Data: AppendHeader(nil, 1, Header{Version: 3, Number: 1})}
 	_, _, err = scan(&Chain{}, later, true)
-	if want := "wal-00000000000000000001.log is of version 3, this package reads up to 1"; err == nil || err.Error() != want {
+	want := "wal-00000000000000000001.log is of version 3, this package reads up to 1"
+	if err == nil || err.Error() != want {
 		t.Errorf("%v, want %s", err, want)
 	}
 	_, _, err = scan(&Chain{}, newSegment(1), false)

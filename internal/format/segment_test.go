@@ -16,7 +16,7 @@ func TestSegmentHeaderRoundTrip(t *testing.T) {
 		h := Header{Version: Version, Number: rapid.Uint64().Draw(t, "number")}
 		copy(h.ID[:], rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "id"))
 		b := AppendHeader(nil, rapid.Int64().Draw(t, "timestamp"), h)
-		got, ok := DecodeHeader(append(b, drawBytes(t, "behind")...))
+		got, ok := DecodeHeader(append(b, drawBytes(t, "after")...))
 		if !ok || got != h || len(b) != SegmentEntryBytes {
 			t.Fatalf("%+v, %v, want %+v", got, ok, h)
 		}
@@ -25,7 +25,7 @@ func TestSegmentHeaderRoundTrip(t *testing.T) {
 
 func TestGroupAndEndRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		s := &Segment{Number: rapid.Uint64().Draw(t, "segment"), Data: drawBytes(t, "ahead")}
+		s := &Segment{Number: rapid.Uint64().Draw(t, "segment"), Data: drawBytes(t, "before")}
 		copy(s.ID[:], rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "id"))
 		at := len(s.Data)
 		entries := rapid.IntRange(1, 5).Draw(t, "entries")
@@ -36,23 +36,24 @@ func TestGroupAndEndRoundTrip(t *testing.T) {
 		length := len(s.Data) - at
 		number, durable := rapid.Uint64().Draw(t, "group"), rapid.Uint64().Draw(t, "durable")
 		s.Data = AppendCommit(s.Data, at, 1, number, durable, s.Seed(at))
-		behind := len(s.Data)
-		s.Data = AppendEnd(s.Data, 1, End{Group: number, Durable: durable}, s.Seed(behind))
-		s.Data = append(s.Data, drawBytes(t, "behind")...)
+		after := len(s.Data)
+		s.Data = AppendEnd(s.Data, 1, End{Group: number, Durable: durable}, s.Seed(after))
+		s.Data = append(s.Data, drawBytes(t, "after")...)
 
 		g, ok := s.GroupAt(at)
 		if !ok || g.Number != number || g.Durable != durable || g.Entries != entries || g.unknownOp != 0 ||
-			g.Length != uint64(length) || !bytes.Equal(g.Bytes, s.Data[at:behind]) {
+			g.Length != uint64(length) || !bytes.Equal(g.Bytes, s.Data[at:after]) {
 			t.Fatalf("%+v, %v", g, ok)
 		}
-		end, ok := s.EndAt(behind)
+		end, ok := s.EndAt(after)
 		if !ok || end != (End{Group: number, Durable: durable}) {
 			t.Fatalf("%+v, %v", end, ok)
 		}
 	})
 }
 
-// What is damaged in a group is not in its COMMIT, which goes on to vouch for the groups before.
+// Damage in a group does not affect its COMMIT, which still proves earlier
+// groups durable.
 func TestCommitVouchesWithoutItsGroup(t *testing.T) {
 	s := goldenSegmentBytes(t)
 	for i := 53; i < 107; i++ {
@@ -62,7 +63,7 @@ func TestCommitVouchesWithoutItsGroup(t *testing.T) {
 		t.Error("a damaged group is valid")
 	}
 	if got := s.durableAt(107); got != 7 {
-		t.Errorf("COMMIT knows %d durable, want 7", got)
+		t.Errorf("COMMIT proves %d durable, want 7", got)
 	}
 }
 
@@ -77,7 +78,10 @@ func TestGroupsAreBoundToTheirPlace(t *testing.T) {
 		{"where it was written", func(*Segment) (int, int) { return 53, 160 }, true},
 		{"in another store", func(s *Segment) (int, int) { s.ID = other; return 53, 160 }, false},
 		{"in another segment", func(s *Segment) (int, int) { s.Number++; return 53, 160 }, false},
-		{"one byte later", func(s *Segment) (int, int) { s.Data = slices.Insert(s.Data, 53, 0); return 54, 161 }, false},
+		{"one byte later", func(s *Segment) (int, int) {
+			s.Data = slices.Insert(s.Data, 53, 0)
+			return 54, 161
+		}, false},
 		{"one byte earlier", func(s *Segment) (int, int) { s.Data = s.Data[1:]; return 52, 159 }, false},
 		{"a group later", func(s *Segment) (int, int) {
 			s.Data = slices.Insert(s.Data, 53, bytes.Clone(s.Data[53:160])...)
@@ -95,13 +99,13 @@ func TestGroupsAreBoundToTheirPlace(t *testing.T) {
 				t.Errorf("END: %v", ok)
 			}
 			if got := s.durableAt(groupAt + 54); (got == 7) != row.want {
-				t.Errorf("COMMIT knows %d durable", got)
+				t.Errorf("COMMIT proves %d durable", got)
 			}
 		})
 	}
 }
 
-// The checksums in all rows are right: it is the grammar that is judged.
+// All checksums in the rows are valid, so only the grammar decides.
 func TestWhatIsAGroup(t *testing.T) {
 	set := func(b []byte) []byte { return AppendEntry(b, OpSet, 1, "k", "v") }
 	commit := func(b []byte) []byte { return AppendCommit(b, 0, 1, 1, 0, Seed(goldenID, 1, 0)) }
@@ -117,10 +121,16 @@ func TestWhatIsAGroup(t *testing.T) {
 		{"entries without a COMMIT", set(set(nil)), false, 0},
 		{"zeros", make([]byte, 200), false, 0},
 		{"nothing", nil, false, 0},
-		{"a SEGMENT among its entries", commit(AppendHeader(set(nil), 1, Header{Version: 1, ID: goldenID, Number: 1})), false, 0},
+		{
+			"a SEGMENT among its entries",
+			commit(AppendHeader(set(nil), 1, Header{Version: 1, ID: goldenID, Number: 1})), false, 0,
+		},
 		{"an END among its entries", commit(AppendEnd(set(nil), 1, End{}, Seed(goldenID, 1, 23))), false, 0},
 		{"an unknown op among its entries", commit(AppendEntry(set(nil), 0x13, 1, "", "")), true, 0x13},
-		{"unknown ops, the first of which is told", commit(AppendEntry(AppendEntry(nil, 0x77, 1, "", ""), 0x88, 1, "", "")), true, 0x77},
+		{
+			"unknown ops, the first of which is reported",
+			commit(AppendEntry(AppendEntry(nil, 0x77, 1, "", ""), 0x88, 1, "", "")), true, 0x77,
+		},
 		{"a COMMIT with a key", resealed(set(nil), "k", commitValueBytes), false, 0},
 		{"a COMMIT with a longer value", resealed(set(nil), "", commitValueBytes+1), false, 0},
 		{"a COMMIT with a shorter value", resealed(set(nil), "", commitValueBytes-1), false, 0},
@@ -136,8 +146,8 @@ func TestWhatIsAGroup(t *testing.T) {
 	}
 }
 
-// resealed appends a COMMIT entry of an odd shape to the group b, with the values of a COMMIT as far as there is room and right
-// checksums.
+// resealed appends a COMMIT entry of an odd shape to the group b. Its value is
+// that of a COMMIT, as far as it fits, and its checksums are valid.
 func resealed(b []byte, key string, valueBytes int) []byte {
 	seed := Seed(goldenID, 1, 0)
 	at := len(b)
@@ -148,7 +158,8 @@ func resealed(b []byte, key string, valueBytes int) []byte {
 	return Seal(AppendEntry(b, OpCommit, 1, key, value[:valueBytes]), at, seed)
 }
 
-// A COMMIT with right checksums over another length than its group's is none.
+// A COMMIT with valid checksums over another length than its group's is
+// invalid.
 func TestCommitMustNameItsGroupsLength(t *testing.T) {
 	for _, off := range []int{-53, -23, -1, 1, 23} {
 		s := &Segment{ID: goldenID, Number: 1, Data: make([]byte, 53)}
@@ -156,7 +167,7 @@ func TestCommitMustNameItsGroupsLength(t *testing.T) {
 		at := len(s.Data)
 		s.Data = AppendEntry(s.Data, OpSet, 1, "k", "v")
 		commitAt := len(s.Data)
-		// Seeded and summed as if the group began off bytes from where it does.
+		// Seed and checksum are those of a group that begins off bytes away.
 		s.Data = AppendCommit(s.Data, at+off, 1, 1, 0, s.Seed(at+off))
 		if _, ok := s.GroupAt(at); ok {
 			t.Errorf("off by %d: valid", off)
@@ -167,7 +178,8 @@ func TestCommitMustNameItsGroupsLength(t *testing.T) {
 	}
 }
 
-// So is one with the right checksum of its group, and a length that is wrong.
+// A COMMIT with the valid checksum of its group and a wrong length is invalid
+// too.
 func TestCommitMustNameTheLengthOfWhatItSums(t *testing.T) {
 	s := &Segment{ID: goldenID, Number: 1, Data: AppendEntry(make([]byte, 53), OpSet, 1, "k", "v")}
 	commitAt := len(s.Data)
@@ -191,7 +203,7 @@ func TestSegmentHeaderVersions(t *testing.T) {
 	rows := []struct {
 		name    string
 		bytes   []byte
-		version uint32 // 0 if no SEGMENT is there
+		version uint32 // 0 if there is no SEGMENT
 	}{
 		{"ours", header(1, segmentValueBytes), 1},
 		{"the next one", header(2, segmentValueBytes), 2},
@@ -217,9 +229,11 @@ func TestSegmentHeaderVersions(t *testing.T) {
 	}
 }
 
-// A COMMIT whose own checksum is right may name any length.
+// A COMMIT whose own checksum is valid may contain any length.
 func TestP11CommitLengthBombs(t *testing.T) {
-	for _, length := range []uint64{108, 1 << 31, 1 << 32, math.MaxInt64, 1 << 63, math.MaxUint64 - 106, math.MaxUint64} {
+	for _, length := range []uint64{
+		108, 1 << 31, 1 << 32, math.MaxInt64, 1 << 63, math.MaxUint64 - 106, math.MaxUint64,
+	} {
 		s := goldenSegmentBytes(t)
 		binary.BigEndian.PutUint64(s.Data[107+29:], length)
 		Seal(s.Data[:160], 107, s.Seed(107-int(length)))
@@ -227,24 +241,24 @@ func TestP11CommitLengthBombs(t *testing.T) {
 			t.Errorf("length %#x: a valid group", length)
 		}
 		if got := s.durableAt(107); got != 0 {
-			t.Errorf("length %#x: knows %d durable", length, got)
+			t.Errorf("length %#x: proves %d durable", length, got)
 		}
 	}
 }
 
-// newSegment returns a segment with nothing but its SEGMENT entry.
+// newSegment returns a segment with only a SEGMENT entry.
 func newSegment(number uint64) *Segment {
 	header := Header{Version: Version, ID: goldenID, Number: number}
 	return &Segment{ID: goldenID, Number: number, Data: AppendHeader(nil, 1, header)}
 }
 
-// addGroup appends a group of these entries, with a right COMMIT.
+// addGroup appends a group of these entries, with a valid COMMIT.
 func addGroup(s *Segment, number, durable uint64, entries []byte) {
 	at := len(s.Data)
 	s.Data = AppendCommit(append(s.Data, entries...), at, int64(number), number, durable, s.Seed(at))
 }
 
-// addEnd appends an END with a right checksum.
+// addEnd appends a valid END.
 func addEnd(s *Segment, group, durable uint64) {
 	s.Data = AppendEnd(s.Data, int64(group), End{Group: group, Durable: durable}, s.Seed(len(s.Data)))
 }
@@ -265,7 +279,7 @@ func TestDurableBehind(t *testing.T) {
 		{"nothing there", func(s *Segment) { s.Data = nil }, 0},
 		{"garbage", func(*Segment) {}, 0},
 		{"a COMMIT", func(s *Segment) { group(s, 5) }, 5},
-		{"a COMMIT that knows nothing", func(s *Segment) { group(s, 0) }, 0},
+		{"a COMMIT that proves nothing", func(s *Segment) { group(s, 0) }, 0},
 		{"an END", func(s *Segment) { end(s, 5) }, 5},
 		{"the highest of several, the first", func(s *Segment) { group(s, 7); group(s, 5); end(s, 6) }, 7},
 		{"the highest of several, in the middle", func(s *Segment) { group(s, 5); group(s, 7); end(s, 6) }, 7},
@@ -295,20 +309,23 @@ func TestDurableBehind(t *testing.T) {
 				t.Fatalf("offset %d is not that of the entry", at)
 			}
 			if got, _ := s.DurableBehind(len(s.Data)); got != 0 {
-				t.Fatalf("%d behind the end", got)
+				t.Fatalf("%d after the end", got)
 			}
 		})
 	}
 }
 
-// DurableBehind takes linear time because each place that looks like an entry costs a bounded number of bytes: this
-// counts them. A candidate depends on the COMMIT's 53 bytes from its offset on and on nothing behind, whatever lengths it
-// names; and there is at most one candidate in four bytes. (P11)
+// DurableBehind takes linear time, because each offset where an entry may begin
+// costs a bounded number of bytes. This test checks the bound: a candidate
+// depends on the CommitEntryBytes from its offset on and on no bytes after
+// them, whatever lengths it contains. There is at most one candidate in four
+// bytes. (P11)
 func TestP11DurableBehindIsLinear(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := &Segment{ID: goldenID, Number: 1}
 		for range rapid.IntRange(1, 8).Draw(t, "pieces") {
-			piece := AppendEntry(nil, Op(rapid.IntRange(0, 0x13).Draw(t, "op")), 1, drawBytes(t, "key"), drawBytes(t, "value"))
+			o := Op(rapid.IntRange(0, 0x13).Draw(t, "op"))
+			piece := AppendEntry(nil, o, 1, drawBytes(t, "key"), drawBytes(t, "value"))
 			if rapid.Bool().Draw(t, "sealed") {
 				at := len(s.Data)
 				s.Data = AppendCommit(append(s.Data, piece...), at, 1, 2, 1, s.Seed(at))
@@ -323,13 +340,15 @@ func TestP11DurableBehindIsLinear(t *testing.T) {
 		}
 	})
 
-	// The worst cases: nothing but candidates. A search that followed the lengths they name would take 2⁴⁰ steps and more.
+	// The worst cases consist of candidates only. A search that followed their
+	// lengths would take 2⁴⁰ steps or more.
 	commit := unhex(t, goldenCommitHex)
 	commit[len(commit)-1]++
 	for name, unit := range map[string][]byte{
 		"bare magics":                 []byte("KVLG"),
 		"COMMITs with a bad checksum": commit,
-		"entries up to the end":       []byte("KVLG\x11\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x40\x00\x00"),
+		"entries up to the end": []byte(
+			"KVLG\x11\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x40\x00\x00"),
 	} {
 		s := &Segment{ID: goldenID, Number: 1, Data: bytes.Repeat(unit, (4<<20)/len(unit))}
 		took := allocated(func() {
@@ -347,7 +366,7 @@ func TestNextIntact(t *testing.T) {
 	set := AppendEntry(nil, OpSet, 1, "k", "v")
 	groupBytes := len(set) + CommitEntryBytes
 	first, third := SegmentEntryBytes, SegmentEntryBytes+2*groupBytes
-	for _, damage := range []int{5, len(set) + 30} { // in an entry of the second group, in its COMMIT
+	for _, damage := range []int{5, len(set) + 30} { // in an entry of the second group, and in its COMMIT
 		s := newSegment(1)
 		for number := range uint64(4) {
 			addGroup(s, number+1, number, set)
@@ -370,7 +389,7 @@ func TestNextIntact(t *testing.T) {
 				t.Errorf("from %d: %d, %v; want %d", row.from, at, ok, row.want)
 			}
 		}
-		s.Number++ // groups of another segment are nothing here
+		s.Number++ // groups of another segment are invalid here
 		if at, ok := s.NextIntact(0); ok {
 			t.Errorf("a group of another segment at %d", at)
 		}

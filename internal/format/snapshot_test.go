@@ -15,7 +15,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// readSnapshot reads and verifies a snapshot file of these bytes.
+// readSnapshot reads and verifies a snapshot file with these bytes.
 func readSnapshot(data []byte, number uint64) (map[string]string, *Snapshot, error) {
 	r, err := ReadSnapshot(bytes.NewReader(data), int64(len(data)), SnapshotName(number))
 	if err != nil {
@@ -23,10 +23,10 @@ func readSnapshot(data []byte, number uint64) (map[string]string, *Snapshot, err
 	}
 	state := map[string]string{}
 	err = r.CheckNumber(number)
-	var room []byte
+	var buf []byte
 	for i := range r.Info.Blocks {
 		var blockErr error
-		room, blockErr = r.ReadBlock(i, room, func(p Pair) { state[string(p.Key)] = string(p.Value) })
+		buf, blockErr = r.ReadBlock(i, buf, func(p Pair) { state[string(p.Key)] = string(p.Value) })
 		err = errors.Join(err, blockErr)
 	}
 	return state, r.Info, errors.Join(err, r.CheckKeys(len(state)))
@@ -37,7 +37,8 @@ func TestSnapshotRoundTrip(t *testing.T) {
 		want := rapid.MapOfN(rapid.StringN(0, 20, 40), rapid.StringN(0, 50, 100), 0, 50).Draw(rt, "pairs")
 		info := &Snapshot{
 			Timestamp: rapid.Int64().Draw(rt, "timestamp"), Count: uint32(len(want)),
-			Number: rapid.Uint64Range(1, maxNumber).Draw(rt, "number"), LastGroup: rapid.Uint64().Draw(rt, "last group"),
+			Number:    rapid.Uint64Range(1, maxNumber).Draw(rt, "number"),
+			LastGroup: rapid.Uint64().Draw(rt, "last group"),
 		}
 		copy(info.ID[:], rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(rt, "id"))
 		var b bytes.Buffer
@@ -65,7 +66,7 @@ func stringPairs(m map[string]string) iter.Seq[Pair] {
 }
 
 func TestSnapshotBlocksCloseAtTheTarget(t *testing.T) {
-	const room = blockTarget - pairOverhead - 1 // the value that fills a block, beside a key of one byte
+	const room = blockTarget - pairOverhead - 1 // the value that fills a block with a key of one byte
 	rows := []struct {
 		name   string
 		values []int
@@ -106,7 +107,8 @@ func TestSnapshotBlocksCloseAtTheTarget(t *testing.T) {
 	}
 }
 
-// goldenSnapshotBytes returns the golden snapshot after a change of what it says, with right checksums all over.
+// goldenSnapshotBytes returns the golden snapshot after a change of its
+// content, with all checksums valid.
 func goldenSnapshotBytes(t testing.TB, body []byte, change func(info *Snapshot)) []byte {
 	t.Helper()
 	info := goldenInfo()
@@ -118,12 +120,13 @@ func goldenSnapshotBytes(t testing.TB, body []byte, change func(info *Snapshot))
 	return AppendSnapshotTail(append(AppendSnapshotHeader(nil, info), body...), info)
 }
 
-// repairTail gives trailer and footer of a snapshot file a right checksum.
+// repairTail makes the checksum of a snapshot's trailer and footer valid.
 func repairTail(b []byte, trailerBytes int) []byte {
 	return Seal(b, len(b)-footerBytes-trailerBytes, 0)
 }
 
-// Every checksum in the rows is right, or the row is about it. Nothing is refused at the price of much memory (P11).
+// Every checksum in the rows is valid, except in rows about checksums. Refusing
+// a file never costs much memory (P11).
 func TestSnapshotDefectsAreRefused(t *testing.T) {
 	const trailer = trailerBytes + blockBytes
 	whole := func() []byte { return goldenSnapshotBytes(t, nil, func(*Snapshot) {}) }
@@ -139,6 +142,9 @@ func TestSnapshotDefectsAreRefused(t *testing.T) {
 		return append([]byte{0, 0, 0, 1}, 0, 0, 0, 0, 0, 0, 0, trailerBytes, 0, 0, 0, 0)
 	}
 	longKey := func(n uint32) []byte { return append(binary.BigEndian.AppendUint32(nil, n), make([]byte, 24)...) }
+	gap := func(f func(info *Snapshot)) []byte {
+		return goldenSnapshotBytes(t, unhex(t, "00"+goldenPairHex+goldenEmptyPairHex), f)
+	}
 	rows := []struct {
 		name  string
 		bytes []byte
@@ -150,51 +156,66 @@ func TestSnapshotDefectsAreRefused(t *testing.T) {
 		{"32 zeros", make([]byte, 32), damaged},
 		{"zeros", make([]byte, 4096), damaged},
 		{"header and pairs alone", whole()[:trailerAt], damaged},
-		{"a byte behind the footer", append(whole(), 0), damaged},
-		{"a byte ahead of the header", append([]byte{0}, whole()...), damaged},
+		{"a byte after the footer", append(whole(), 0), damaged},
+		{"a byte before the header", append([]byte{0}, whole()...), damaged},
 		{"a byte between pairs and trailer", slices.Insert(whole(), trailerAt, 0), damaged},
 		{"another magic", func() []byte {
 			b := edit(0, []byte("KVLG")...)
 			binary.BigEndian.PutUint32(b[trailerAt:], crc32.Checksum(b[:16], castagnoli))
 			return repairTail(b, trailer)
 		}(), damaged},
-		{"another timestamp than the trailer knows", edit(4, 1), damaged},
+		{"another timestamp than in the trailer", edit(4, 1), damaged},
 		{"another number", change(func(i *Snapshot) { i.Number++ }), damaged},
 		{"a later version", edit(trailerAt+trailer, 0, 0, 0, 2), later},
 		{"the latest version", edit(trailerAt+trailer, 255, 255, 255, 255), later},
-		{"a later version with a wrong checksum", func() []byte { b := whole(); b[trailerAt+trailer+3] = 2; return b }(), damaged},
+		{"a later version with a wrong checksum", func() []byte {
+			b := whole()
+			b[trailerAt+trailer+3] = 2
+			return b
+		}(), damaged},
 		{"one pair more announced", change(func(i *Snapshot) { i.Count = 3 }), damaged},
 		{"one pair less announced", change(func(i *Snapshot) { i.Count = 1 }), damaged},
 		{"2³² − 1 pairs announced", change(func(i *Snapshot) { i.Count = math.MaxUint32 }), damaged},
-		{"2³² − 1 pairs in the block too", change(func(i *Snapshot) { i.Count, block(i).Pairs = math.MaxUint32, math.MaxUint32 }), damaged},
+		{"2³² − 1 pairs in the block too", change(func(i *Snapshot) {
+			i.Count, block(i).Pairs = math.MaxUint32, math.MaxUint32
+		}), damaged},
 		{"one pair more in the block too", change(func(i *Snapshot) { i.Count, block(i).Pairs = 3, 3 }), damaged},
 		{"one pair less in the block too", change(func(i *Snapshot) { i.Count, block(i).Pairs = 1, 1 }), damaged},
 		{"no block", change(func(i *Snapshot) { i.Blocks = nil }), damaged},
 		{"a block too many in their number", edit(trailerAt+36, 0, 0, 0, 2), damaged},
 		{"2³² − 1 blocks", edit(trailerAt+36, 255, 255, 255, 255), damaged},
 		{"the first block begins in the header", change(func(i *Snapshot) { block(i).Offset = 15 }), damaged},
-		{"the first block leaves a gap", goldenSnapshotBytes(t, unhex(t, "00"+goldenPairHex+goldenEmptyPairHex), func(i *Snapshot) {
+		{"the first block leaves a gap", gap(func(i *Snapshot) {
 			*block(i) = goldenInfo().Blocks[0]
 			block(i).Offset = 17
 		}), damaged},
-		{"bytes in no block", goldenSnapshotBytes(t, []byte("x"), func(i *Snapshot) { i.Count, i.Blocks = 0, nil }), damaged},
+		{"bytes in no block", goldenSnapshotBytes(t, []byte("x"), func(i *Snapshot) {
+			i.Count, i.Blocks = 0, nil
+		}), damaged},
 		{"a block at 2⁶⁴ − 1", change(func(i *Snapshot) { block(i).Offset = math.MaxUint64 }), damaged},
-		{"an empty block", change(func(i *Snapshot) { i.Blocks = append(i.Blocks, Block{Offset: uint64(trailerAt)}) }), damaged},
-		{"an empty block ahead", change(func(i *Snapshot) { i.Blocks = slices.Insert(i.Blocks, 0, Block{Offset: 16}) }), damaged},
+		{"an empty block", change(func(i *Snapshot) {
+			i.Blocks = append(i.Blocks, Block{Offset: uint64(trailerAt)})
+		}), damaged},
+		{"an empty first block", change(func(i *Snapshot) {
+			i.Blocks = slices.Insert(i.Blocks, 0, Block{Offset: 16})
+		}), damaged},
 		{"a block twice", change(func(i *Snapshot) { i.Blocks = append(i.Blocks, i.Blocks[0]) }), damaged},
-		{"a block behind the trailer", change(func(i *Snapshot) {
+		{"a block after the trailer", change(func(i *Snapshot) {
 			i.Blocks = append(i.Blocks, Block{Offset: uint64(trailerAt) + 8})
 		}), damaged},
 		{"a wrong block checksum", change(func(i *Snapshot) { block(i).Checksum++ }), damaged},
 		{"a trailer of no length", repairTail(append(whole(), footer(0)...), 0), damaged},
-		{"a trailer that ends before its number of blocks", repairTail(slices.Concat(whole()[:trailerAt+4], make([]byte, 20), footer(24)), 24), damaged},
+		{
+			"a trailer that ends before its number of blocks",
+			repairTail(slices.Concat(whole()[:trailerAt+4], make([]byte, 20), footer(24)), 24), damaged,
+		},
 		{"a trailer that ends in half a block", func() []byte {
 			b := append(whole()[:trailerAt+trailer], make([]byte, 8)...)
 			return repairTail(append(b, footer(trailer+8)...), trailer+8)
 		}(), damaged},
 		{"a trailer longer than the file", edit(trailerAt+trailer+4, 0, 0, 0, 0, 0, 0, 1, 0), damaged},
 		{"a trailer of 2⁶⁴ − 1 bytes", edit(trailerAt+trailer+4, 255, 255, 255, 255, 255, 255, 255, 255), damaged},
-		{"a key there twice", goldenSnapshotBytes(t, unhex(t, goldenPairHex+goldenPairHex), func(*Snapshot) {}), damaged},
+		{"a key twice", goldenSnapshotBytes(t, unhex(t, goldenPairHex+goldenPairHex), func(*Snapshot) {}), damaged},
 		{"a pair that leaves its block", goldenSnapshotBytes(t, longKey(25), func(*Snapshot) {}), damaged},
 		{"a key of 2³² − 1 bytes", goldenSnapshotBytes(t, longKey(math.MaxUint32), func(*Snapshot) {}), damaged},
 	}

@@ -10,8 +10,9 @@ import (
 	"testing"
 )
 
-// startedFile returns a new file in which a sync is under way. Kernels that know nothing of it are rare, and sandboxes that refuse it are not what
-// tests run in.
+// startedFile returns a new file with a sync under way. It fails where that is
+// impossible: kernels without it are rare, and tests do not run in sandboxes
+// that refuse it.
 func startedFile(t *testing.T) osFile {
 	t.Helper()
 	file, err := os.Create(filepath.Join(t.TempDir(), "file"))
@@ -28,7 +29,8 @@ func startedFile(t *testing.T) osFile {
 	return f
 }
 
-// isIdle reports whether a context may be used again, and nothing is under way in it.
+// isIdle reports whether a context may be used again and no sync is under way
+// in it.
 func isIdle(t *testing.T, context uintptr) bool {
 	t.Helper()
 	s := startedSync{context: context, number: 1 << 40}
@@ -49,17 +51,18 @@ func isIdle(t *testing.T, context uintptr) bool {
 	return event.data == s.number && slices.Contains(contexts.idle, context)
 }
 
-// A sync that was begun is over when Sync, or Close, has returned, and its context is there for the next one.
+// When Sync or Close returns, a sync that was begun has ended and its context
+// is free.
 func TestStartedSyncIsWaitedFor(t *testing.T) {
 	f := startedFile(t)
 	for range 100 {
 		f.StartSync()
 		context := f.started.context
 		if err := f.Sync(); err != nil || f.started.context != 0 {
-			t.Fatalf("Sync: %v, and there is one under way: %t", err, f.started.context != 0)
+			t.Fatalf("Sync: %v, and a sync is under way: %t", err, f.started.context != 0)
 		}
 		if !isIdle(t, context) {
-			t.Fatal("Sync has returned too early, or keeps the context")
+			t.Fatal("Sync returned too early, or keeps the context")
 		}
 	}
 	f.StartSync()
@@ -69,12 +72,12 @@ func TestStartedSyncIsWaitedFor(t *testing.T) {
 	}
 }
 
-// Sync tells what became of the sync that was begun, if that is the one that was.
-func TestStartedSyncTellsTheResult(t *testing.T) {
+// Sync returns the result of the sync that was begun, and of no other.
+func TestStartedSyncReturnsTheResult(t *testing.T) {
 	f := startedFile(t)
-	f.started.number++ // not the number of the one that is under way
+	f.started.number++ // not the number of the sync that is under way
 	if err := f.Sync(); err == nil {
-		t.Error("another sync's end is taken for this one's")
+		t.Error("the end of another sync is taken for the end of this one")
 	}
 	if err := f.Sync(); err != nil {
 		t.Error(err)
@@ -105,9 +108,10 @@ func TestStartedSyncTellsTheResult(t *testing.T) {
 	}
 }
 
-// The result of a sync that fails is the number of the error, negative.
+// The result of a failed sync is the negative error number.
 func TestStartedSyncResult(t *testing.T) {
-	if err := (ioEvent{result: -int64(syscall.EIO)}).err(); err != syscall.EIO { //nolint:errorlint // it is to be this very error
+	err := (ioEvent{result: -int64(syscall.EIO)}).err()
+	if err != syscall.EIO { //nolint:errorlint // it must be this very error
 		t.Errorf("of -EIO: %v", err)
 	}
 	if err := (ioEvent{}).err(); err != nil {
@@ -115,7 +119,8 @@ func TestStartedSyncResult(t *testing.T) {
 	}
 }
 
-// A pipe cannot be synced: nothing is begun, and Sync tells it. So it is with a file that is closed.
+// A pipe cannot be synced: StartSync begins nothing, and Sync returns the
+// error. The same holds for a closed file.
 func TestStartSyncWhereThereIsNone(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -126,7 +131,7 @@ func TestStartSyncWhereThereIsNone(t *testing.T) {
 	for range 2 {
 		before := len(contexts.idle)
 		if f.StartSync(); f.started.context != 0 || len(contexts.idle) < max(before, 1) {
-			t.Error("a sync has begun where there can be none, or its context is lost")
+			t.Error("a sync has begun where none is possible, or its context is lost")
 		}
 		if err := f.Sync(); err == nil {
 			t.Error("a pipe has been synced")

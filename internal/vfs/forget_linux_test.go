@@ -11,7 +11,7 @@ import (
 	"unsafe"
 )
 
-// A file that is on the disk takes no memory any more, all of it.
+// Forget removes a synced file from the page cache, all of it.
 func TestForgetGivesMemoryBack(t *testing.T) {
 	dir := t.TempDir()
 	var fs syscall.Statfs_t
@@ -50,7 +50,8 @@ func TestForgetGivesMemoryBack(t *testing.T) {
 	}
 }
 
-// cachedPages asks mincore(2).
+// cachedPages returns how many pages of a file are in the page cache, by
+// mincore(2).
 func cachedPages(t *testing.T, file *os.File, size int) (n int) {
 	t.Helper()
 	mem, err := syscall.Mmap(int(file.Fd()), 0, size, syscall.PROT_READ, syscall.MAP_SHARED)
@@ -59,7 +60,8 @@ func cachedPages(t *testing.T, file *os.File, size int) (n int) {
 	}
 	defer func() { _ = syscall.Munmap(mem) }()
 	pages := make([]byte, (size+os.Getpagesize()-1)/os.Getpagesize())
-	_, _, e := syscall.Syscall(syscall.SYS_MINCORE, uintptr(unsafe.Pointer(&mem[0])), uintptr(size), uintptr(unsafe.Pointer(&pages[0])))
+	_, _, e := syscall.Syscall(syscall.SYS_MINCORE,
+		uintptr(unsafe.Pointer(&mem[0])), uintptr(size), uintptr(unsafe.Pointer(&pages[0])))
 	if e != 0 {
 		t.Fatal(e)
 	}
@@ -69,7 +71,7 @@ func cachedPages(t *testing.T, file *os.File, size int) (n int) {
 	return n
 }
 
-// A pipe has no such memory. A file that is closed is an error.
+// A pipe has no page cache, which is no error. A closed file is an error.
 func TestForgetWhereThereIsNone(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -83,6 +85,6 @@ func TestForgetWhereThereIsNone(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := newOSFile(w).Forget(); err == nil {
-		t.Error("Forget on a closed file tells nothing")
+		t.Error("Forget on a closed file returns no error")
 	}
 }

@@ -17,9 +17,11 @@ import (
 	"kvstore/internal/vfs"
 )
 
-// One script for both file systems: what the engine learns from tests on Mem must hold on the real thing.
+// Most tests run on both file systems: what tests of the engine show on Mem
+// must hold on the operating system's file system.
 
-// onBoth runs a test on the operating system's file system and on Mem, each time in an empty directory.
+// onBoth runs a test on the operating system's file system and on Mem, each
+// time in an empty directory.
 func onBoth(t *testing.T, test func(t *testing.T, fsys vfs.FS, base string)) {
 	t.Run("OS", func(t *testing.T) { test(t, vfs.OS{}, t.TempDir()) })
 	t.Run("Mem", func(t *testing.T) {
@@ -29,7 +31,7 @@ func onBoth(t *testing.T, test func(t *testing.T, fsys vfs.FS, base string)) {
 	})
 }
 
-// inDir is onBoth for tests that need the directory alone.
+// inDir is onBoth for tests that need only the directory.
 func inDir(t *testing.T, test func(t *testing.T, dir vfs.Dir)) {
 	onBoth(t, func(t *testing.T, fsys vfs.FS, base string) { test(t, openDir(t, fsys, base)) })
 }
@@ -56,7 +58,8 @@ func wantErr(t *testing.T, err, want error) {
 	}
 }
 
-// create makes a file with these bytes, not synced, and leaves it open.
+// create makes a file with these bytes. It does not sync the file, and leaves
+// it open.
 func create(t *testing.T, dir vfs.Dir, name, content string) vfs.File {
 	t.Helper()
 	f, err := dir.Create(name)
@@ -74,7 +77,7 @@ func write(t *testing.T, f vfs.File, off int64, content string) {
 	}
 }
 
-// content returns a whole file by way of a new handle.
+// content reads a whole file through a new handle.
 func content(t *testing.T, dir vfs.Dir, name string) string {
 	t.Helper()
 	f, err := dir.OpenRead(name)
@@ -146,11 +149,11 @@ func TestBothCreateAndOpenFiles(t *testing.T) {
 		f, err := dir.Open("a")
 		must(t, err)
 		write(t, f, 5, "C")
-		wantContent(t, dir, "a", "long Content") // by another handle, before any sync
+		wantContent(t, dir, "a", "long Content") // through another handle, before any sync
 		must(t, f.Sync())
 		must(t, f.Close())
 
-		create(t, dir, "a", "new") // empties what was there
+		create(t, dir, "a", "new") // empties the existing file
 		wantContent(t, dir, "a", "new")
 		wantNames(t, dir, "a")
 		must(t, dir.Sync())
@@ -165,8 +168,8 @@ func TestBothRenameOver(t *testing.T) {
 		must(t, dir.Rename("a", "b"))
 		wantNames(t, dir, "b")
 		wantContent(t, dir, "b", "new")
-		write(t, f, 3, "er")    // the handle goes with the file, not with its name
-		write(t, old, 0, "OLD") // and this one's file has no name any more
+		write(t, f, 3, "er")    // the handle stays with the file, not with its name
+		write(t, old, 0, "OLD") // the file of this handle has no name any more
 		wantContent(t, dir, "b", "newer")
 	})
 }
@@ -193,7 +196,7 @@ func TestBothReadAndWriteByOffset(t *testing.T) {
 			want string
 			err  error
 		}{
-			{0, 10, "0123456789", nil}, // up to the end is no end
+			{0, 10, "0123456789", nil}, // reading up to the end is not io.EOF
 			{4, 3, "456", nil},
 			{8, 4, "89", io.EOF},
 			{10, 1, "", io.EOF},
@@ -209,7 +212,7 @@ func TestBothReadAndWriteByOffset(t *testing.T) {
 		wantContent(t, dir, "a", "0123456789"+string(make([]byte, 1490))+"far")
 		b := []byte("xyz")
 		write(t, f, 0, string(b))
-		b[0] = '!' // what was written is the file's
+		b[0] = '!' // the file has its own copy
 		wantContent(t, dir, "a", "xyz3456789"+string(make([]byte, 1490))+"far")
 	})
 }
@@ -259,7 +262,7 @@ func TestBothLock(t *testing.T) {
 			}
 		}
 		must(t, writer.Close())
-		wantNames(t, dir, "LOCK") // never removed: who waits for it might hold a file without a name
+		wantNames(t, dir, "LOCK") // never removed: another opener may have opened it already
 
 		one, two := lock(dir, true), lock(other, true)
 		_ = refused(dir, false)
@@ -270,8 +273,9 @@ func TestBothLock(t *testing.T) {
 	})
 }
 
-// A crash test on Mem cannot find what Mem tolerates.
-func TestBothRefuseWhatAHandleIsNotFor(t *testing.T) {
+// Mem must refuse what the operating system refuses, because a crash test
+// cannot find what Mem tolerates.
+func TestBothRefuseMisuseOfAHandle(t *testing.T) {
 	inDir(t, func(t *testing.T, dir vfs.Dir) {
 		f := create(t, dir, "a", "x")
 		must(t, f.Close())
@@ -302,12 +306,12 @@ func TestBothRefuseWhatAHandleIsNotFor(t *testing.T) {
 
 func TestIsExhausted(t *testing.T) {
 	for err, want := range map[error]bool{
-		fmt.Errorf("wrapped: %w", syscall.ENOSPC):               true,
-		&fs.PathError{Op: "write", Err: syscall.ENOSPC}:         true,
-		&vfs.ShortWrite{Bytes: 1, Err: syscall.ENOSPC}:          true,
-		errors.Join(errors.New("and another"), syscall.ENOSPC):  true,
-		&fs.PathError{Op: "write", Err: syscall.EIO}:            false,
-		fmt.Errorf("no space left on device, says somebody: 1"): false,
+		fmt.Errorf("wrapped: %w", syscall.ENOSPC):              true,
+		&fs.PathError{Op: "write", Err: syscall.ENOSPC}:        true,
+		&vfs.ShortWrite{Bytes: 1, Err: syscall.ENOSPC}:         true,
+		errors.Join(errors.New("and another"), syscall.ENOSPC): true,
+		&fs.PathError{Op: "write", Err: syscall.EIO}:           false,
+		fmt.Errorf("no space left on device: 1"):               false,
 	} {
 		if got := vfs.IsExhausted(err); got != want {
 			t.Errorf("IsExhausted(%v) is %v", err, got)
@@ -318,9 +322,10 @@ func TestIsExhausted(t *testing.T) {
 	}
 }
 
-// The rest is Mem's own: how it crashes and how it fails.
+// The other tests are about Mem alone: how it crashes and how it fails.
 
-// newMem returns a Mem with an empty durable directory; it loses all that may be lost.
+// newMem returns a Mem with an empty, durable directory. With a nil pick, a
+// power cut loses everything that it may lose.
 func newMem(t *testing.T, pick func(int) int) (*vfs.Mem, vfs.Dir) {
 	t.Helper()
 	m := vfs.NewMem(pick)
@@ -329,7 +334,7 @@ func newMem(t *testing.T, pick func(int) int) (*vfs.Mem, vfs.Dir) {
 	return m, openDir(t, m, "/d")
 }
 
-// durable makes a file with these bytes that survives everything.
+// durable makes a file with these bytes that survives a power cut.
 func durable(t *testing.T, dir vfs.Dir, name, content string) vfs.File {
 	t.Helper()
 	f := create(t, dir, name, content)
@@ -368,12 +373,13 @@ func TestMemKillKeepsTheCache(t *testing.T) {
 	must(t, err)
 	must(t, lock.Close())
 
-	m.PowerCut() // a killed process does not make anything durable either
+	m.PowerCut() // Kill makes nothing durable either
 	dir = openDir(t, m, "/d")
 	wantNames(t, dir, "b")
 }
 
-// A lock of a dead process must not free one that a living process has taken since.
+// Closing the lock of a dead process must not free the lock of a living
+// process.
 func TestMemOldLockFreesNothing(t *testing.T) {
 	m, dir := newMem(t, nil)
 	old, err := dir.Lock("LOCK", false)
@@ -397,7 +403,7 @@ func TestMemPowerCutKeepsWhatWasSynced(t *testing.T) {
 	durable(t, dir, "c", "removed")
 	must(t, dir.Remove("c"))
 	durable(t, dir, "d", "renamed")
-	must(t, dir.Sync()) // b is durable now, and so is that c has gone
+	must(t, dir.Sync()) // makes the name b and the removal of c durable
 	must(t, dir.Rename("d", "e"))
 	create(t, dir, "f", "")
 	must(t, m.Mkdir("/x"))
@@ -432,7 +438,7 @@ func TestMemSyncIsOfOneFile(t *testing.T) {
 	wantContent(t, dir, "b", "new")
 }
 
-// What a Create over an old file has thrown away must not come back behind a later size.
+// Bytes that Create has removed must not return when the file grows again.
 func TestMemEmptiedFileStaysEmpty(t *testing.T) {
 	m, dir := newMem(t, nil)
 	durable(t, dir, "a", "old content")
@@ -444,12 +450,13 @@ func TestMemEmptiedFileStaysEmpty(t *testing.T) {
 	wantContent(t, openDir(t, m, "/d"), "a", string(make([]byte, 11)))
 }
 
-// sectors is a content of n sectors of 512 bytes, each filled with b.
+// sectors returns n sectors of 512 bytes, filled with b.
 func sectors(n int, b byte) string { return string(bytes.Repeat([]byte{b}, n*512)) }
 
 func TestMemPowerCutKeepsAnySubset(t *testing.T) {
-	// Over many cuts each of two sectors must be seen old, new, of the version in between, and torn, independently
-	// of the other; nothing else must ever be seen.
+	// Over many power cuts, each of two sectors must be seen old, new, of the
+	// version in between, and torn, independently of the other, and never in
+	// any other state.
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 0))
@@ -476,7 +483,7 @@ func TestMemPowerCutKeepsAnySubset(t *testing.T) {
 	}
 }
 
-// stateOf names what a sector of TestMemPowerCutKeepsAnySubset holds.
+// stateOf names the state of a sector in TestMemPowerCutKeepsAnySubset.
 func stateOf(t *testing.T, sector string) string {
 	t.Helper()
 	for _, b := range []byte(sector) {
@@ -521,8 +528,9 @@ func TestMemPowerCutKeepsAnySizesAndNames(t *testing.T) {
 	}
 }
 
-// The reason why a failed fsync is sticky: the kernel keeps the new bytes in its cache and calls them clean, so that a second fsync
-// succeeds and writes nothing. So it does after a failed write-back.
+// This is why a failed fsync is sticky: the kernel keeps the new bytes in its
+// cache and marks them clean, so that a second fsync succeeds and writes
+// nothing. A failed write-back does the same.
 func TestMemFailedSyncLeavesPagesClean(t *testing.T) {
 	for kind, call := range map[vfs.OpKind]func(vfs.File) error{
 		vfs.OpSync:       vfs.File.Sync,
@@ -543,7 +551,7 @@ func TestMemFailedSyncLeavesPagesClean(t *testing.T) {
 		dir = openDir(t, m, "/d")
 		wantContent(t, dir, "a", "old")
 
-		// Written again, the pages are dirty again, even with the same bytes.
+		// A new write makes the pages dirty again, even with the same bytes.
 		f, err := dir.Open("a")
 		must(t, err)
 		write(t, f, 0, "new")
@@ -557,7 +565,8 @@ func TestMemFailedSyncLeavesPagesClean(t *testing.T) {
 	}
 }
 
-// A write-back, or a write or a sync that is begun, makes nothing durable, and changes nothing for those who read.
+// WriteBack, StartWrite and StartSync make nothing durable and change nothing
+// for readers.
 func TestMemWriteBackIsNoSync(t *testing.T) {
 	m, dir := newMem(t, nil)
 	f := durable(t, dir, "a", "old")
@@ -570,7 +579,8 @@ func TestMemWriteBackIsNoSync(t *testing.T) {
 	wantContent(t, openDir(t, m, "/d"), "a", "old")
 }
 
-// What is forgotten is read from the disk again. After a failed sync that is something else than what was in the cache.
+// After Forget the file is read from disk again. After a failed sync that is
+// not what was in the cache.
 func TestMemForget(t *testing.T) {
 	m, dir := newMem(t, nil)
 	f := durable(t, dir, "a", "old")
@@ -638,7 +648,8 @@ func failOn(kind vfs.OpKind, err error) func(vfs.Op) error {
 	}
 }
 
-// A failing sync writes what it happens to write: with a pick that always takes the newest, everything.
+// A failing sync writes any subset: with a pick that always takes the newest
+// version, everything.
 func TestMemFailedSyncMayHaveWritten(t *testing.T) {
 	m, dir := newMem(t, func(n int) int { return min(n-1, 1) })
 	f := durable(t, dir, "a", "old")
@@ -657,7 +668,7 @@ func TestMemFailedDirectorySync(t *testing.T) {
 	wantErr(t, dir.Sync(), syscall.EIO)
 	m.SetHook(nil)
 	wantNames(t, dir, "a")
-	must(t, dir.Sync()) // other than a file's, a directory's later fsync is assumed to persist its names
+	must(t, dir.Sync()) // unlike a file's, a directory's later fsync is assumed to persist its names
 	m.PowerCut()
 	wantNames(t, openDir(t, m, "/d"), "a")
 }
@@ -678,7 +689,8 @@ func TestMemShortWrite(t *testing.T) {
 	wantContent(t, dir, "a", "01abc56789")
 }
 
-// Failing operations have no effect, and the hook is told which operation on which name it was.
+// An operation that fails has no effect. The hook gets the kind and the name of
+// the operation.
 func TestMemHookSeesAndFailsEachOperation(t *testing.T) {
 	m, dir := newMem(t, nil)
 	f := create(t, dir, "a", "x")
@@ -699,8 +711,14 @@ func TestMemHookSeesAndFailsEachOperation(t *testing.T) {
 		{vfs.Op{Kind: vfs.OpRemove, Name: "a"}, func() error { return dir.Remove("a") }},
 		{vfs.Op{Kind: vfs.OpList}, func() error { _, err := dir.List(); return err }},
 		{vfs.Op{Kind: vfs.OpLock, Name: "LOCK"}, func() error { _, err := dir.Lock("LOCK", false); return err }},
-		{vfs.Op{Kind: vfs.OpRead, Name: "a", Offset: 1, Bytes: 2}, func() error { _, err := f.ReadAt(make([]byte, 2), 1); return err }},
-		{vfs.Op{Kind: vfs.OpWrite, Name: "a", Offset: 3, Bytes: 1}, func() error { _, err := f.WriteAt([]byte("y"), 3); return err }},
+		{vfs.Op{Kind: vfs.OpRead, Name: "a", Offset: 1, Bytes: 2}, func() error {
+			_, err := f.ReadAt(make([]byte, 2), 1)
+			return err
+		}},
+		{vfs.Op{Kind: vfs.OpWrite, Name: "a", Offset: 3, Bytes: 1}, func() error {
+			_, err := f.WriteAt([]byte("y"), 3)
+			return err
+		}},
 		{vfs.Op{Kind: vfs.OpSize, Name: "a"}, func() error { _, err := f.Size(); return err }},
 		{vfs.Op{Kind: vfs.OpAllocate, Name: "a", Bytes: 99}, func() error { return f.Allocate(99) }},
 		{vfs.Op{Kind: vfs.OpStartWrite, Name: "a", Offset: 6, Bytes: 3}, func() error { return f.StartWrite(6, 3) }},
@@ -718,7 +736,8 @@ func TestMemHookSeesAndFailsEachOperation(t *testing.T) {
 	wantContent(t, dir, "a", "x")
 }
 
-// A hook that blocks stalls its own operation alone; if the process dies meanwhile, the operation has not happened.
+// A hook that blocks stalls only its own operation. If the process dies
+// meanwhile, the operation has not happened.
 func TestMemHookMayBlockAndCrash(t *testing.T) {
 	m, dir := newMem(t, nil)
 	f, g := durable(t, dir, "a", "old"), durable(t, dir, "b", "old")
@@ -799,14 +818,15 @@ func TestMemCountsHandles(t *testing.T) {
 		}
 		want(4 - i)
 	}
-	m.Kill() // closes the others
+	m.Kill() // closes the other handles
 	want(0)
 	_ = g.Close()
 	_ = dir.Close()
 	want(0)
 }
 
-// A copy is what the original was, down to what a power cut would leave of it, and goes its own way.
+// A clone has the state of the original, including what a power cut would leave
+// of it, and is independent of the original.
 func TestMemClone(t *testing.T) {
 	m, dir := newMem(t, nil)
 	f := durable(t, dir, "a", "old")
@@ -845,7 +865,8 @@ func TestMemClone(t *testing.T) {
 	wantContent(t, d, "a", "NEW")
 }
 
-// A writer that readers keep out must not be told of the writer before them.
+// A writer that is refused because of readers must not get the process id of an
+// earlier writer.
 func TestOSNamesNoWriterForReaders(t *testing.T) {
 	dir, err := vfs.OS{}.OpenDir(t.TempDir())
 	must(t, err)
@@ -857,7 +878,7 @@ func TestOSNamesNoWriterForReaders(t *testing.T) {
 	must(t, err)
 	_, err = dir.Lock("LOCK", false)
 	if locked, ok := errors.AsType[*vfs.LockedError](err); !ok || locked.PID != 0 {
-		t.Fatalf("%v, want a LockedError that names nobody", err)
+		t.Fatalf("%v, want a LockedError without a process id", err)
 	}
 	must(t, errors.Join(reader.Close(), dir.Close()))
 }

@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// A pipe does not know sync_file_range: there is nothing to be had early, and the sync tells the rest. A file that is closed is an error.
+// A pipe does not support sync_file_range, which is no error of StartWrite: the
+// next Sync returns what is wrong. A closed file is an error.
 func TestStartWriteWhereThereIsNone(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -18,12 +19,12 @@ func TestStartWriteWhereThereIsNone(t *testing.T) {
 		t.Errorf("StartWrite on a pipe: %v", err)
 	}
 	if err := newOSFile(w).WriteBack(0, 1); err == nil {
-		t.Error("WriteBack on a pipe, which cannot be synced, tells nothing")
+		t.Error("WriteBack on a pipe, which cannot be synced, returns no error")
 	}
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if err := newOSFile(w).StartWrite(0, 1); err == nil {
-		t.Error("StartWrite on a closed file tells nothing")
+		t.Error("StartWrite on a closed file returns no error")
 	}
 }
