@@ -190,7 +190,7 @@ func (a *arena) free(b []byte) {
 		a.warmBytes += len(b)
 		return
 	}
-	_ = unix.Madvise(b, unix.MADV_DONTNEED) // if it fails, the memory stays taken until it is used again
+	_ = unix.Madvise(b, unix.MADV_DONTNEED) // if it fails, the span keeps its pages
 	a.cold[class] = append(a.cold[class], b)
 }
 

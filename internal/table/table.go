@@ -266,7 +266,7 @@ func (t *Table) locate(slots *[windowKeys]uint64, hashes []uint64) {
 			}
 		}
 	}
-	runtime.KeepAlive(sum) // or the loads would be left out
+	runtime.KeepAlive(sum) // keeps the compiler from dropping the loads
 }
 
 // touchSlots loads into the cache the slots where the searches for these hashes
@@ -277,7 +277,7 @@ func (t *Table) touchSlots(hashes []uint64) {
 		s := t.shardOf(hash)
 		sum += s.slots[s.home(hash)]
 	}
-	runtime.KeepAlive(sum) // or the loads would be left out
+	runtime.KeepAlive(sum) // keeps the compiler from dropping the loads
 }
 
 // Len returns the number of keys.

@@ -127,8 +127,8 @@ func readPID(f *os.File) int {
 // yieldFirst must be called before a system call that may take long and that
 // callers usually do not wait for. A goroutine in a system call keeps its
 // processor, and with it the goroutines queued there, until Go's monitor
-// retakes the processor. On a machine with few processors that takes up to 20
-// ms. So yieldFirst lets those goroutines run first.
+// retakes the processor, which takes up to 20 ms on a machine with few
+// processors. So yieldFirst lets those goroutines run first.
 func yieldFirst() {
 	if tuning.YieldFirst {
 		runtime.Gosched()
