@@ -4,41 +4,60 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"expvar"
 	"fmt"
+	"io"
 	"log"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"kvstore"
 )
 
-// The README's first example must be the tested one.
-func TestReadmeShowsExampleOpen(t *testing.T) {
-	readme, err := os.ReadFile("README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	source, err := os.ReadFile("example_test.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, code, found := strings.Cut(string(readme), "\nstore, err := ")
-	code, _, closed := strings.Cut(code, "\n```")
-	if !found || !closed {
-		t.Fatal("README.md has no code that opens a store")
-	}
-	code = strings.ReplaceAll("\nstore, err := "+code, "\n", "\n\t")
-	if !strings.Contains(string(source), code+"\n\t// Output:") {
-		t.Errorf("README.md has this code, ExampleOpen has not:%s", code)
+// What the documents show as Go code is code of this file, so that it compiles and does what they say.
+func TestDocumentsShowTestedCode(t *testing.T) {
+	tested := readGo(t, "example_test.go")
+	for _, name := range []string{"README.md", "docs/OPERATIONS.md", "docs/RECIPES.md"} {
+		_, rest, _ := strings.Cut(readGo(t, name), "\n```go\n")
+		for rest != "" {
+			block, after, closed := strings.Cut(rest, "\n```\n")
+			if !closed {
+				t.Fatalf("%s: a block of code has no end", name)
+			}
+			_, rest, _ = strings.Cut(after, "\n```go\n")
+			if strings.HasPrefix(block, "import ") {
+				continue
+			}
+			if code := strings.ReplaceAll(block, `"data"`, "dir"); !strings.Contains(tested, "\n"+code+"\n") {
+				t.Errorf("%s shows code that is not in example_test.go:\n%s", name, block)
+			}
+		}
 	}
 }
 
-// exampleDir returns a directory for an example, and a function that removes
-// it.
+// readGo returns a file's text without what gofmt may indent it by.
+func readGo(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(string(text), "\n")
+	for i, line := range lines {
+		lines[i] = strings.TrimLeft(line, "\t")
+	}
+	return strings.Join(lines, "\n")
+}
+
+// exampleDir returns a directory for an example, and what removes it.
 func exampleDir() (dir string, remove func()) {
 	dir, err := os.MkdirTemp("", "kvstore-")
 	if err != nil {
@@ -47,19 +66,20 @@ func exampleDir() (dir string, remove func()) {
 	return dir, func() { _ = os.RemoveAll(dir) }
 }
 
-// closeStore ends examples that are not about Close.
+// closeStore is for the end of examples that are not about it.
 func closeStore(store *kvstore.Store) {
 	if err := store.Close(); err != nil {
 		log.Fatal(err)
 	}
 }
 
-// A value that Set has stored survives a crash, and Close.
-func ExampleOpen() {
+// A value that Set has stored survives a crash.
+func Example() {
 	dir, remove := exampleDir()
 	defer remove()
 
-	store, err := kvstore.Open(dir)
+	config := kvstore.DefaultConfig(dir) // SyncWrites is on
+	store, err := kvstore.OpenWithConfig(config)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -70,8 +90,7 @@ func ExampleOpen() {
 	// Output: hello, true, <nil>
 }
 
-// The writes of a batch are there together or not at all, for readers and after
-// a crash.
+// The writes of a batch are there together or not at all: for readers, and after a crash.
 func ExampleStore_Apply() {
 	dir, remove := exampleDir()
 	defer remove()
@@ -92,9 +111,8 @@ func ExampleStore_Apply() {
 	// Output: 3 writes, one commit: 1
 }
 
-// A goroutine that does not wait for each commit lets many of them share an
-// fsync. They commit in the order of the calls: when the last one is done, all
-// are decided. Each still has a result of its own.
+// One goroutine that does not wait for each commit lets many of them share an fsync. They commit in the order of the calls, so
+// when the last one is done, all are decided; each has its own result all the same.
 func ExampleStore_ApplyAsync() {
 	dir, remove := exampleDir()
 	defer remove()
@@ -121,8 +139,7 @@ func ExampleStore_ApplyAsync() {
 	// Output: 1000 keys are on disk
 }
 
-// AppendGet reads into a buffer that the caller reuses. Once the buffer is
-// large enough, nothing is allocated.
+// AppendGet reads into a buffer that is used again and again, without allocating once it is large enough.
 func ExampleStore_AppendGet() {
 	dir, remove := exampleDir()
 	defer remove()
@@ -147,8 +164,19 @@ func ExampleStore_AppendGet() {
 	// c: "", false
 }
 
-// CompareAndSwap writes if no other write came in between: a counter without a
-// lock.
+// increment adds 1 to the number under key.
+func increment(store *kvstore.Store, key string) error {
+	for {
+		old, _ := store.Get(key)          // nil if the key is absent
+		n, _ := strconv.Atoi(string(old)) // 0 then
+		swapped, err := store.CompareAndSwap(key, old, []byte(strconv.Itoa(n+1)))
+		if err != nil || swapped {
+			return err
+		}
+	}
+}
+
+// CompareAndSwap writes only if the value is still the expected one: a counter without a lock.
 func ExampleStore_CompareAndSwap() {
 	dir, remove := exampleDir()
 	defer remove()
@@ -158,22 +186,19 @@ func ExampleStore_CompareAndSwap() {
 	}
 	defer closeStore(store)
 
-	increment := func() error {
-		for {
-			old, _ := store.Get("counter")    // nil: it is not there yet
-			n, _ := strconv.Atoi(string(old)) // 0 then
-			swapped, err := store.CompareAndSwap("counter", old, strconv.AppendInt(nil, int64(n)+1, 10))
-			if err != nil || swapped {
-				return err
-			}
-		}
-	}
-	if err := errors.Join(increment(), increment()); err != nil {
+	if err := errors.Join(increment(store, "counter"), increment(store, "counter")); err != nil {
 		log.Fatal(err)
 	}
 	value, _ := store.Get("counter")
 	fmt.Println(string(value))
 	// Output: 2
+}
+
+// printNewest prints the last ten keys below a prefix, the highest first.
+func printNewest(store *kvstore.Store, prefix string) {
+	for key, value := range store.Scan(kvstore.Range{Prefix: prefix, Reverse: true, Limit: 10}) {
+		fmt.Printf("%s=%s\n", key, value)
+	}
 }
 
 func ExampleStore_Scan() {
@@ -190,21 +215,37 @@ func ExampleStore_Scan() {
 			log.Fatal(err)
 		}
 	}
-	for key, value := range store.Scan(kvstore.Prefix("user/")) {
-		fmt.Printf("%s=%s\n", key, value)
-	}
+	printNewest(store, "user/")
 	for key := range store.Scan(kvstore.Range{To: "user/c", Reverse: true, Limit: 1}) {
 		fmt.Println("the last one below user/c:", key)
 	}
 	// Output:
-	// user/alice=USER/ALICE
-	// user/bob=USER/BOB
 	// user/carol=USER/CAROL
+	// user/bob=USER/BOB
+	// user/alice=USER/ALICE
 	// the last one below user/c: user/bob
 }
 
-// Transfers between two accounts: many of them meet, none is lost, and no
-// account is overdrawn.
+var errNotEnough = errors.New("not enough money")
+
+// transfer moves an amount from one account to another.
+func transfer(store *kvstore.Store, from, to string, amount int) error {
+	return store.Update(context.Background(), func(tx *kvstore.Tx) error {
+		balance := func(account string) int {
+			value, _ := tx.Get(account)
+			n, _ := strconv.Atoi(string(value)) // 0 for an absent account
+			return n
+		}
+		if balance(from) < amount {
+			return errNotEnough // nothing is written
+		}
+		tx.Set(from, []byte(strconv.Itoa(balance(from)-amount)))
+		tx.Set(to, []byte(strconv.Itoa(balance(to)+amount)))
+		return nil
+	})
+}
+
+// Concurrent transfers between the same two accounts: no money is lost, and no account is overdrawn.
 func ExampleStore_Update() {
 	dir, remove := exampleDir()
 	defer remove()
@@ -214,30 +255,13 @@ func ExampleStore_Update() {
 	}
 	defer closeStore(store)
 
-	balance := func(tx *kvstore.Tx, account string) int {
-		value, _ := tx.Get(account)
-		n, _ := strconv.Atoi(string(value)) // 0 for an account that is not there
-		return n
-	}
-	errNotEnough := errors.New("not enough")
-	transfer := func(from, to string, amount int) error {
-		return store.Update(context.Background(), func(tx *kvstore.Tx) error {
-			left := balance(tx, from) - amount
-			if left < 0 {
-				return errNotEnough // nothing happens
-			}
-			tx.Set(from, strconv.AppendInt(nil, int64(left), 10))
-			tx.Set(to, strconv.AppendInt(nil, int64(balance(tx, to)+amount), 10))
-			return nil
-		})
-	}
 	if err := store.Set("alice", []byte("100")); err != nil {
 		log.Fatal(err)
 	}
 	var transfers sync.WaitGroup
 	for range 8 {
 		transfers.Go(func() {
-			if err := transfer("alice", "bob", 15); err != nil && !errors.Is(err, errNotEnough) {
+			if err := transfer(store, "alice", "bob", 15); err != nil && !errors.Is(err, errNotEnough) {
 				log.Fatal(err)
 			}
 		})
@@ -250,8 +274,7 @@ func ExampleStore_Update() {
 	// alice has 10, bob has 90
 }
 
-// A view shows the store as it was when the view was opened, whatever is
-// written later.
+// A view shows the store as it was when it was opened, whatever is written later.
 func ExampleStore_View() {
 	dir, remove := exampleDir()
 	defer remove()
@@ -275,56 +298,17 @@ func ExampleStore_View() {
 	// Output: 10 then, 12 now
 }
 
-// All visits every pair of a view, in no order. It needs no index, so it suits
-// statistics, checks and exports of the whole store.
-func ExampleView_All() {
-	dir, remove := exampleDir()
-	defer remove()
-	store, err := kvstore.Open(dir)
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer closeStore(store)
-	if err := errors.Join(store.Set("a", []byte("alpha")), store.Set("b", []byte("beta"))); err != nil {
-		log.Fatal(err)
-	}
-
+// backup writes the whole store to w, while reads and writes go on.
+func backup(store *kvstore.Store, w io.Writer) error {
 	view, err := store.View()
 	if err != nil {
-		log.Fatal(err)
+		return err
 	}
-	defer func() { _ = view.Close() }() // it returns nil
-	bytes := 0
-	for key, value := range view.All() {
-		bytes += len(key) + len(value)
-	}
-	fmt.Println(view.Len(), "pairs,", bytes, "bytes")
-	// Output: 2 pairs, 11 bytes
+	_, err = view.WriteTo(w)
+	return errors.Join(err, view.Close())
 }
 
-// Versions order the writes of different goroutines: a view shows a commit if
-// its version is not less than the commit's.
-func ExampleCommit_Version() {
-	dir, remove := exampleDir()
-	defer remove()
-	store, err := kvstore.Open(dir)
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer closeStore(store)
-
-	var b kvstore.Batch
-	b.Set("price", []byte("12"))
-	commit := store.ApplyAsync(context.Background(), &b)
-	if err := commit.Wait(context.Background()); err != nil {
-		log.Fatal(err)
-	}
-	fmt.Println("visible:", store.Stats().Version >= commit.Version())
-	// Output: visible: true
-}
-
-// A backup is a view, written to any io.Writer while the store goes on. Restore
-// makes a store of it.
+// Restore makes a new store from a backup.
 func ExampleRestore() {
 	dir, remove := exampleDir()
 	defer remove()
@@ -337,18 +321,13 @@ func ExampleRestore() {
 		log.Fatal(err)
 	}
 
-	var backup bytes.Buffer
-	view, err := store.View()
-	if err != nil {
-		log.Fatal(err)
-	}
-	_, err = view.WriteTo(&backup)
-	if err := errors.Join(err, view.Close()); err != nil {
+	var saved bytes.Buffer
+	if err := backup(store, &saved); err != nil {
 		log.Fatal(err)
 	}
 
 	copied := filepath.Join(dir, "copy")
-	if err := kvstore.Restore(copied, &backup); err != nil {
+	if err := kvstore.Restore(copied, &saved); err != nil {
 		log.Fatal(err)
 	}
 	restored, err := kvstore.Open(copied)
@@ -361,8 +340,7 @@ func ExampleRestore() {
 	// Output: hello, true
 }
 
-// Snapshots keep the log of a long-running store short. They come by themselves
-// with Config.SnapshotBytes, or when Snapshot is called.
+// A store that runs for long keeps its log short by snapshots: by itself with Config.SnapshotBytes, or when Snapshot is called.
 func ExampleStore_Snapshot() {
 	dir, remove := exampleDir()
 	defer remove()
@@ -386,8 +364,7 @@ func ExampleStore_Snapshot() {
 	// something to replay: false
 }
 
-// MultiGet reads many keys at one moment, so it shows no batch in part. It is
-// faster than as many calls of Get.
+// MultiGet reads many keys at one moment: no batch is seen in part. It is faster than as many calls of Get.
 func ExampleStore_MultiGet() {
 	dir, remove := exampleDir()
 	defer remove()
@@ -408,12 +385,14 @@ func ExampleStore_MultiGet() {
 	// 2: "", present: true
 }
 
-// With SyncWrites false, a write that has returned survives a crash of the
-// program. It survives a power cut after the next Sync or after SyncInterval.
+// With SyncWrites false, a write that returned is with the operating system: it survives a crash of the program at once, and a power cut
+// after the next Sync, or when SyncInterval has passed.
 func ExampleStore_Sync() {
 	dir, remove := exampleDir()
 	defer remove()
-	store, err := kvstore.OpenWithConfig(kvstore.Config{DataDir: dir, SyncWrites: false})
+	config := kvstore.DefaultConfig(dir)
+	config.SyncWrites = false
+	store, err := kvstore.OpenWithConfig(config)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -428,8 +407,285 @@ func ExampleStore_Sync() {
 	// Output: on disk: true
 }
 
-// A directory has one opener at a time. The error names the process that has
-// it.
+// serveBackup streams the store to an HTTP client as one snapshot file. Reads and writes go on meanwhile.
+func serveBackup(store *kvstore.Store) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		view, err := store.View()
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		defer func() { _ = view.Close() }() // it returns nil
+		w.Header().Set("Content-Disposition", `attachment; filename="backup.kvs"`)
+		if _, err := view.WriteTo(w); err != nil {
+			panic(http.ErrAbortHandler) // the client must notice that this is not the whole file
+		}
+	}
+}
+
+// A handler that backs up a store in use.
+func ExampleView_WriteTo() {
+	dir, remove := exampleDir()
+	defer remove()
+	store, err := kvstore.Open(filepath.Join(dir, "store"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer closeStore(store)
+	if err := store.Set("greeting", []byte("hello")); err != nil {
+		log.Fatal(err)
+	}
+
+	response := httptest.NewRecorder()
+	serveBackup(store)(response, httptest.NewRequest(http.MethodGet, "/backup", http.NoBody))
+	fmt.Println(response.Code, response.Body.Len(), "bytes")
+	fmt.Println("restored:", kvstore.Restore(filepath.Join(dir, "copy"), response.Body) == nil)
+	// Output:
+	// 200 109 bytes
+	// restored: true
+}
+
+// page returns the next n keys with a prefix, after the last key of the page before; that is "" for the first page.
+func page(store *kvstore.Store, prefix, last string, n int) (keys []string) {
+	r := kvstore.Range{Prefix: prefix, Limit: n}
+	if last != "" {
+		r.From = last + "\x00" // the lowest key above last
+	}
+	for key := range store.Scan(r) {
+		keys = append(keys, key)
+	}
+	return keys
+}
+
+// Pages of a scan: each begins behind the last key of the one before.
+func ExampleStore_Scan_pages() {
+	dir, remove := exampleDir()
+	defer remove()
+	store, err := kvstore.Open(dir)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer closeStore(store)
+	for i := range 5 {
+		if err := store.Set(fmt.Sprintf("user/%d", i), nil); err != nil {
+			log.Fatal(err)
+		}
+	}
+
+	last := ""
+	for keys := page(store, "user/", last, 2); len(keys) > 0; keys = page(store, "user/", last, 2) {
+		fmt.Println(keys)
+		last = keys[len(keys)-1]
+	}
+	// Output:
+	// [user/0 user/1]
+	// [user/2 user/3]
+	// [user/4]
+}
+
+// saveUser stores a user's email address under the user's name, and the name under the address.
+func saveUser(store *kvstore.Store, name, email string) error {
+	return store.Update(context.Background(), func(tx *kvstore.Tx) error {
+		if owner, taken := tx.Get("email/" + email); taken && string(owner) != name {
+			return fmt.Errorf("%s belongs to %s", email, owner)
+		}
+		if old, ok := tx.Get("user/" + name); ok {
+			tx.Delete("email/" + string(old))
+		}
+		tx.Set("user/"+name, []byte(email))
+		tx.Set("email/"+email, []byte(name))
+		return nil
+	})
+}
+
+// A secondary key changes in the same transaction as the primary one, so that the two always agree.
+func Example_secondaryKey() {
+	dir, remove := exampleDir()
+	defer remove()
+	store, err := kvstore.Open(dir)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer closeStore(store)
+
+	fmt.Println(saveUser(store, "alice", "alice@example.com"))
+	fmt.Println(saveUser(store, "bob", "alice@example.com"))
+	fmt.Println(saveUser(store, "alice", "a@example.com"))
+	name, ok := store.Get("email/a@example.com")
+	fmt.Println(string(name), ok, store.Has("email/alice@example.com"))
+	// Output:
+	// <nil>
+	// alice@example.com belongs to alice
+	// <nil>
+	// alice true false
+}
+
+// queue is a durable queue of jobs. All its methods may be called from any number of goroutines.
+type queue struct {
+	store *kvstore.Store
+	last  atomic.Uint64 // number of the last job that was pushed
+}
+
+// newQueue returns the queue of a store, which goes on behind the last job in it.
+func newQueue(store *kvstore.Store) (*queue, error) {
+	q := &queue{store: store}
+	for key := range store.Scan(kvstore.Range{Prefix: "job/", Reverse: true, Limit: 1}) {
+		n, err := strconv.ParseUint(strings.TrimPrefix(key, "job/"), 10, 64)
+		if err != nil {
+			return nil, err
+		}
+		q.last.Store(n)
+	}
+	return q, nil
+}
+
+// push adds a job. When it returns nil, the job is on disk.
+func (q *queue) push(job string) error {
+	return q.store.Set(fmt.Sprintf("job/%020d", q.last.Add(1)), []byte(job))
+}
+
+// pop removes the oldest job and returns it; ok is false if there is none. No other caller gets the same job.
+func (q *queue) pop(ctx context.Context) (job string, ok bool, err error) {
+	err = q.store.Update(ctx, func(tx *kvstore.Tx) error {
+		job, ok = "", false
+		for key, value := range tx.Scan(kvstore.Range{Prefix: "job/", Limit: 1}) {
+			tx.Delete(key)
+			job, ok = string(value), true
+		}
+		return nil
+	})
+	return job, ok, err
+}
+
+// A queue numbers its jobs, so that a scan finds the oldest one.
+func Example_queue() {
+	dir, remove := exampleDir()
+	defer remove()
+	store, err := kvstore.Open(dir)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer closeStore(store)
+
+	q, err := newQueue(store)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := errors.Join(q.push("wash"), q.push("dry")); err != nil {
+		log.Fatal(err)
+	}
+	for range 3 {
+		fmt.Println(q.pop(context.Background()))
+	}
+	// Output:
+	// wash true <nil>
+	// dry true <nil>
+	//  false <nil>
+}
+
+// stamp writes a time so that the order of the bytes is the order of the times.
+func stamp(t time.Time) string { return fmt.Sprintf("%020d", t.UnixNano()) }
+
+// renewSession stores a session that ends at a time, new or again.
+func renewSession(store *kvstore.Store, id, user string, end time.Time) error {
+	var b kvstore.Batch
+	b.Set("session/"+id, []byte(stamp(end)+user))
+	b.Set("end/"+stamp(end)+id, nil)
+	return store.Apply(context.Background(), &b)
+}
+
+// sessionUser returns the user of a session that has not ended.
+func sessionUser(store *kvstore.Store, id string, now time.Time) (user string, ok bool) {
+	value, ok := store.Get("session/" + id)
+	if !ok || string(value[:20]) <= stamp(now) {
+		return "", false
+	}
+	return string(value[20:]), true
+}
+
+// sweepSessions removes up to 1000 sessions that have ended.
+func sweepSessions(store *kvstore.Store, now time.Time) error {
+	ended := kvstore.Range{Prefix: "end/", To: "end/" + stamp(now), Limit: 1000}
+	return store.Update(context.Background(), func(tx *kvstore.Tx) error {
+		for key := range tx.Scan(ended) {
+			tx.Delete(key)
+			id := key[len("end/")+20:]
+			if value, ok := tx.Get("session/" + id); ok && string(value[:20]) <= stamp(now) {
+				tx.Delete("session/" + id) // it was not renewed
+			}
+		}
+		return nil
+	})
+}
+
+// Sessions that expire: an index by the time of their end tells a sweep which ones to remove.
+func Example_sessions() {
+	dir, remove := exampleDir()
+	defer remove()
+	store, err := kvstore.Open(dir)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer closeStore(store)
+
+	now := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	err = errors.Join(
+		renewSession(store, "a", "alice", now.Add(time.Minute)),
+		renewSession(store, "b", "bob", now.Add(time.Minute)),
+		renewSession(store, "b", "bob", now.Add(time.Hour)), // renewed
+		sweepSessions(store, now.Add(2*time.Minute)),
+	)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(store.Has("session/a"))
+	fmt.Println(sessionUser(store, "b", now.Add(2*time.Minute)))
+	fmt.Println(sessionUser(store, "b", now.Add(time.Hour)))
+	// Output:
+	// false
+	// bob true
+	//  false
+}
+
+// metrics returns figures of a store for expvar.Publish, which shows them at /debug/vars.
+func metrics(store *kvstore.Store) expvar.Func {
+	return func() any {
+		s := store.Stats()
+		return map[string]any{
+			"keys":                s.Keys,
+			"commits":             s.Commits, // a counter
+			"groups":              s.Groups,  // a counter
+			"fsyncs":              s.Syncs,   // a counter
+			"log_bytes":           s.WALBytes,
+			"views":               s.Views,
+			"view_bytes":          s.ViewBytes,
+			"oldest_view_seconds": s.OldestView.Seconds(),
+			"recovery_seconds":    s.Recovery.Took.Seconds(),
+			"recovery_dropped":    len(s.Recovery.Dropped),
+		}
+	}
+}
+
+// The figures of Stats as metrics.
+func ExampleStore_Stats() {
+	dir, remove := exampleDir()
+	defer remove()
+	store, err := kvstore.Open(dir)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer closeStore(store)
+
+	m := metrics(store) // expvar.Publish("kvstore", metrics(store))
+	if err := store.Set("greeting", []byte("hello")); err != nil {
+		log.Fatal(err)
+	}
+	figures, _ := m.Value().(map[string]any)
+	fmt.Println(figures["keys"], figures["commits"], figures["log_bytes"])
+	// Output: 1 1 87
+}
+
+// A directory has one opener at a time. The message of the error names the process that has it.
 func ExampleOpen_locked() {
 	dir, remove := exampleDir()
 	defer remove()
@@ -444,8 +700,8 @@ func ExampleOpen_locked() {
 	// Output: true
 }
 
-// Damage to data that was on disk is never repaired by dropping it. Open
-// refuses the directory, names the place, and changes nothing.
+// Damage to data that was on disk is never repaired by forgetting it: Open refuses, says where it is, and changes
+// nothing.
 func ExampleCorruptError() {
 	dir, remove := exampleDir()
 	defer remove()
