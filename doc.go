@@ -1,9 +1,12 @@
-// Package kvstore is an embedded key-value store: the whole data set lives in memory, every acknowledged write is on disk.
+// Package kvstore is an embedded key-value store. The whole data set lives in
+// memory, and every acknowledged write is on disk.
 //
-// What a reader can see is already safe, and no reader ever waits for a disk: a write becomes visible only after
-// the fsync that covers it, and no lock that a reader takes is held during one.
+// What a reader can see is already safe, and no reader ever waits for a disk. A
+// write becomes visible only after the fsync that covers it, and no lock that a
+// reader takes is held during that fsync.
 //
-//	s, err := kvstore.Open("data")
+//	config := kvstore.DefaultConfig("data") // SyncWrites is on
+//	s, err := kvstore.OpenWithConfig(config)
 //	if err != nil {
 //		return err
 //	}
@@ -11,48 +14,78 @@
 //	value, ok := s.Get("greeting")           // from memory, a copy
 //	err = errors.Join(err, s.Close())        // writes a snapshot
 //
-// One goroutine writes. Set, Delete, Apply and ApplyAsync send it commands; it takes all that are waiting, appends them to a log as
-// one group, makes the group durable with one fsync, applies it to the table in memory, and answers. So
-// the number of fsyncs falls as the number of concurrent writers grows. Opening a store loads the newest snapshot and
-// replays the log behind it; closing it writes a snapshot, and so does [Store.Snapshot] while reads and writes go on.
+// One goroutine does all the writing. Set, Delete, Apply and ApplyAsync send it
+// commands. It takes all commands that wait, appends them to the write-ahead
+// log as one group, makes the group durable with one fsync, applies it to the
+// table in memory, and answers. This is group commit: the more writers wait,
+// the fewer fsyncs a write costs. Open loads the newest snapshot and replays
+// the log behind it. Close writes a snapshot, and so does [Store.Snapshot]
+// while reads and writes go on.
 //
-// A [View] is a frozen picture of the store. Opening one costs microseconds; it neither waits for writers nor makes them wait.
-// [Store.Scan] iterates over keys in order, [Store.Update] runs a transaction; both look at a view of their own.
+// A [View] is a frozen picture of the store. Opening one takes microseconds. It
+// does not wait for writers, and writers do not wait for it. [Store.Scan]
+// iterates over keys in order, and [Store.Update] runs a transaction. Both read
+// from a view of their own.
 //
 // # Concurrency
 //
-//   - All methods of [Store], [View] and [Commit] may be called from any number of goroutines. A [Batch] is for one at a time.
-//   - The calls of one goroutine commit in their order. Of those of several, one that has returned commits before one that begins afterwards; this holds for
-//     ApplyAsync too.
-//   - Each commit is atomic for readers: once one read has shown a write of a batch, every later read shows all of it.
-//   - Bytes are copied on the way in and out: slices passed in may be changed when the call has returned, slices returned belong
-//     to the caller.
+//   - All methods of [Store], [View] and [Commit] may be called from any number
+//     of goroutines. A [Batch] and a [Tx] are for one goroutine at a time.
+//   - The calls of one goroutine commit in their order. A call that has
+//     returned commits before a call that begins afterwards in any goroutine.
+//     This holds for ApplyAsync, too.
+//   - Each commit is atomic for readers: once one read has shown a write of a
+//     batch, every later read shows all of the batch.
+//   - Bytes are copied on the way in and out. The caller may change a slice
+//     that it passed in once the call has returned. A slice that was returned
+//     belongs to the caller.
 //   - One process at a time may have a data directory open for writing.
-//   - A view shows one state until it is closed. What later commits replace is kept in memory for it.
-//   - Transactions are serializable, with each other and with all other writes: see [Store.Update]. A [Tx] is for one goroutine.
+//   - A view shows one state until it is closed. What later commits replace is
+//     kept in memory for it.
+//   - Transactions are serializable, with each other and with all other writes:
+//     see [Store.Update].
 //
 // # Durability
 //
-//   - With SyncWrites ([Open], [DefaultConfig]) a write that returned nil survives a crash of the process, of the operating system,
-//     and a power cut. Without it, it survives a crash of the process; the log is fsynced every SyncInterval, by [Store.Sync] and by Close.
-//   - Recovery brings back a prefix of the commits in their order, with every write that is promised to survive; a batch is
-//     there whole or not at all. A write that was never acknowledged may be there too, if its bytes reached the disk.
-//   - After a write or an fsync of the log has failed, the store accepts no more writes: they return [ErrFailed], nothing of them
-//     becomes visible, and reads go on. The fsync is not retried, since it would succeed without having written
-//     anything. A full disk is no such failure as long as it shows when space for the log is reserved.
-//   - An incomplete end of the log, which a crash leaves, is cut off and reported in [Recovery]. Damage to anything that was
-//     provably durable makes Open return a [CorruptError] and change nothing. What cannot be told apart is damage to groups that
-//     nothing behind them vouches for: with SyncWrites that is the last group written before a crash. Nor can it be
-//     noticed that the newest file was taken away whole.
-//   - Assumed is that fsync is honest; that a sector torn by a power cut holds old or new bytes and no others; that writing does not damage
-//     bytes beside it; that fsync of a directory makes its names durable; and that nobody else writes into the directory.
+//   - With SyncWrites ([Open], [DefaultConfig]), a write that returned nil
+//     survives a crash of the process, a crash of the operating system, and a
+//     power cut. Without SyncWrites it survives a crash of the process; the log
+//     is fsynced every SyncInterval, by [Store.Sync], and by Close.
+//   - The zero value of [Config] has SyncWrites off. Start from
+//     [DefaultConfig].
+//   - Recovery brings back a prefix of the commits in their order, with every
+//     write that is promised to survive. A batch is there whole or not at all.
+//     A write that was never acknowledged may be there, too, if its bytes
+//     reached the disk.
+//   - After a write or an fsync of the log has failed, the store accepts no
+//     more writes. They return [ErrFailed], and nothing of them becomes
+//     visible. Reads go on. The fsync is not retried, since it would succeed
+//     without having written anything. A full disk is no such failure if it
+//     shows when space for the log is reserved.
+//   - An incomplete end of the log, as a crash leaves it, is cut off and
+//     reported in [Recovery]. Damage to anything that was provably durable
+//     makes Open return a [CorruptError] and change nothing. Damage to the last
+//     group before a crash looks like an unfinished write and cannot be
+//     detected; without SyncWrites, this holds for all groups since the last
+//     fsync that the log knows of. If the newest file is deleted, kvstore
+//     cannot tell.
+//   - kvstore assumes that fsync is honest; that a sector torn by a power cut
+//     holds old or new bytes and no others; that a write does not damage bytes
+//     beside it; that fsync of a directory makes its names durable; and that
+//     nothing else writes into the directory.
 //
 // # Limits
 //
-//   - Keys are any bytes, up to [MaxKeyBytes]; the empty key is one. Values have up to [MaxValueBytes]; nil is the empty value.
-//   - A batch has up to [MaxBatchBytes]; a store has up to [MaxKeys] keys, and must fit in memory: keys, values, and some 30 bytes for
-//     each pair, with as much as a quarter more while values of changing sizes are overwritten.
-//   - Keys have the order of their bytes, in scans, and none elsewhere.
+//   - Keys are any bytes, up to [MaxKeyBytes]; the empty key is legal. Values
+//     have up to [MaxValueBytes]; nil is the empty value.
+//   - A batch has up to [MaxBatchBytes], and a store up to [MaxKeys] keys.
+//   - The store must fit in memory: keys, values, about 30 bytes for each pair,
+//     and up to a quarter more while values of changing sizes are overwritten.
+//     On Linux this memory lies outside the Go heap, where GOMEMLIMIT and
+//     [runtime.MemStats] do not see it.
+//   - Scans show keys in the order of their bytes. Nothing else has an order.
 //
-// The bytes on disk are specified in docs/FORMAT.md, the reasons for all of this in docs/DESIGN.md.
+// docs/OPERATIONS.md says how to run a program with a store, docs/FORMAT.md
+// specifies the bytes on disk, and docs/DESIGN.md gives the reasons for all of
+// this.
 package kvstore
