@@ -308,6 +308,54 @@ func backup(store *kvstore.Store, w io.Writer) error {
 	return errors.Join(err, view.Close())
 }
 
+// All visits every pair of a view, in no order. It needs no index, so it suits
+// statistics, checks and exports of the whole store.
+func ExampleView_All() {
+	dir, remove := exampleDir()
+	defer remove()
+	store, err := kvstore.Open(dir)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer closeStore(store)
+	if err := errors.Join(store.Set("a", []byte("alpha")), store.Set("b", []byte("beta"))); err != nil {
+		log.Fatal(err)
+	}
+
+	view, err := store.View()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() { _ = view.Close() }() // it returns nil
+	bytes := 0
+	for key, value := range view.All() {
+		bytes += len(key) + len(value)
+	}
+	fmt.Println(view.Len(), "pairs,", bytes, "bytes")
+	// Output: 2 pairs, 11 bytes
+}
+
+// Versions order the writes of different goroutines: a view shows a commit if
+// its version is not less than the commit's.
+func ExampleCommit_Version() {
+	dir, remove := exampleDir()
+	defer remove()
+	store, err := kvstore.Open(dir)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer closeStore(store)
+
+	var b kvstore.Batch
+	b.Set("price", []byte("12"))
+	commit := store.ApplyAsync(context.Background(), &b)
+	if err := commit.Wait(context.Background()); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("visible:", store.Stats().Version >= commit.Version())
+	// Output: visible: true
+}
+
 // Restore makes a new store from a backup.
 func ExampleRestore() {
 	dir, remove := exampleDir()
