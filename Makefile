@@ -1,4 +1,4 @@
-.PHONY: check test race untuned cli fuzz bench peers explore crash powercut linear mutants soak
+.PHONY: check test race untuned cli fuzz bench peers tricks explore crash powercut linear mutants soak
 
 check: ## vet and lint, as CI does
 	go vet ./...
@@ -23,6 +23,8 @@ bench:
 	go test -run '^$$' -bench . -benchmem .
 peers: ## beside other stores, into docs/BENCHMARKS.md; one to two hours
 	cd bench && GOWORK=off go run . -out ../docs
+tricks: ## what each speed trick is worth; TRICKS=linger,zeros for some of them; about two hours
+	cd bench && GOWORK=off go run . -tricks $(or $(TRICKS),each)
 crash: ## 200 cycles of SIGKILL under load
 	KVSTORE_CRASH_CYCLES=$(or $(CYCLES),200) go test -race -run '^TestKill' -count 1 -timeout 20m -v ./tests
 explore: ## a million crash states

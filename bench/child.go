@@ -2,9 +2,12 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"os"
 	"os/exec"
 	"runtime"
@@ -22,6 +25,7 @@ type task string
 const (
 	taskMemory task = "memory" // load, and tell the cost of the memory
 	taskCrash  task = "crash"  // load, and exit without close
+	taskPart   task = "part"   // run a part of a workload
 )
 
 // childJob is what a child is told, and childAnswer what it writes to its standard output.
@@ -32,25 +36,42 @@ type childJob struct {
 	Keys   int
 	Batch  int
 	Seed   uint64
+
+	// The rest is for taskPart.
+
+	Workload, Part string
+	Off            string // what must be switched off in the child's program
+	Duration       time.Duration
+	Scale          float64
+	Filled         map[string]string
 }
 
 type childAnswer struct {
 	GC       time.Duration
 	Resident uint64 // bytes more than before the store was opened
+
+	Samples []sample
+	Filled  map[string]string // the job's, and what the child has loaded
 }
 
-// child runs the job in this very program.
+// child runs the job in another process of this program.
 func (b *bench) child(job childJob) (answer childAnswer, err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return answer, err
+	}
+	return b.childOf(self, job)
+}
+
+// childOf runs the job in a process of a program that was built from the same
+// sources.
+func (b *bench) childOf(program string, job childJob) (answer childAnswer, err error) {
 	job.Seed = b.data.seed
 	text, err := json.Marshal(job)
 	if err != nil {
 		return answer, err
 	}
-	self, err := os.Executable()
-	if err != nil {
-		return answer, err
-	}
-	cmd := exec.CommandContext(b.ctx, self)
+	cmd := exec.CommandContext(b.ctx, program)
 	cmd.Env = append(os.Environ(), childEnv+"="+string(text))
 	var out, complaint bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &complaint
@@ -86,6 +107,13 @@ func (job childJob) run() error {
 		if s.name != job.Engine {
 			continue
 		}
+		if job.Task == taskPart {
+			answer, err := job.runPart(s)
+			if err != nil {
+				return err
+			}
+			return json.NewEncoder(os.Stdout).Encode(answer)
+		}
 		before, err := residentBytes()
 		if err != nil && job.Task == taskMemory {
 			return err
@@ -105,6 +133,18 @@ func (job childJob) run() error {
 		return errors.Join(err, json.NewEncoder(os.Stdout).Encode(answer), e.close())
 	}
 	return fmt.Errorf("no engine %q", job.Engine)
+}
+
+// bench is a session of the child's own, in a directory of its parent's.
+func (job childJob) bench() *bench {
+	filled := job.Filled
+	if filled == nil {
+		filled = make(map[string]string)
+	}
+	return &bench{
+		ctx: context.Background(), dir: job.Dir, duration: job.Duration, rounds: 1, scale: job.Scale,
+		data: newData(job.Seed), progress: log.New(io.Discard, "", 0), filled: filled, streams: make(map[string]*stream),
+	}
 }
 
 // memoryCost first frees what only the loading needed. The fastest of some collections is the one that nothing else disturbed.

@@ -23,15 +23,21 @@ func growthWorkload() workload {
 	return workload{
 		id: "F10", title: "Cost as a store grows", joins: roles(subject, memoryFloor),
 		note:  "One goroutine, `SyncWrites: false`, single Sets of new keys up to 10 M. At 1, 3 and 10 M keys it stops for Gets and overwrites of keys at random.",
-		parts: []part{{"growth", runGrowth}},
+		parts: []part{growthPart(growthSizes...)},
 	}
 }
 
-func runGrowth(b *bench, s spec) (samples []sample, err error) {
+// growthPart grows a store to the first size, measures, and so on.
+func growthPart(sizes ...int) part {
+	return part{"growth", func(b *bench, s spec) ([]sample, error) { return b.growth(s, sizes) }}
+}
+
+// growth has sizes in millions of keys.
+func (b *bench) growth(s spec, sizes []int) (samples []sample, err error) {
 	var longest time.Duration
 	err = b.empty(s, false, func(e engine) error {
 		grown := 0
-		for _, millions := range growthSizes {
+		for _, millions := range sizes {
 			n := b.keys(millions * 1_000_000)
 			took, err := b.grow(e, grown, n)
 			if err != nil {

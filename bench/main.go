@@ -46,6 +46,7 @@ type config struct {
 	out, json string
 	merge     string
 	profile   string
+	tricks    string
 }
 
 func (c *config) register(f *flag.FlagSet) {
@@ -59,6 +60,8 @@ func (c *config) register(f *flag.FlagSet) {
 	f.StringVar(&c.out, "out", "", "write BENCHMARKS.md and its plots into this `directory`")
 	f.StringVar(&c.json, "json", "", "write all samples to this `file`")
 	f.StringVar(&c.merge, "merge", "", "report also the workloads that this `file` of an earlier -json has and that are not measured now")
+	f.StringVar(&c.tricks, "tricks", "", "measure only what these comma-separated `tricks` of kvstore are worth: "+
+		tricksEach+" (each alone, and then all), "+tricksAll+" (all together), or "+strings.Join(trickNames(), ","))
 	f.StringVar(&c.profile, "cpuprofile", "", "write a CPU profile to this `file`")
 }
 
@@ -81,26 +84,12 @@ func (c *config) run(ctx context.Context, out, progress io.Writer) (err error) {
 	if c.rounds < 1 || c.time <= 0 || c.scale <= 0 {
 		return errors.New("-rounds, -time and -scale must be positive")
 	}
-	workloads, err := chooseWorkloads(c.only)
-	if err != nil {
-		return err
-	}
-	specs, missing, err := chooseSpecs(c.engines)
-	if err != nil {
-		return err
-	}
 	parent, err := filepath.Abs(cmp.Or(c.dir, os.TempDir()))
 	if err != nil {
 		return err
 	}
 	if err := refuseMemory(parent); err != nil {
 		return err
-	}
-	var earlier results
-	if c.merge != "" {
-		if earlier, err = readResults(c.merge); err != nil {
-			return err
-		}
 	}
 	dir, err := os.MkdirTemp(parent, "kvstore-bench-")
 	if err != nil {
@@ -111,6 +100,28 @@ func (c *config) run(ctx context.Context, out, progress io.Writer) (err error) {
 	b := &bench{
 		ctx: ctx, dir: dir, duration: c.time, rounds: c.rounds, scale: c.scale, data: newData(c.seed), progress: log.New(progress, "", log.Ltime),
 		filled: make(map[string]string), streams: make(map[string]*stream),
+	}
+	if c.tricks != "" {
+		return c.runTricks(b, out)
+	}
+	return c.runEngines(b, out)
+}
+
+// runEngines measures kvstore beside its peers and the floors.
+func (c *config) runEngines(b *bench, out io.Writer) error {
+	workloads, err := chooseWorkloads(allWorkloads(), c.only)
+	if err != nil {
+		return err
+	}
+	specs, missing, err := chooseSpecs(c.engines)
+	if err != nil {
+		return err
+	}
+	var earlier results
+	if c.merge != "" {
+		if earlier, err = readResults(c.merge); err != nil {
+			return err
+		}
 	}
 	stopProfile, err := profile(c.profile)
 	if err != nil {
@@ -123,22 +134,19 @@ func (c *config) run(ctx context.Context, out, progress io.Writer) (err error) {
 		}
 	}
 	err = errors.Join(err, stopProfile())
-	failures := r.Failures
-	err = errors.Join(err, c.report(r, r.merge(earlier, workloads), out))
-	if len(failures) > 0 {
-		err = errors.Join(err, fmt.Errorf("%d runs have failed, the first: %s", len(failures), failures[0]))
-	}
-	return err
+	failed := r.failed() // before earlier failures are merged
+	return errors.Join(err, c.report(r, r.merge(earlier, workloads), out), failed)
 }
 
-func chooseWorkloads(list string) (chosen []workload, err error) {
+// chooseWorkloads returns those of all that the list names, or all of them.
+func chooseWorkloads(all []workload, list string) (chosen []workload, err error) {
 	wanted := splitList(list)
 	for _, name := range wanted {
 		if !slices.Contains(workloadNames(), name) {
 			return nil, fmt.Errorf("no workload is named %q", name)
 		}
 	}
-	for _, w := range allWorkloads() {
+	for _, w := range all {
 		if len(wanted) == 0 || slices.Contains(wanted, w.id) {
 			chosen = append(chosen, w)
 		}

@@ -13,6 +13,8 @@ const (
 	// crashBatch is the size of the commits in the log that is replayed.
 	crashBatch = 1000
 
+	partReplay = "WAL"
+
 	caseOpen          = "open with 1 M keys"
 	caseSnapshot      = "open from a snapshot of 5 M keys"
 	caseReplay        = "replay of a WAL of 5 M keys"
@@ -25,7 +27,7 @@ func openWorkload() workload {
 		id: "F8", title: "Opening a store", joins: roles(subject, peer),
 		note: "The files are in the page cache. bbolt, badger, pebble and goleveldb read little then, and more later. " +
 			"The WAL is what a process left that wrote 5 M keys in batches of 1000 and exited without Close.",
-		parts: []part{{"closed store", runOpen}, {"snapshot", runSnapshot}, {"WAL", runReplay}},
+		parts: []part{{"closed store", runOpen}, {"snapshot", runSnapshot}, {partReplay, runReplay}},
 	}
 }
 

@@ -58,6 +58,14 @@ type results struct {
 	specs    []spec
 }
 
+// failed is an error if a run has failed.
+func (r *results) failed() error {
+	if len(r.Failures) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d runs have failed, the first: %s", len(r.Failures), r.Failures[0])
+}
+
 func (r *results) write(name string) error {
 	text, err := json.MarshalIndent(r, "", "\t")
 	if err != nil {
@@ -157,10 +165,15 @@ func (r *results) median(p point) (float64, bool) {
 	return median(values), len(values) > 0
 }
 
-// ratio is the median over the rounds of a's value divided by b's in the same round, so that a slow minute of the machine hits
-// both or none.
+// ratio is the median of ratios, if there are any.
 func (r *results) ratio(a, b point) (float64, bool) {
-	var ratios []float64
+	ratios := r.ratios(a, b)
+	return median(ratios), len(ratios) > 0
+}
+
+// ratios are a's values, each divided by b's value of the same round, so that
+// a slow minute of the machine affects both or neither.
+func (r *results) ratios(a, b point) (ratios []float64) {
 	for _, x := range r.at(a) {
 		for _, y := range r.at(b) {
 			if x.Round == y.Round && x.Note == "" && y.Note == "" && y.Value > 0 {
@@ -168,7 +181,7 @@ func (r *results) ratio(a, b point) (float64, bool) {
 			}
 		}
 	}
-	return median(ratios), len(ratios) > 0
+	return ratios
 }
 
 // bestPeer is the peer with the best median in a case, of those that count.

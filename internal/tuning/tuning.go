@@ -8,7 +8,10 @@
 //	go test -ldflags='-X kvstore/internal/tuning.off=linger,zeros' ./...
 package tuning
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // off names the tricks that are switched off, separated by commas. The linker
 // sets it.
@@ -69,12 +72,31 @@ var (
 	HugePages = on("hugepages")
 )
 
-// on reports whether a trick is on.
+// Trick is the name of a trick, and whether it is on.
+type Trick struct {
+	Name string
+	On   bool
+}
+
+// tricks are in the order above. They are set before main begins and never
+// changed.
+var tricks []Trick
+
+// Tricks lists all tricks, for a program that measures what each is worth.
+func Tricks() []Trick { return slices.Clone(tricks) }
+
+// on reports whether a trick is on, and adds the trick to the list.
 func on(name string) bool {
+	t := Trick{name, !isOff(name)}
+	tricks = append(tricks, t)
+	return t.On
+}
+
+func isOff(name string) bool {
 	for s := range strings.SplitSeq(off, ",") {
 		if s == name || s == "all" {
-			return false
+			return true
 		}
 	}
-	return true
+	return false
 }
