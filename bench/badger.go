@@ -10,7 +10,8 @@ import (
 func badgerSpec() spec {
 	return spec{
 		name: "badger", role: peer, module: "github.com/dgraph-io/badger/v4",
-		durable: "`SyncWrites: true`; no compression, so that its files, which it maps, need no cache; no conflict detection, except for transactions; no metrics",
+		durable: "`SyncWrites: true`; no compression, so that its memory-mapped files need no cache; " +
+			"no conflict detection, except for transactions; no metrics",
 		relaxed: "`SyncWrites: false`; else the same",
 		open: func(dir string, durable bool) (engine, error) {
 			return openBadger(dir, durable, false)

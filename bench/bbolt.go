@@ -11,8 +11,8 @@ import (
 func bboltSpec() spec {
 	return spec{
 		name: "bbolt", role: peer, module: "go.etcd.io/bbolt",
-		durable: "`db.Batch`, which gathers callers for up to 10 ms; freelist as a map, not synced",
-		relaxed: "`NoSync: true`, `db.Update`; else the same",
+		durable: "`db.Batch`, which collects callers for up to 10 ms; freelist as a map, not synced",
+		relaxed: "`NoSync: true`, `db.Update`; otherwise the same",
 		open: func(dir string, durable bool) (engine, error) {
 			return openBbolt(dir, durable, durable)
 		},
@@ -22,7 +22,7 @@ func bboltSpec() spec {
 func bboltUpdateSpec() spec {
 	return spec{
 		name: "bbolt-update", role: lonePeer, module: "go.etcd.io/bbolt",
-		durable: "`db.Update`, the better way for a lone writer; else as bbolt",
+		durable: "`db.Update`, which is faster for a lone writer; otherwise as bbolt",
 		relaxed: "as bbolt",
 		open: func(dir string, durable bool) (engine, error) {
 			return openBbolt(dir, durable, false)
@@ -97,7 +97,8 @@ func (e bboltEngine) batch(keys []string, values [][]byte) error {
 	})
 }
 
-// transact: what is written together may run again because another's function has failed.
+// transact counts its runs, because bbolt runs a function again if another
+// function of the same batch has failed.
 func (e bboltEngine) transact(keys []string, next func(value []byte) []byte) (runs int, err error) {
 	err = e.write(func(tx *bolt.Tx) error {
 		runs++
@@ -122,17 +123,20 @@ func (e bboltEngine) scan(within span, show func(key string, value []byte)) erro
 		prefix := []byte(within.prefix)
 		cursor := tx.Bucket(bboltBucket).Cursor()
 		pairs := 0
-		for key, value := cursor.Seek([]byte(within.first())); key != nil && bytes.HasPrefix(key, prefix); key, value = cursor.Next() {
+		key, value := cursor.Seek([]byte(within.first()))
+		for key != nil && bytes.HasPrefix(key, prefix) {
 			show(own.text(key), own.bytes(value))
 			if pairs++; within.full(pairs) {
 				break
 			}
+			key, value = cursor.Next()
 		}
 		return nil
 	})
 }
 
 func (e bboltEngine) close() error {
-	// Without it a load that was not synced would be written back during the next measurement.
+	// Without the sync, an unsynced load would be written back during the next
+	// measurement.
 	return errors.Join(e.db.Sync(), e.db.Close())
 }

@@ -16,34 +16,37 @@ const (
 	manyKeys  = 1_000_000 // of a workload that begins with a full store
 	loadBatch = 10_000
 
-	// warmStride: a store that was opened to be read is first asked for one key in so many, which brings most of the blocks of
-	// those that read from files into their caches.
+	// warmStride: before reads are measured, one key in warmStride is read.
+	// That brings most blocks of the engines that read from files into their
+	// caches.
 	warmStride = 8
 
-	// checkStride is for looking whether a store still has what it had.
+	// checkStride: to check that a store has kept its keys, one key in
+	// checkStride is read.
 	checkStride = 256
 
-	verifySteps = 16 // of each goroutine are looked at after a run of writes
+	verifySteps = 16 // of each goroutine are read back after a run of writes
 )
 
-// bench is a session: what all workloads need.
+// bench is a session. It has what all workloads need.
 type bench struct {
-	ctx      context.Context // ends with an interrupt; looked at between runs
-	dir      string          // all stores are inside
+	ctx      context.Context // ends with an interrupt; checked between runs
+	dir      string          // has all stores
 	duration time.Duration
 	rounds   int
 	scale    float64
 	data     *data
 	progress *log.Logger
 
-	filled  map[string]string  // directories of stores that were loaded once, by engine and number of keys
-	streams map[string]*stream // by what they are; they are large
+	filled  map[string]string  // directories of loaded stores, by engine and number of keys
+	streams map[string]*stream // by description; they are large
 }
 
-// keys is a number of keys in the scale of this session.
+// keys scales a number of keys to this session.
 func (b *bench) keys(n int) int { return max(256, int(float64(n)*b.scale)) }
 
-// run runs a workload: its parts one after the other, in each of them rounds, in each of these all engines.
+// run runs the parts of a workload one after the other. A part has rounds, and
+// in a round each engine runs once.
 func (b *bench) run(w workload, specs []spec, out *results) error {
 	for _, p := range w.parts {
 		for round := range b.rounds {
@@ -57,7 +60,7 @@ func (b *bench) run(w workload, specs []spec, out *results) error {
 				began := time.Now()
 				samples, err := p.run(b, s)
 				if err != nil {
-					samples = nil // if something is wrong with a run, none of its figures can be trusted
+					samples = nil // no figure of a run with an error can be trusted
 					out.Failures = append(out.Failures, fmt.Sprintf("%s, %s, %s: %v", w.id, p.name, s.name, err))
 				}
 				for _, m := range samples {
@@ -79,7 +82,8 @@ func failure(err error) string {
 	return ": " + err.Error()
 }
 
-// stream returns the stream of that name, which make makes if it is not there yet.
+// stream returns the stream with that name. If there is none yet, make creates
+// it.
 func (b *bench) stream(name string, make func() *stream) *stream {
 	if b.streams[name] == nil {
 		b.streams[name] = make()
@@ -120,11 +124,12 @@ func (b *bench) opened(s spec, dir string, durable bool, do func(engine) error) 
 	}
 	err = do(e)
 	err = errors.Join(err, e.close())
-	debug.FreeOSMemory() // the next engine is not to pay for this one's memory
+	debug.FreeOSMemory() // the next engine must not pay for this one's memory
 	return err
 }
 
-// full runs do on a store of n keys: on a copy that is removed, if do is going to write.
+// full runs do on a store of n keys. If do writes, it gets a copy of the store,
+// which is removed afterwards.
 func (b *bench) full(s spec, n int, durable, writes bool, do func(engine) error) error {
 	if s.volatile {
 		return b.empty(s, durable, func(e engine) error {
@@ -149,12 +154,13 @@ func (b *bench) full(s spec, n int, durable, writes bool, do func(engine) error)
 	})
 }
 
-// fill returns the directory of a store that was loaded with n keys and closed. It is loaded once in a session.
+// fill returns the directory of a closed store of n keys. A session loads the
+// store once.
 func (b *bench) fill(s spec, n int) (string, error) {
 	return b.fillWith(s, fmt.Sprintf("full-%s-%d", s.name, n), n, b.data.key)
 }
 
-// fillWith is fill with other names of the keys.
+// fillWith is fill with other names for the keys.
 func (b *bench) fillWith(s spec, name string, n int, key func(i int) string) (string, error) {
 	if dir, ok := b.filled[name]; ok {
 		return dir, nil
@@ -171,7 +177,7 @@ func (b *bench) fillWith(s spec, name string, n int, key func(i int) string) (st
 	return dir, nil
 }
 
-// readBack reads one of stride keys, up to n, and compares what it gets.
+// readBack reads one in stride of the first n keys and compares the values.
 func (b *bench) readBack(e engine, n, stride int) error {
 	for i := 0; i < n; i += stride {
 		if err := b.compare(e, i, b.data.key(i), valueBytes); err != nil {
@@ -187,12 +193,13 @@ func (b *bench) compare(e engine, i int, key string, size int) error {
 		return fmt.Errorf("key %d: %w", i, err)
 	}
 	if !bytes.Equal(got, b.data.value(i, size)) {
-		return fmt.Errorf("key %d: %d bytes that were not written", i, len(got))
+		return fmt.Errorf("key %d: its %d bytes are not what was written", i, len(got))
 	}
 	return nil
 }
 
-// verify reads back some of what every goroutine of a run of writes has written; position tells where in s its i-th step was.
+// verify reads back some writes of every goroutine of a run. position returns
+// where in s the i-th step of goroutine g was.
 func (b *bench) verify(e engine, s *stream, m measured, size int, position func(g, i int) int) error {
 	for g, n := range m.steps {
 		for k := range min(n, verifySteps) {
@@ -205,7 +212,8 @@ func (b *bench) verify(e engine, s *stream, m measured, size int, position func(
 	return nil
 }
 
-// copyTree copies the files of a store, and makes them durable: what is still to be written back would disturb the measurement.
+// copyTree copies the files of a store and syncs them, because writing them
+// back later would disturb the measurement.
 func copyTree(to, from string) error {
 	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
 		return fmt.Errorf("copy of a loaded store: %w", err)

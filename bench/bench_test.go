@@ -46,7 +46,8 @@ func TestFigure(t *testing.T) {
 	}
 }
 
-// made is results with the values of the rounds by engine, in the first case of F2.
+// made returns results of the first case of F2, with the values of the rounds
+// by engine.
 func made(values map[string][]float64) *results {
 	r := &results{specs: allSpecs()}
 	for engine, rounds := range values {
@@ -65,28 +66,34 @@ func TestVerdicts(t *testing.T) {
 	best := check{want: 1, measure: overBest("F2", name, nil)}
 	other := check{want: 1, measure: overBest("F2", name, reachesOS)}
 	most := check{want: 100, atMost: true, measure: plain(ours("F2", name), ofValue)}
+	type values = map[string][]float64
 	for _, test := range []struct {
 		name    string
-		values  map[string][]float64
+		values  values
 		check   check
 		value   float64
 		beside  string
 		outcome outcome
 	}{
-		{"at the target", map[string][]float64{"kvstore": {250}, "pebble": {100}}, pebble, 2.5, "pebble", met},
-		{"below it", map[string][]float64{"kvstore": {249}, "pebble": {100}}, pebble, 2.49, "pebble", notMet},
-		{"rounds are paired", map[string][]float64{"kvstore": {300, 30, 3}, "pebble": {100, 10, 2}}, pebble, 3, "pebble", met},
-		{"the best peer", map[string][]float64{"kvstore": {100}, "pebble": {80}, "redis": {50}, "map floor": {900}}, best, 1.25, "pebble", met},
-		{"the best that counts", map[string][]float64{"kvstore": {100}, "pebble": {80}, "redis": {50}}, other, 2, "redis", met},
-		{"no peer", map[string][]float64{"kvstore": {100}}, best, 0, "", notMeasured},
-		{"no kvstore", map[string][]float64{"pebble": {100}}, pebble, 0, "", notMeasured},
+		{"at the target", values{"kvstore": {250}, "pebble": {100}}, pebble, 2.5, "pebble", met},
+		{"below it", values{"kvstore": {249}, "pebble": {100}}, pebble, 2.49, "pebble", notMet},
+		{"rounds are paired", values{"kvstore": {300, 30, 3}, "pebble": {100, 10, 2}}, pebble, 3, "pebble", met},
+		{
+			"the best peer",
+			values{"kvstore": {100}, "pebble": {80}, "redis": {50}, "map floor": {900}},
+			best, 1.25, "pebble", met,
+		},
+		{"the best that counts", values{"kvstore": {100}, "pebble": {80}, "redis": {50}}, other, 2, "redis", met},
+		{"no peer", values{"kvstore": {100}}, best, 0, "", notMeasured},
+		{"no kvstore", values{"pebble": {100}}, pebble, 0, "", notMeasured},
 		{"nothing at all", nil, most, 0, "", notMeasured},
-		{"at most", map[string][]float64{"kvstore": {90, 100, 110}}, most, 100, "–", met},
-		{"more than that", map[string][]float64{"kvstore": {101}}, most, 101, "–", notMet},
+		{"at most", values{"kvstore": {90, 100, 110}}, most, 100, "–", met},
+		{"more than that", values{"kvstore": {101}}, most, 101, "–", notMet},
 	} {
 		value, beside, o := test.check.judge(made(test.values))
 		if math.Abs(value-test.value) > 1e-9 || beside != test.beside || o != test.outcome {
-			t.Errorf("%s: %v beside %q, %s; want %v beside %q, %s", test.name, value, beside, o, test.value, test.beside, test.outcome)
+			t.Errorf("%s: %v beside %q, %s; want %v beside %q, %s",
+				test.name, value, beside, o, test.value, test.beside, test.outcome)
 		}
 	}
 }
@@ -117,7 +124,7 @@ func TestKeysAndValues(t *testing.T) {
 	}
 	again := newData(7)
 	if d.key(5) != again.key(5) || !bytes.Equal(d.value(5, 1<<10), again.value(5, 1<<10)) {
-		t.Error("the same seed gives other data")
+		t.Error("the same seed gives different data")
 	}
 }
 
@@ -138,13 +145,17 @@ func TestBadFlags(t *testing.T) {
 	}
 }
 
-// TestEverything runs every engine that is present through every workload, very shortly: it is there so that none of them rots.
+// TestEverything runs every available engine through every workload, for a very
+// short time, so that none of them rots.
 func TestEverything(t *testing.T) {
 	dir := t.TempDir()
 	if err := refuseMemory(dir); err != nil {
 		t.Skip(err)
 	}
-	c := config{rounds: 1, time: 2 * time.Millisecond, scale: 0.0005, seed: 3, dir: dir, out: filepath.Join(dir, "out"), json: filepath.Join(dir, "raw.json")}
+	c := config{
+		rounds: 1, time: 2 * time.Millisecond, scale: 0.0005, seed: 3, dir: dir,
+		out: filepath.Join(dir, "out"), json: filepath.Join(dir, "raw.json"),
+	}
 	var text, progress bytes.Buffer
 	if err := c.run(t.Context(), &text, &progress); err != nil {
 		t.Fatalf("%v\n%s", err, progress.Bytes())
@@ -164,7 +175,9 @@ func TestEverything(t *testing.T) {
 	t.Logf("missing: %v", missing)
 	for _, w := range allWorkloads() {
 		for _, s := range specs {
-			measured := slices.ContainsFunc(r.Samples, func(m sample) bool { return m.Workload == w.id && m.Engine == s.name })
+			measured := slices.ContainsFunc(r.Samples, func(m sample) bool {
+				return m.Workload == w.id && m.Engine == s.name
+			})
 			if measured != w.joins(s) {
 				t.Errorf("%s: %s: measured is %t, joins is %t", w.id, s.name, measured, w.joins(s))
 			}
@@ -178,7 +191,10 @@ func TestEverything(t *testing.T) {
 	if strings.Contains(text.String(), string(notMeasured)) && len(missing) == 0 {
 		t.Errorf("a target was not measured:\n%s", text.Bytes())
 	}
-	for _, name := range []string{"BENCHMARKS.md", "benchmarks/set.svg", "benchmarks/get.svg", "benchmarks/growth.svg", "benchmarks/sizes.svg", "benchmarks/scans.svg", "benchmarks/transactions.svg"} {
+	for _, name := range []string{
+		"BENCHMARKS.md", "benchmarks/set.svg", "benchmarks/get.svg", "benchmarks/growth.svg", "benchmarks/sizes.svg",
+		"benchmarks/scans.svg", "benchmarks/transactions.svg",
+	} {
 		if info, err := os.Stat(filepath.Join(c.out, name)); err != nil || info.Size() == 0 {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -211,7 +227,8 @@ func TestWhatIsKeptDoesNotChange(t *testing.T) {
 		for i := range source[:size] {
 			source[i] = byte(size)
 		}
-		kept = append(kept, own.bytes(source[:size]), []byte(own.text(source[:size])), own.bytesOf(string(source[:size])))
+		b := source[:size]
+		kept = append(kept, own.bytes(b), []byte(own.text(b)), own.bytesOf(string(b)))
 	}
 	for i, b := range kept {
 		size := i / 3 * 97
@@ -222,7 +239,7 @@ func TestWhatIsKeptDoesNotChange(t *testing.T) {
 	}
 }
 
-// TestScansAgree has every engine that scans show the same spans.
+// TestScansAgree compares the same spans in every engine that can scan.
 func TestScansAgree(t *testing.T) {
 	dir := t.TempDir()
 	specs, _, err := chooseSpecs("")
@@ -236,7 +253,10 @@ func TestScansAgree(t *testing.T) {
 		names[i] = d.groupKey(i)
 	}
 	slices.Sort(names)
-	spans := []span{{}, {limit: 7}, {from: names[11], limit: 3}, {from: names[n-2]}, {prefix: d.groupPrefix(2)}, {prefix: d.groupPrefix(3), limit: 5}, {prefix: "x"}}
+	spans := []span{
+		{}, {limit: 7}, {from: names[11], limit: 3}, {from: names[n-2]},
+		{prefix: d.groupPrefix(2)}, {prefix: d.groupPrefix(3), limit: 5}, {prefix: "x"},
+	}
 	for _, s := range specs {
 		if s.noScans != "" || s.role != subject && s.role != peer {
 			continue
@@ -277,8 +297,11 @@ func TestScansAgree(t *testing.T) {
 func TestMergeTakesWhatIsNotMeasuredAgain(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "raw.json")
 	earlier := &results{
-		Facts:    []fact{{"Go", "go1"}, {"date", "yesterday"}},
-		Samples:  []sample{{Workload: "F1", Case: "a", Engine: "kvstore", Value: 1}, {Workload: "scans", Case: "b", Engine: "kvstore", Value: 2}},
+		Facts: []fact{{"Go", "go1"}, {"date", "yesterday"}},
+		Samples: []sample{
+			{Workload: "F1", Case: "a", Engine: "kvstore", Value: 1},
+			{Workload: "scans", Case: "b", Engine: "kvstore", Value: 2},
+		},
 		Failures: []string{"F1, a, pebble: broken", "scans, b, pebble: broken"},
 	}
 	if err := earlier.write(name); err != nil {
@@ -288,7 +311,10 @@ func TestMergeTakesWhatIsNotMeasuredAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &results{Facts: []fact{{"Go", "go1"}, {"date", "today"}}, Samples: []sample{{Workload: "scans", Case: "b", Engine: "kvstore", Value: 3}}}
+	r := &results{
+		Facts:   []fact{{"Go", "go1"}, {"date", "today"}},
+		Samples: []sample{{Workload: "scans", Case: "b", Engine: "kvstore", Value: 3}},
+	}
 	all := r.merge(read, []workload{scanWorkload()})
 	if len(all) != 2 || all[0].id != "F1" || all[1].id != "scans" {
 		t.Errorf("%d workloads", len(all))

@@ -13,7 +13,7 @@ func buntdbSpec() spec {
 	return spec{
 		name: "buntdb", role: peer, module: "github.com/tidwall/buntdb",
 		durable:     "`SyncPolicy: Always`; no automatic shrinking",
-		relaxed:     "`SyncPolicy: EverySecond`, its default; else the same",
+		relaxed:     "`SyncPolicy: EverySecond`, its default; otherwise the same",
 		countsSyncs: true,
 		open:        openBuntDB,
 	}
@@ -116,7 +116,7 @@ func (e buntdbEngine) transact(keys []string, next func(value []byte) []byte) (r
 	return 1, err
 }
 
-// scan copies no keys: they are strings that belong to everybody.
+// scan copies no keys: they are strings, which any code may keep.
 func (e buntdbEngine) scan(within span, show func(key string, value []byte)) error {
 	return e.db.View(func(tx *buntdb.Tx) error {
 		var own keeper
@@ -132,7 +132,8 @@ func (e buntdbEngine) scan(within span, show func(key string, value []byte)) err
 	})
 }
 
-// syncs is the number of commits: with SyncPolicy Always each has a sync of its own.
+// syncs is the number of commits: with SyncPolicy Always each commit syncs
+// once.
 func (e buntdbEngine) syncs() uint64 { return e.commits.Load() }
 
 func (e buntdbEngine) close() error { return e.db.Close() }

@@ -15,7 +15,8 @@ import (
 	"time"
 )
 
-// This file is measurements that need a process of their own: memory, where nobody else's counts, and a crash.
+// This file has the measurements that need a separate process: memory, because
+// nothing else may be counted, and a crash.
 
 // childEnv holds the childJob of a child process.
 const childEnv = "KVSTORE_BENCH_CHILD"
@@ -23,12 +24,13 @@ const childEnv = "KVSTORE_BENCH_CHILD"
 type task string
 
 const (
-	taskMemory task = "memory" // load, and tell the cost of the memory
+	taskMemory task = "memory" // load, and report the cost of the memory
 	taskCrash  task = "crash"  // load, and exit without close
 	taskPart   task = "part"   // run a part of a workload
 )
 
-// childJob is what a child is told, and childAnswer what it writes to its standard output.
+// childJob is a child's task. The child writes a childAnswer to its standard
+// output.
 type childJob struct {
 	Task   task
 	Engine string
@@ -73,10 +75,10 @@ func (b *bench) childOf(program string, job childJob) (answer childAnswer, err e
 	}
 	cmd := exec.CommandContext(b.ctx, program)
 	cmd.Env = append(os.Environ(), childEnv+"="+string(text))
-	var out, complaint bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &complaint
+	var out, failure bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &failure
 	if err := cmd.Run(); err != nil {
-		return answer, fmt.Errorf("child: %w: %s", err, complaint.Bytes())
+		return answer, fmt.Errorf("child: %w: %s", err, failure.Bytes())
 	}
 	if err := json.Unmarshal(out.Bytes(), &answer); err != nil {
 		return answer, fmt.Errorf("child: %w", err)
@@ -127,7 +129,7 @@ func (job childJob) run() error {
 			return errors.Join(err, e.close())
 		}
 		if job.Task == taskCrash {
-			return json.NewEncoder(os.Stdout).Encode(childAnswer{}) // and no close
+			return json.NewEncoder(os.Stdout).Encode(childAnswer{}) // without a close
 		}
 		answer, err := memoryCost(before)
 		return errors.Join(err, json.NewEncoder(os.Stdout).Encode(answer), e.close())
@@ -135,7 +137,7 @@ func (job childJob) run() error {
 	return fmt.Errorf("no engine %q", job.Engine)
 }
 
-// bench is a session of the child's own, in a directory of its parent's.
+// bench is the child's session, in the directory of the parent's session.
 func (job childJob) bench() *bench {
 	filled := job.Filled
 	if filled == nil {
@@ -143,11 +145,13 @@ func (job childJob) bench() *bench {
 	}
 	return &bench{
 		ctx: context.Background(), dir: job.Dir, duration: job.Duration, rounds: 1, scale: job.Scale,
-		data: newData(job.Seed), progress: log.New(io.Discard, "", 0), filled: filled, streams: make(map[string]*stream),
+		data: newData(job.Seed), progress: log.New(io.Discard, "", 0),
+		filled: filled, streams: make(map[string]*stream),
 	}
 }
 
-// memoryCost first frees what only the loading needed. The fastest of some collections is the one that nothing else disturbed.
+// memoryCost first frees the memory that only loading needed. Of several
+// collections the fastest counts, because it was disturbed least.
 func memoryCost(before uint64) (answer childAnswer, err error) {
 	debug.FreeOSMemory()
 	for i := range 5 {
@@ -173,7 +177,8 @@ const (
 func memoryWorkload() workload {
 	return workload{
 		id: "F7", title: "Memory with 5 M keys", joins: roles(subject, memoryFloor),
-		note:  "Each engine in a process of its own, after loading: the fastest of five full collections, and how much VmRSS has grown, less the bytes of keys and values.",
+		note: "Each engine runs in a separate process. After loading: the fastest of five full collections, " +
+			"and the growth of VmRSS minus the bytes of keys and values.",
 		parts: []part{{"memory", runMemory}},
 	}
 }

@@ -10,20 +10,23 @@ import (
 
 const (
 	keyBytes   = 16
-	valueBytes = 128 // if a workload does not say otherwise
+	valueBytes = 128 // unless a workload states another size
 
 	groupKeys   = 100
 	prefixBytes = 12
 
-	// poolBytes are cut into values at any offset: more than fits between two equal ones in the window of a compressor.
+	// Values are pieces of a pool of poolBytes, at any offset. Two equal values
+	// are usually farther apart than the window of a compressor.
 	poolBytes = 1 << 20
 
-	// zipfS and zipfV give the skew: the first of a million keys gets about a twelfth of all accesses.
+	// zipfS and zipfV set the skew: of a million keys, the first gets about a
+	// twelfth of all accesses.
 	zipfS, zipfV = 1.1, 1
 )
 
-// data is keys and values, all from one seed: key i has always the same name and, for one size, the same value, so that what is
-// read can be compared with what was written, whoever wrote it last.
+// data generates keys and values from a seed. Key i always has the same name
+// and, for a given size, the same value. So a read can be compared with what
+// was written, no matter which goroutine wrote last.
 type data struct {
 	seed uint64
 	pool []byte
@@ -42,7 +45,8 @@ func newData(seed uint64) *data {
 
 func (d *data) rand(stream uint64) *rand.Rand { return rand.New(rand.NewPCG(d.seed, stream)) }
 
-// key returns the name of key i. Their order is not that of i, and no two are equal: mixing is a bijection.
+// key returns the name of key i. The order of names is not the order of
+// numbers, and no two names are equal, because mix is a bijection.
 func (d *data) key(i int) string {
 	var number [8]byte
 	var text [keyBytes]byte
@@ -51,7 +55,8 @@ func (d *data) key(i int) string {
 	return string(text[:])
 }
 
-// groupKey names key i so that groupKeys of them each begin with the same prefix, which no others do.
+// groupKey names key i so that the keys form groups of groupKeys. The keys of a
+// group share a prefix that no other key has.
 func (d *data) groupKey(i int) string {
 	return fmt.Sprintf("%s%0*d", d.groupPrefix(i/groupKeys), keyBytes-prefixBytes, i%groupKeys)
 }
@@ -71,8 +76,9 @@ func mix(v uint64) uint64 {
 	return v ^ v>>31
 }
 
-// stream is a sequence of keys, prepared before the clock runs: names that follow each other in memory, so that what is measured is
-// not how long the benchmark looks for them.
+// stream is a sequence of keys that is prepared before the clock runs. The
+// names follow each other in memory, so that the time to find them is not
+// measured.
 type stream struct {
 	index []int
 	keys  []string
@@ -92,7 +98,8 @@ func (d *data) newStream(index []int) *stream {
 	return s
 }
 
-// inOrder is n keys in the order of their numbers, from first on. That says nothing about the order of their names.
+// inOrder is n keys in the order of their numbers, beginning with first. Their
+// names are in no order.
 func (d *data) inOrder(first, n int) *stream {
 	index := make([]int, n)
 	for i := range index {
@@ -101,7 +108,7 @@ func (d *data) inOrder(first, n int) *stream {
 	return d.newStream(index)
 }
 
-// uniform is length keys out of n.
+// uniform is length random keys out of n.
 func (d *data) uniform(n, length int) *stream {
 	random := d.rand(1)
 	index := make([]int, length)
@@ -111,7 +118,7 @@ func (d *data) uniform(n, length int) *stream {
 	return d.newStream(index)
 }
 
-// zipf is length keys out of n, some of them far more often than others.
+// zipf is length random keys out of n with a Zipf distribution.
 func (d *data) zipf(n, length int) *stream {
 	zipf := rand.NewZipf(d.rand(2), zipfS, zipfV, uint64(n-1))
 	index := make([]int, length)
@@ -121,13 +128,13 @@ func (d *data) zipf(n, length int) *stream {
 	return d.newStream(index)
 }
 
-// start is where goroutine g of several begins in the stream.
+// start is the position at which goroutine g of several begins.
 func (s *stream) start(g, goroutines int) int { return g * (len(s.index) / goroutines) % len(s.index) }
 
-// at is the position of step i from start on.
+// at is the position of step i, counted from start.
 func (s *stream) at(start, i int) int { return (start + i) % len(s.index) }
 
-// from returns the names one after the other, without a division for each.
+// from returns the names one after the other, without a division for each name.
 func (s *stream) from(position int) (next func() string) {
 	return func() string {
 		key := s.keys[position]
@@ -138,7 +145,7 @@ func (s *stream) from(position int) (next func() string) {
 	}
 }
 
-// window returns n positions' keys in one piece, which at the end of the stream means from its beginning.
+// window returns n consecutive keys. If fewer than n are left, it starts over.
 func (s *stream) window(position, n int) []string {
 	if position+n > len(s.keys) {
 		position = 0
@@ -146,7 +153,7 @@ func (s *stream) window(position, n int) []string {
 	return s.keys[position : position+n]
 }
 
-// load writes n keys in batches; key names them.
+// load writes n keys in batches. key returns their names.
 func (d *data) load(e engine, n, batch int, key func(i int) string) error {
 	keys, values := make([]string, 0, batch), make([][]byte, 0, batch)
 	for i := range n {

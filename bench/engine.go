@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// engine is an open store. Values that it returns belong to the caller: whoever hands out memory of his own has to copy it, as
-// kvstore does.
+// engine is an open store. The values that it returns belong to the caller: an
+// engine must copy a value that is in its own memory, as kvstore does.
 type engine interface {
 	set(key string, value []byte) error
 	get(key string) ([]byte, error)
@@ -17,22 +17,25 @@ type engine interface {
 	close() error
 }
 
-// What only some engines can do.
+// Only some engines implement these.
 type (
 	appendGetter interface {
 		appendGet(dst []byte, key string) ([]byte, error)
 	}
 	multiGetter interface {
-		// multiGet returns values in the order of keys, nil for those that are absent.
+		// multiGet returns values in the order of keys, nil for those that are
+		// absent.
 		multiGet(keys []string) ([][]byte, error)
 	}
 	scanner interface {
-		// scan shows pairs in the order of their keys. They belong to the caller, as what get returns does.
+		// scan shows pairs in the order of their keys. They belong to the
+		// caller, like the values that get returns.
 		scan(within span, show func(key string, value []byte)) error
 	}
 	transactor interface {
-		// transact reads keys and writes what next makes of their values, in a serializable transaction, which it repeats until it
-		// is committed; runs is how often it ran.
+		// transact reads keys and replaces each value with next(value), in a
+		// serializable transaction. It repeats the transaction until it
+		// commits; runs is the number of attempts.
 		transact(keys []string, next func(value []byte) []byte) (runs int, err error)
 	}
 	snapshotter interface {
@@ -40,25 +43,28 @@ type (
 		snapshot() error
 	}
 	crowdPreparer interface {
-		// prepareCrowd does what an engine would otherwise do for each of so many goroutines while it is measured.
-		prepareCrowd(goroutines int) error
+		// prepareCrowd does the work that an engine would otherwise do for each
+		// of n goroutines while it is measured.
+		prepareCrowd(n int) error
 	}
 	syncCounter interface {
-		// syncs counts from open the syncs of a log that made writes durable.
+		// syncs counts the syncs of the log that have made writes durable since
+		// the engine was opened.
 		syncs() uint64
 	}
 )
 
-// span is what a scan is to show: keys from one on that begin with prefix.
+// span is the range of a scan: the keys that are at least from and begin with
+// prefix.
 type span struct {
 	from, prefix string
-	limit        int // how many pairs at most; 0 is no limit
+	limit        int // the largest number of pairs; 0 is no limit
 }
 
 // first is the lowest key that can be in the span.
 func (s span) first() string { return max(s.from, s.prefix) }
 
-// full reports whether so many pairs are all that are wanted.
+// full reports whether a scan has shown enough pairs.
 func (s span) full(pairs int) bool { return s.limit > 0 && pairs >= s.limit }
 
 var (
@@ -66,58 +72,63 @@ var (
 	errUnsupported = errors.New("not supported")
 )
 
-// role says where an engine takes part.
+// role determines the workloads that an engine takes part in.
 type role int
 
 const (
-	subject       role = iota + 1 // what is measured: kvstore
-	peer                          // wherever it can
-	lonePeer                      // a peer's way for one writer, where it differs from that for many
-	diskFloor                     // what the disk can do at best
-	handoverFloor                 // what callers and one writer goroutine can do at best
-	memoryFloor                   // what the memory can do at best
+	subject       role = iota + 1 // kvstore
+	peer                          // another store
+	lonePeer                      // a peer with other options, which suit a lone writer
+	diskFloor                     // the best that the disk can do
+	handoverFloor                 // the best that callers and one writer goroutine can do
+	memoryFloor                   // the best that memory can do
 )
 
-// spec is an engine that can be opened, and what the report says about how.
+// spec describes an engine: how to open it, and what the report says about it.
 type spec struct {
 	name   string
 	role   role
-	module string // its path, for the version; "" is none
+	module string // its module path, for the version; "" is none
 
-	durable, relaxed string // the options of both modes, as open applies them
+	durable, relaxed string // the options that open applies in each mode
 
-	// staysInside: an unsynced write that returned may be lost with the process.
+	// staysInside: an unsynced write may be lost if the process dies after the
+	// write has returned.
 	staysInside bool
-	// otherProcess: its CPU time and memory are not those of this process.
+	// otherProcess: the engine runs in another process, so its CPU time and
+	// memory cannot be measured here.
 	otherProcess bool
-	// volatile: nothing is left after close.
+	// volatile: the engine loses its data when it is closed.
 	volatile bool
 
-	// countsSyncs: it is a syncCounter.
+	// countsSyncs: the engine is a syncCounter.
 	countsSyncs bool
 
-	noScans        string // why it is no scanner; "" if it is one
-	noTransactions string // why it is no transactor
+	noScans        string // why the engine is no scanner; "" if it is one
+	noTransactions string // why the engine is no transactor
 
-	present func() error // why it cannot run; nil is always present
+	present func() error // returns why the engine cannot run; nil: it always can
 	open    func(dir string, durable bool) (engine, error)
 
-	// openTransactional is for engines that need other options for transactions; nil is open.
+	// openTransactional is for engines that need other options for
+	// transactions. If it is nil, open is used.
 	openTransactional func(dir string, durable bool) (engine, error)
 }
 
-// readable reports whether what was written can be read while the engine is open.
+// readable reports whether get works.
 func (s spec) readable() bool { return s.role != diskFloor && s.role != handoverFloor }
 
 func allSpecs() []spec {
 	return []spec{
-		kvstoreSpec(), pebbleSpec(), bboltSpec(), bboltUpdateSpec(), badgerSpec(), buntdbSpec(), goleveldbSpec(), redisSpec(),
+		kvstoreSpec(),
+		pebbleSpec(), bboltSpec(), bboltUpdateSpec(), badgerSpec(), buntdbSpec(), goleveldbSpec(), redisSpec(),
 		diskFloorSpec(), handoverFloorSpec(), mapFloorSpec(),
 	}
 }
 
-// chooseSpecs returns those with the names in the list, all for "", without those that are not present, which missing tells.
-// The subject is always there: without it there are no ratios. So are the floors.
+// chooseSpecs returns the peers in the list, or all for "", and always kvstore
+// and the floors, without which there are no ratios. It leaves out engines that
+// cannot run; missing says which, and why.
 func chooseSpecs(list string) (chosen []spec, missing []string, err error) {
 	wanted := splitList(list)
 	for _, name := range wanted {

@@ -13,7 +13,8 @@ import (
 
 const unknown = "unknown"
 
-// fact is a line of the header: no figure means anything without them.
+// fact is a line of the report's header. Without the header no figure means
+// anything.
 type fact struct {
 	Name  string `json:"name"`
 	Value string `json:"value"`
@@ -22,15 +23,17 @@ type fact struct {
 func (b *bench) facts(seed uint64, specs []spec, missing []string) []fact {
 	scale := "1: all numbers of keys are as stated"
 	if b.scale != 1 {
-		scale = fmt.Sprintf("**%v: all numbers of keys are to be multiplied by it; no verdict counts**", b.scale)
+		scale = fmt.Sprintf("**%v: all numbers of keys are multiplied by it; no verdict counts**", b.scale)
 	}
 	list := append(hostFacts(b.dir),
 		fact{"cores", fmt.Sprintf("%d, GOMAXPROCS %d", runtime.NumCPU(), runtime.GOMAXPROCS(0))},
 		fact{"Go", runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH},
 		fact{"kvstore", commit()},
 		fact{"peers", versions(specs)},
-		fact{"data", fmt.Sprintf("keys of %d B, values of %d B unless stated, random; seed %d", keyBytes, valueBytes, seed)},
-		fact{"runs", fmt.Sprintf("%d rounds of %v each, the engines taking turns; medians (least–most)", b.rounds, b.duration)},
+		fact{"data", fmt.Sprintf("random keys of %d B; random values, of %d B unless stated otherwise; seed %d",
+			keyBytes, valueBytes, seed)},
+		fact{"runs", fmt.Sprintf("%d rounds of %v each, in which the engines take turns; medians (least–most)",
+			b.rounds, b.duration)},
 		fact{"scale", scale},
 		fact{"command", "`GOWORK=off go run . " + strings.Join(os.Args[1:], " ") + "`"},
 		fact{"date", time.Now().UTC().Format(time.DateOnly)},
@@ -41,7 +44,7 @@ func (b *bench) facts(seed uint64, specs []spec, missing []string) []fact {
 	return list
 }
 
-// commit names what was measured, if this runs in its repository.
+// commit names the measured version, if the program runs in its repository.
 func commit() string {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
@@ -50,15 +53,17 @@ func commit() string {
 		return unknown + " commit"
 	}
 	text := "commit " + strings.TrimSpace(string(head))
-	// The module alone: the report of an earlier run may be in the repository, and changed.
-	changes, err := exec.CommandContext(ctx, "git", "status", "--porcelain", "--", "../*.go", "../internal", "../go.mod").Output()
+	// Only the module counts: the report of an earlier run may be in the
+	// repository, and changed.
+	status := []string{"status", "--porcelain", "--", "../*.go", "../internal", "../go.mod"}
+	changes, err := exec.CommandContext(ctx, "git", status...).Output()
 	if err != nil || len(changes) > 0 {
 		text += " with changes"
 	}
 	return text
 }
 
-// versions are those that this program was built with.
+// versions are the versions of the peers that this program was built with.
 func versions(specs []spec) string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

@@ -9,23 +9,29 @@ import (
 )
 
 const (
-	floorBlock = 4096      // the least that a disk writes
-	floorPiece = 64 << 10  // of zeros, written at once
-	floorSpace = 256 << 20 // as much as most write in a second; then it starts over, and what was written before takes longer to overwrite than zeros
-	floorEntry = 21        // what an entry of a log has beyond key and value
+	floorBlock = 4096     // the smallest write of a disk
+	floorPiece = 64 << 10 // bytes of zeros that are written at once
+
+	// floorSpace is about what most runs write in a second. Then the floor
+	// starts over; overwriting data takes longer than overwriting zeros.
+	floorSpace = 256 << 20
+
+	floorEntry = 21 // bytes of a log entry besides key and value
 )
 
 func diskFloorSpec() spec {
 	return spec{
 		name: "disk floor", role: diskFloor, volatile: true,
-		durable: "pwrite into space that was written and fsynced before, then fdatasync; one goroutine. Of 4 KiB or, beside many writers and beside batches, of as many bytes as all of them have to write at a time: what they can at best do together",
+		durable: "one goroutine: pwrite into space that was written and fsynced before, then fdatasync. " +
+			"It writes 4 KiB or, beside many writers and beside batches, the bytes of all of them at once, " +
+			"which is the best that they can do together",
 		relaxed: "–",
 		open:    openDiskFloor,
 	}
 }
 
-// diskFloorEngine takes a set as the occasion to write a block, and a batch to write as much as its entries in a log would take. It is for one
-// goroutine.
+// diskFloorEngine writes a block for each set. For a batch it writes as many
+// bytes as the batch would have in a log. It is for one goroutine.
 type diskFloorEngine struct {
 	file  *os.File
 	block []byte
@@ -38,7 +44,8 @@ func openDiskFloor(dir string, _ bool) (engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	// In small pieces: the page cache keeps what is written at once as one, and each sync of a part looks at all of it.
+	// The pieces are small, because the page cache keeps the pages of one large
+	// write together, and a sync of some of them then looks at all of them.
 	zeros := make([]byte, floorPiece)
 	for at := int64(0); at < floorSpace && err == nil; at += floorPiece {
 		_, err = file.WriteAt(zeros, at)
@@ -66,7 +73,7 @@ func (e *diskFloorEngine) batch(keys []string, values [][]byte) error {
 	return e.overwrite(e.block[:size])
 }
 
-// overwrite writes b over what was there and makes it durable.
+// overwrite writes b over existing data and syncs it.
 func (e *diskFloorEngine) overwrite(b []byte) error {
 	if e.at+int64(len(b)) > floorSpace {
 		e.at = 0
@@ -87,7 +94,7 @@ func mapFloorSpec() spec {
 	return spec{
 		name: "map floor", role: memoryFloor, volatile: true,
 		durable: "–",
-		relaxed: "RWMutex around `map[string][]byte`, copies on the way in and out; nothing on disk",
+		relaxed: "RWMutex around `map[string][]byte`, copies in and out; nothing on disk",
 		open: func(string, bool) (engine, error) {
 			return &mapFloorEngine{values: make(map[string][]byte)}, nil
 		},

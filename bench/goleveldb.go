@@ -15,10 +15,11 @@ import (
 func goleveldbSpec() spec {
 	return spec{
 		name: "goleveldb", role: peer, module: "github.com/syndtr/goleveldb",
-		durable:        "`WriteOptions.Sync: true`; block cache 1 GiB, write buffer 64 MiB, bloom filters of 10 bits; batches are used again, after Reset",
-		relaxed:        "`WriteOptions.Sync: false`; else the same",
+		durable: "`WriteOptions.Sync: true`; block cache 1 GiB, write buffer 64 MiB, bloom filters of 10 bits; " +
+			"batches are reused after Reset",
+		relaxed:        "`WriteOptions.Sync: false`; otherwise the same",
 		countsSyncs:    true,
-		noTransactions: "no transactions of this kind: they are for bulk loads, and each writes a table of its own",
+		noTransactions: "no transactions of this kind: its own are for bulk loads, and each writes a table",
 		open:           openGoLevelDB,
 	}
 }
@@ -84,10 +85,11 @@ func (e goleveldbEngine) scan(within span, show func(key string, value []byte)) 
 
 func (e goleveldbEngine) syncs() uint64 { return e.files.syncs.Load() }
 
-// close closes the storage too, which a DB does only if it has opened it itself.
+// close closes the storage too: a DB closes only storage that it has opened
+// itself.
 func (e goleveldbEngine) close() error { return errors.Join(e.db.Close(), e.files.Close()) }
 
-// journalCounter is a storage that counts the syncs of its journals.
+// journalCounter wraps a storage and counts the syncs of its journals.
 type journalCounter struct {
 	storage.Storage
 	syncs atomic.Uint64

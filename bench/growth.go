@@ -8,11 +8,12 @@ import (
 const (
 	caseLongest = "longest Set while growing"
 
-	// growthChunk keys at a time are prepared outside of what is measured: all at once would be more memory than the store's.
+	// growthChunk keys at a time are prepared outside the measured time. All at
+	// once would need more memory than the store does.
 	growthChunk = 1 << 16
 )
 
-// growthSizes are numbers of keys, in millions.
+// growthSizes are in millions of keys.
 var growthSizes = []int{1, 3, 10}
 
 func growthCase(name string, millions int) string {
@@ -22,12 +23,13 @@ func growthCase(name string, millions int) string {
 func growthWorkload() workload {
 	return workload{
 		id: "F10", title: "Cost as a store grows", joins: roles(subject, memoryFloor),
-		note:  "One goroutine, `SyncWrites: false`, single Sets of new keys up to 10 M. At 1, 3 and 10 M keys it stops for Gets and overwrites of keys at random.",
+		note: "One goroutine, `SyncWrites: false`, single Sets of new keys up to 10 M. " +
+			"At 1, 3 and 10 M keys it stops for Gets and overwrites of random keys.",
 		parts: []part{growthPart(growthSizes...)},
 	}
 }
 
-// growthPart grows a store to the first size, measures, and so on.
+// growthPart grows a store to each size in turn, and measures there.
 func growthPart(sizes ...int) part {
 	return part{"growth", func(b *bench, s spec) ([]sample, error) { return b.growth(s, sizes) }}
 }
@@ -56,7 +58,7 @@ func (b *bench) growth(s spec, sizes []int) (samples []sample, err error) {
 	return samples, err
 }
 
-// grow sets keys from first to n and returns the longest time that one took.
+// grow sets the keys from first to n and returns the time of the slowest Set.
 func (b *bench) grow(e engine, first, n int) (longest time.Duration, err error) {
 	for first < n {
 		chunk := b.data.inOrder(first, min(growthChunk, n-first))

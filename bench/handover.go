@@ -15,25 +15,28 @@ const (
 func handoverFloorSpec() spec {
 	return spec{
 		name: "hand-over floor", role: handoverFloor, volatile: true,
-		durable: "callers send their bytes through a channel to one goroutine, which writes all that are queued at once, as the disk floor does, and answers; it tells all of them itself, and waits awake for them to come back. No checksums, nothing in memory, no bounds, nothing made ahead",
+		durable: "callers send their bytes through a channel to one goroutine. It writes all queued bytes at once, " +
+			"as the disk floor does, answers each caller itself, and spins until they have sent again. " +
+			"No checksums, nothing in memory, no bounds, nothing prepared ahead",
 		relaxed: "–",
 		open:    openHandoverFloor,
 	}
 }
 
-// handoverEngine is the way of a write in a store with one writer goroutine, and nothing else of such a store: what is left of it beyond the
-// disk's time is what goroutines, a channel, and the callers' own bytes cost on this machine.
+// handoverEngine is the path of a write in a store with one writer goroutine,
+// without the rest of such a store. Its time beyond the disk's is the cost of
+// goroutines, a channel and the callers' bytes on this machine.
 type handoverEngine struct {
-	disk     *diskFloorEngine // the writer's; valid for others after ended is closed
+	disk     *diskFloorEngine // owned by the writer until ended is closed
 	commands chan *handover   // closed by close
 	ended    chan struct{}    // closed by the writer
 	spare    sync.Pool
 }
 
-// handover is what one caller has to write.
+// handover is the write of one caller.
 type handover struct {
 	entries []byte
-	answer  chan error // of one place
+	answer  chan error // with a buffer of one
 }
 
 func openHandoverFloor(dir string, _ bool) (engine, error) {
@@ -41,7 +44,11 @@ func openHandoverFloor(dir string, _ bool) (engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &handoverEngine{disk: disk.(*diskFloorEngine), commands: make(chan *handover, handoverQueue), ended: make(chan struct{})}
+	e := &handoverEngine{
+		disk:     disk.(*diskFloorEngine),
+		commands: make(chan *handover, handoverQueue),
+		ended:    make(chan struct{}),
+	}
 	e.spare.New = func() any { return &handover{answer: make(chan error, 1)} }
 	go e.write()
 	return e, nil
@@ -61,7 +68,7 @@ func (e *handoverEngine) batch(keys []string, values [][]byte) error {
 	return e.send(c)
 }
 
-// add takes in what an entry of a log would take.
+// add appends as many bytes as a log entry would have.
 func (c *handover) add(key string, value []byte) {
 	var head [floorEntry]byte
 	c.entries = append(append(append(c.entries, head[:]...), key...), value...)
@@ -98,7 +105,8 @@ func (e *handoverEngine) write() {
 	}
 }
 
-// regroup lets callers come back: until as many as wanted have, or the time is over; and then as long as more come.
+// regroup yields until as many callers as wanted have sent again, or the time
+// is over. Then it goes on as long as the queue grows.
 func (e *handoverEngine) regroup(wanted int, most time.Duration) {
 	started, before := time.Now(), -1
 	for n := len(e.commands); n > before || n < wanted && time.Since(started) < most; n = len(e.commands) {

@@ -8,14 +8,16 @@ import (
 const (
 	firstKeeperBytes = 4 << 10
 	maxKeeperBytes   = 64 << 10
-	maxKeptBytes     = 1 << 10 // what is larger gets memory of its own
+	maxKeptBytes     = 1 << 10 // larger copies are allocated one by one
 )
 
-// keeper copies what a scan shows, for the caller to keep: many small ones into one piece of memory, as kvstore does. An allocation
-// for each, which is what the peers' own ways of copying come to, would cost some of them more than the scan.
+// keeper copies the pairs of a scan, so that the caller can keep them. It puts
+// many small copies into one piece of memory, as kvstore does. The peers' own
+// ways to copy allocate once for each copy, which would cost some of them more
+// than the scan.
 type keeper struct {
 	free []byte
-	size int // of the piece that free is the rest of
+	size int // of the current piece; free is the rest of it
 }
 
 func (k *keeper) reserve(n int) []byte {
@@ -40,7 +42,7 @@ func (k *keeper) bytes(b []byte) []byte {
 // bytesOf is bytes for a string.
 func (k *keeper) bytesOf(s string) []byte { return k.bytes(unsafe.Slice(unsafe.StringData(s), len(s))) }
 
-// text is bytes for a key. Nobody writes to the copy.
+// text is bytes for a key. The copy is never written to.
 func (k *keeper) text(b []byte) string {
 	kept := k.bytes(b)
 	return unsafe.String(unsafe.SliceData(kept), len(kept))

@@ -10,7 +10,7 @@ import (
 func kvstoreSpec() spec {
 	return spec{
 		name: "kvstore", role: subject,
-		durable:     "`SyncWrites: true`, the default of `Open`; batches are used again, after Reset",
+		durable:     "`SyncWrites: true`, the default of `Open`; batches are reused after Reset",
 		relaxed:     "`SyncWrites: false`; the log is synced each second",
 		countsSyncs: true,
 		open:        openKVStore,

@@ -1,4 +1,5 @@
-// Command bench measures kvstore beside its peers, and beside floors that no store can fall below. See README.md.
+// Command bench measures kvstore beside its peers, and beside floors: programs
+// that do only the minimum. See README.md.
 package main
 
 import (
@@ -50,16 +51,19 @@ type config struct {
 }
 
 func (c *config) register(f *flag.FlagSet) {
-	f.IntVar(&c.rounds, "rounds", 5, "how often each measurement is repeated")
-	f.DurationVar(&c.time, "time", 2*time.Second, "how long each measurement takes")
+	f.IntVar(&c.rounds, "rounds", 5, "number of times that each measurement runs")
+	f.DurationVar(&c.time, "time", 2*time.Second, "duration of each measurement")
 	f.Float64Var(&c.scale, "scale", 1, "multiplies the numbers of keys, for smoke runs")
-	f.Uint64Var(&c.seed, "seed", 1, "of keys, values and choices")
+	f.Uint64Var(&c.seed, "seed", 1, "seed of keys, values and choices")
 	f.StringVar(&c.only, "only", "", "comma-separated `workloads` (default all): "+strings.Join(workloadNames(), ","))
-	f.StringVar(&c.engines, "engines", "", "comma-separated `engines` (default all); kvstore and the floors are always there: "+strings.Join(engineNames(), ","))
-	f.StringVar(&c.dir, "dir", "", "`directory` on the disk to measure (default that for temporary files)")
+	f.StringVar(&c.engines, "engines", "",
+		"comma-separated `engines` (default all); kvstore and the floors always run: "+strings.Join(engineNames(), ","))
+	f.StringVar(&c.dir, "dir", "",
+		"`directory` on the disk to measure (default the system's directory for temporary files)")
 	f.StringVar(&c.out, "out", "", "write BENCHMARKS.md and its plots into this `directory`")
 	f.StringVar(&c.json, "json", "", "write all samples to this `file`")
-	f.StringVar(&c.merge, "merge", "", "report also the workloads that this `file` of an earlier -json has and that are not measured now")
+	f.StringVar(&c.merge, "merge", "",
+		"report also the workloads in this `file` of an earlier -json that are not measured now")
 	f.StringVar(&c.tricks, "tricks", "", "measure only what these comma-separated `tricks` of kvstore are worth: "+
 		tricksEach+" (each alone, and then all), "+tricksAll+" (all together), or "+strings.Join(trickNames(), ","))
 	f.StringVar(&c.profile, "cpuprofile", "", "write a CPU profile to this `file`")
@@ -79,7 +83,8 @@ func engineNames() (names []string) {
 	return names
 }
 
-// run measures and reports. What was measured before an interrupt is reported, too.
+// run measures and reports. After an interrupt it reports the measurements made
+// so far.
 func (c *config) run(ctx context.Context, out, progress io.Writer) (err error) {
 	if c.rounds < 1 || c.time <= 0 || c.scale <= 0 {
 		return errors.New("-rounds, -time and -scale must be positive")
@@ -98,7 +103,8 @@ func (c *config) run(ctx context.Context, out, progress io.Writer) (err error) {
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 
 	b := &bench{
-		ctx: ctx, dir: dir, duration: c.time, rounds: c.rounds, scale: c.scale, data: newData(c.seed), progress: log.New(progress, "", log.Ltime),
+		ctx: ctx, dir: dir, duration: c.time, rounds: c.rounds, scale: c.scale,
+		data: newData(c.seed), progress: log.New(progress, "", log.Ltime),
 		filled: make(map[string]string), streams: make(map[string]*stream),
 	}
 	if c.tricks != "" {
@@ -138,7 +144,7 @@ func (c *config) runEngines(b *bench, out io.Writer) error {
 	return errors.Join(err, c.report(r, r.merge(earlier, workloads), out), failed)
 }
 
-// chooseWorkloads returns those of all that the list names, or all of them.
+// chooseWorkloads returns the workloads in the list, or all for "".
 func chooseWorkloads(all []workload, list string) (chosen []workload, err error) {
 	wanted := splitList(list)
 	for _, name := range wanted {
@@ -177,7 +183,7 @@ func (c *config) report(r *results, workloads []workload, out io.Writer) error {
 	return err
 }
 
-// profile begins a CPU profile, if there is a name for it.
+// profile starts a CPU profile, unless its name is "".
 func profile(name string) (stop func() error, err error) {
 	if name == "" {
 		return func() error { return nil }, nil

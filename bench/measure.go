@@ -10,7 +10,8 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// kind tells apart the operations of a mixed workload, whose latencies are not to be thrown together.
+// kind distinguishes the operations of a mixed workload, because each kind has
+// latencies of its own.
 type kind int
 
 const (
@@ -19,22 +20,25 @@ const (
 	kinds
 )
 
-// step is one operation of a goroutine, its i-th.
+// step runs the i-th operation of a goroutine.
 type step func(i int) (kind, error)
 
-// load is what goroutines do until the time is over.
+// load is the work of goroutines until the time is over.
 type load struct {
 	goroutines int
 	units      int           // keys in a step; 0 means 1
-	every      int           // latency is taken of one step in so many, as reading the clock costs like a fast Get; a power of two, 0 means 1
-	pause      time.Duration // after each step, outside of its latency
+	pause      time.Duration // after each step, and not in its latency
 	worker     func(g int) step
+
+	// every: the latency of one step in every is measured, because reading the
+	// clock costs as much as a fast Get. It is a power of two; 0 means 1.
+	every int
 }
 
-// measured is what came out, as it was counted.
+// measured is the result of a run, as counted.
 type measured struct {
 	steps        []int // by goroutine
-	sides        int   // those of kindSide
+	sides        int   // steps of kindSide
 	units        int
 	elapsed, cpu time.Duration
 	hasCPU       bool
@@ -51,7 +55,8 @@ func measure(e engine, l load, d time.Duration) (measured, error) {
 	})
 }
 
-// measureDuring runs l on e until meanwhile returns. The goroutines share nothing but the flag that stops them, which is written once.
+// measureDuring runs l on e until meanwhile returns. The goroutines share only
+// the flag that stops them, which is written once.
 func measureDuring(e engine, l load, meanwhile func() error) (measured, error) {
 	if c, ok := e.(crowdPreparer); ok {
 		if err := c.prepareCrowd(l.goroutines); err != nil {
@@ -64,14 +69,14 @@ func measureDuring(e engine, l load, meanwhile func() error) (measured, error) {
 	var wg sync.WaitGroup
 	for g := range workers {
 		w := &worker{step: l.worker(g), mask: max(1, l.every) - 1, pause: l.pause}
-		w.latency[kindMain] = newHistogram() // now, and not in the first step of each
+		w.latency[kindMain] = newHistogram() // here, so that no first step has to allocate it
 		workers[g] = w
 		wg.Go(func() {
 			<-start
 			w.run(&stop)
 		})
 	}
-	runtime.GC() // what earlier measurements left is not to be collected during this one
+	runtime.GC() // the garbage of earlier measurements must not be collected during this one
 	syncs, hasSyncs := syncsOf(e)
 	cpu, hasCPU := cpuTime()
 	began := time.Now()
@@ -87,7 +92,7 @@ func measureDuring(e engine, l load, meanwhile func() error) (measured, error) {
 	return m, errors.Join(failed, m.gather(workers))
 }
 
-// gather adds what the goroutines have counted, and joins their errors.
+// gather adds up the goroutines' counts and joins their errors.
 func (m *measured) gather(workers []*worker) error {
 	var failed []error
 	for _, w := range workers {
@@ -114,17 +119,19 @@ func syncsOf(e engine) (uint64, bool) {
 	return 0, false
 }
 
-// worker is one goroutine's part of a measurement, and its alone until it has ended.
+// worker is one goroutine's part of a measurement. Only that goroutine uses it
+// until it has ended.
 type worker struct {
 	step    step
-	mask    int // of the number of a step whose latency is taken, all zero
+	mask    int // the latency of step i is measured if i&mask is 0
 	pause   time.Duration
 	done    [kinds]int
 	err     error
 	latency [kinds]*hdrhistogram.Histogram // nanoseconds
 }
 
-// run makes at least one step. It goes on until stop, which it sets itself after an error: the others need not go on then.
+// run makes at least one step, and goes on until stop is set. After an error it
+// sets stop itself, so that the other goroutines end too.
 func (w *worker) run(stop *atomic.Bool) {
 	for i := 0; i == 0 || !stop.Load(); i++ {
 		if i&w.mask != 0 {
@@ -162,7 +169,7 @@ func (w *worker) fail(stop *atomic.Bool, err error) {
 	stop.Store(true)
 }
 
-// keys is how many keys were read or written.
+// keys is the number of keys that were read or written.
 func (m measured) keys() int {
 	sum := 0
 	for _, n := range m.steps {
@@ -171,10 +178,11 @@ func (m measured) keys() int {
 	return sum * m.units
 }
 
-// sample is m for the report.
+// sample returns m for the report.
 func (m measured) sample(name string, s spec) sample {
 	ops := m.keys()
-	out := sample{Case: name, Unit: unitOps, Value: float64(ops) / m.elapsed.Seconds(), Ops: ops, Seconds: m.elapsed.Seconds()}
+	seconds := m.elapsed.Seconds()
+	out := sample{Case: name, Unit: unitOps, Value: float64(ops) / seconds, Ops: ops, Seconds: seconds}
 	if ops == 0 {
 		return out
 	}
@@ -188,7 +196,7 @@ func (m measured) sample(name string, s spec) sample {
 	return out
 }
 
-// sidesSample is the operations of kindSide alone, mainsSample the others.
+// sidesSample has only the operations of kindSide, mainsSample only the others.
 func (m measured) sidesSample(name string) sample { return m.kindSample(name, kindSide, m.sides) }
 
 func (m measured) mainsSample(name string) sample {
@@ -202,7 +210,8 @@ func (m measured) kindSample(name string, k kind, ops int) sample {
 	}
 }
 
-// newHistogram is for nanoseconds up to an hour; what it shows is at most a hundredth too high.
+// newHistogram is for nanoseconds up to an hour. Its values are at most 1 % too
+// high.
 func newHistogram() *hdrhistogram.Histogram { return hdrhistogram.New(1, time.Hour.Nanoseconds(), 2) }
 
 func latencyOf(h *hdrhistogram.Histogram) *latency {

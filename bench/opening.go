@@ -25,8 +25,9 @@ const (
 func openWorkload() workload {
 	return workload{
 		id: "F8", title: "Opening a store", joins: roles(subject, peer),
-		note: "The files are in the page cache. bbolt, badger, pebble and goleveldb read little then, and more later. " +
-			"The WAL is what a process left that wrote 5 M keys in batches of 1000 and exited without Close.",
+		note: "The files are in the page cache. " +
+			"bbolt, badger, pebble and goleveldb read little when they open, and more later. " +
+			"The WAL is from a process that wrote 5 M keys in batches of 1000 and exited without Close.",
 		parts: []part{{"closed store", runOpen}, {"snapshot", runSnapshot}, {partReplay, runReplay}},
 	}
 }
@@ -52,14 +53,16 @@ func runSnapshot(b *bench, s spec) ([]sample, error) {
 	return b.open(s, dir, n, caseSnapshot, caseSnapshotCores)
 }
 
-// runReplay needs a new log each time, since Close replaces it with a snapshot.
+// runReplay makes a new log for each run, because Close replaces the log with a
+// snapshot.
 func runReplay(b *bench, s spec) (samples []sample, err error) {
 	if s.role != subject {
 		return nil, nil
 	}
 	n := b.keys(openKeys)
 	err = b.inFreshDir(func(dir string) error {
-		if _, err := b.child(childJob{Task: taskCrash, Engine: s.name, Dir: dir, Keys: n, Batch: crashBatch}); err != nil {
+		job := childJob{Task: taskCrash, Engine: s.name, Dir: dir, Keys: n, Batch: crashBatch}
+		if _, err := b.child(job); err != nil {
 			return err
 		}
 		if err := syncTree(dir); err != nil {
@@ -71,7 +74,8 @@ func runReplay(b *bench, s spec) (samples []sample, err error) {
 	return samples, err
 }
 
-// open measures how long the store in dir takes to open, and how many cores are busy with it if cores names a case.
+// open measures the time to open the store in dir. If cores names a case, it
+// also measures how many cores are busy.
 func (b *bench) open(s spec, dir string, n int, name, cores string) ([]sample, error) {
 	runtime.GC()
 	cpu, hasCPU := cpuTime()
@@ -82,7 +86,8 @@ func (b *bench) open(s spec, dir string, n int, name, cores string) ([]sample, e
 	}
 	took := time.Since(began)
 	after, _ := cpuTime()
-	samples := []sample{{Case: name, Unit: unitKeys, Value: float64(n) / took.Seconds(), Ops: n, Seconds: took.Seconds()}}
+	rate := float64(n) / took.Seconds()
+	samples := []sample{{Case: name, Unit: unitKeys, Value: rate, Ops: n, Seconds: took.Seconds()}}
 	if hasCPU && !s.otherProcess {
 		used := after - cpu
 		samples[0].CPU = new(micros(used) / float64(n))

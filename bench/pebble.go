@@ -12,9 +12,9 @@ func pebbleSpec() spec {
 	return spec{
 		name: "pebble", role: peer, module: "github.com/cockroachdb/pebble/v2",
 		durable:        "`pebble.Sync`; newest format, cache 1 GiB, memtable 64 MiB, bloom filters of 10 bits",
-		relaxed:        "`pebble.NoSync`, which leaves a write in the process for a while; else the same",
+		relaxed:        "`pebble.NoSync`, which keeps a write in the process for a while; otherwise the same",
 		staysInside:    true,
-		noTransactions: "no transactions: its batches read, but find no conflicts",
+		noTransactions: "no transactions: its batches can read, but detect no conflicts",
 		countsSyncs:    true,
 		open:           openPebble,
 	}
@@ -25,7 +25,7 @@ type pebbleEngine struct {
 	write *pebble.WriteOptions
 }
 
-// pebbleSilence keeps what pebble has to say about its compactions out of the report.
+// pebbleSilence drops pebble's messages about compactions.
 type pebbleSilence struct{ pebble.Logger }
 
 func (pebbleSilence) Infof(string, ...any) {}
@@ -79,7 +79,9 @@ func (e pebbleEngine) batch(keys []string, values [][]byte) error {
 
 func (e pebbleEngine) scan(within span, show func(key string, value []byte)) error {
 	var own keeper
-	it, err := e.db.NewIter(&pebble.IterOptions{LowerBound: []byte(within.first()), UpperBound: prefixEnd(within.prefix)})
+	it, err := e.db.NewIter(&pebble.IterOptions{
+		LowerBound: []byte(within.first()), UpperBound: prefixEnd(within.prefix),
+	})
 	if err != nil {
 		return err
 	}
@@ -95,7 +97,8 @@ func (e pebbleEngine) scan(within span, show func(key string, value []byte)) err
 	return it.Close()
 }
 
-// prefixEnd is the lowest key above all that begin with prefix; nil, which is no bound, if there is none.
+// prefixEnd is the lowest key above all keys that begin with prefix. It is nil,
+// which means no bound, if there is no such key.
 func prefixEnd(prefix string) []byte {
 	for i := len(prefix) - 1; i >= 0; i-- {
 		if prefix[i] < 0xff {

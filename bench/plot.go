@@ -24,13 +24,14 @@ const (
 	fontMargin = 1.3
 )
 
-// column is a place on the horizontal axis: a case, and the number that it stands for.
+// column is a position on the horizontal axis: a case and its number.
 type column struct {
 	name string
 	x    float64
 }
 
-// plots draws what there are results for, and returns the names of the files, relative to dir, by workload.
+// plots draws the workloads that have results. It returns the names of the
+// files, relative to dir, by workload.
 func (r *results) plots(dir string) (map[string]string, error) {
 	if err := os.MkdirAll(filepath.Join(dir, "benchmarks"), 0o755); err != nil {
 		return nil, err
@@ -76,7 +77,8 @@ func (r *results) plotSizes() (*plot.Plot, error) {
 	for _, size := range valueSizes {
 		columns = append(columns, column{sizeCase(size), float64(size)})
 	}
-	return r.lines("Durable Set by 64 goroutines", "bytes of a value", unitOps, "sizes", []series{{"", columns}}, asRate)
+	all := []series{{"", columns}}
+	return r.lines("Durable Set by 64 goroutines", "bytes of a value", unitOps, "sizes", all, asRate)
 }
 
 func (r *results) plotGrowth() (*plot.Plot, error) {
@@ -94,7 +96,7 @@ func (r *results) plotGrowth() (*plot.Plot, error) {
 func asRate(v float64) float64        { return v }
 func asNanoseconds(v float64) float64 { return 1e9 / v }
 
-// series is a line for each engine.
+// series has a line for each engine.
 type series struct {
 	suffix  string // of the engine's name in the legend
 	columns []column
@@ -179,8 +181,10 @@ func ticks(columns []column) (list []plot.Tick) {
 	return list
 }
 
-// bars has a group of bars for each case, and in it one for each engine.
-func (r *results) bars(title, y, workload string, cases []string, scale func(name string, value float64) float64) (*plot.Plot, error) {
+// bars has a group of bars for each case, with a bar for each engine.
+func (r *results) bars(
+	title, y, workload string, cases []string, scale func(name string, value float64) float64,
+) (*plot.Plot, error) {
 	p := newPlot(title, "", y)
 	var engines []string
 	for _, name := range cases {
@@ -212,7 +216,7 @@ func (r *results) bars(title, y, workload string, cases []string, scale func(nam
 	return p, nil
 }
 
-// labels are cases in short lines, which do not run into each other.
+// labels are the cases, broken into short lines so that they do not overlap.
 func labels(cases []string) (list []string) {
 	lines := strings.NewReplacer(" of ", "\nof ", " by ", "\nby ", " on ", "\non ")
 	for _, name := range cases {
@@ -226,21 +230,24 @@ func (r *results) plotGet() (*plot.Plot, error) {
 }
 
 func (r *results) plotScans() (*plot.Plot, error) {
-	return r.bars("Ordered scans", "million pairs/s", "scans", []string{caseFullScan, casePrefixScan}, func(name string, value float64) float64 {
+	scale := func(name string, value float64) float64 {
 		if name == casePrefixScan {
 			value *= groupKeys
 		}
 		return asMillions(name, value)
-	})
+	}
+	return r.bars("Ordered scans", "million pairs/s", "scans", []string{caseFullScan, casePrefixScan}, scale)
 }
 
 func (r *results) plotTransactions() (*plot.Plot, error) {
-	return r.bars("Transactions", "thousand commits/s", "transactions", r.cases("transactions"), func(_ string, value float64) float64 { return value / 1e3 })
+	return r.bars("Transactions", "thousand commits/s", "transactions", r.cases("transactions"), asThousands)
 }
+
+func asThousands(_ string, value float64) float64 { return value / 1e3 }
 
 func asMillions(_ string, value float64) float64 { return value / 1e6 }
 
-// colors are enough for all engines.
+// colors has one for each engine.
 var colors = []color.RGBA{
 	{0xd6, 0x27, 0x28, 0xff},
 	{0x2c, 0xa0, 0x2c, 0xff},
@@ -254,7 +261,7 @@ var colors = []color.RGBA{
 	{0x7f, 0x7f, 0x7f, 0xff},
 }
 
-// colorOf is an engine's in all plots.
+// colorOf is the color of an engine in all plots.
 func colorOf(engine string) color.Color {
 	return colors[max(0, slices.Index(engineNames(), engine))%len(colors)]
 }

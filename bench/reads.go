@@ -7,25 +7,26 @@ import "fmt"
 const (
 	multiGetKeys = 64
 
-	// readEvery: reading the clock takes a tenth of the time of a Get.
+	// readEvery is more than 1 because reading the clock takes a tenth of the
+	// time of a Get.
 	readEvery = 16
 
 	mixedGoroutines = 64
 	mixedEvery      = 4
-	mixedSetEvery   = 20 // one operation in so many is a Set: 5 %
+	mixedSetEvery   = 20 // one operation in 20 is a Set: 5 %
 )
 
 func readWorkloads() []workload {
 	return []workload{
 		{
 			id: "F5", title: "Get of 1 M keys", joins: roles(subject, peer, memoryFloor),
-			note: "Keys at random, values copied; operations are keys. Each engine first reads an eighth of the keys. " +
+			note: "Random keys, copied values; an operation is a key. Each engine first reads an eighth of the keys. " +
 				"MultiGet is one call for 64 keys: a transaction, or MGET.",
 			parts: []part{{"Get", runGets}},
 		},
 		{
 			id: "F6", title: "95 % Get, 5 % durable Set by 64 goroutines", joins: roles(subject, peer),
-			note:  "1 M keys at random. The latencies of the first table are those of Get.",
+			note:  "Random keys out of 1 M. The latencies in the first table are those of Get.",
 			parts: []part{{"mixed", runMixed}},
 		},
 	}
@@ -39,7 +40,7 @@ const (
 
 func by(name string, goroutines int) string { return fmt.Sprintf("%s by %d", name, goroutines) }
 
-// runGets measures every way to read that the engine has.
+// runGets measures each way of reading that the engine has.
 func runGets(b *bench, s spec) (samples []sample, err error) {
 	n := b.keys(manyKeys)
 	keys := b.uniform(n)
@@ -77,7 +78,8 @@ func is[T any](e engine) bool {
 	return ok
 }
 
-// checkLength is all that there is time for. It also means that no read can be left out by the compiler.
+// checkLength is the only check that is cheap enough for each read. Because of
+// it the compiler cannot leave out a read.
 func checkLength(got, want int) error {
 	if got != want {
 		return fmt.Errorf("read %d bytes instead of %d", got, want)
@@ -151,12 +153,13 @@ func runMixed(b *bench, s spec) (samples []sample, err error) {
 		if m.sides > 0 {
 			samples = append(samples, m.sidesSample(caseMixedSet))
 		}
-		return b.readBack(e, n, checkStride) // what was overwritten has the same value as before, and what was not, too
+		return b.readBack(e, n, checkStride) // a Set writes the value that the key already has
 	})
 	return samples, err
 }
 
-// mixedLoad lets the goroutines begin at different points of the cycle, lest they all write at once.
+// mixedLoad lets the goroutines begin at different points of the cycle, so that
+// they do not all write at once.
 func (b *bench) mixedLoad(e engine, keys *stream) load {
 	return load{goroutines: mixedGoroutines, every: mixedEvery, worker: func(g int) step {
 		start := keys.start(g, mixedGoroutines)
@@ -188,8 +191,9 @@ func zipfWorkload() workload {
 				return one(b.zipfGets(s))
 			}},
 			{caseZipfSet, func(b *bench, s spec) ([]sample, error) {
-				keys := b.zipf(b.keys(manyKeys))
-				return one(b.sets(s, setting{name: caseZipfSet, keys: keys, goroutines: 64, size: valueBytes, durable: true}))
+				return one(b.sets(s, setting{
+					name: caseZipfSet, keys: b.zipf(b.keys(manyKeys)), goroutines: 64, size: valueBytes, durable: true,
+				}))
 			}},
 		},
 	}

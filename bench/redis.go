@@ -12,17 +12,19 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// redisStartTimeout is for a server that loads a log of some million keys.
+// redisStartTimeout allows a server to load a log of some million keys.
 const redisStartTimeout = 2 * time.Minute
 
-// redisPool is the most connections a workload can use: one for each of its goroutines.
+// redisPool is the largest number of connections of a workload: one for each
+// goroutine.
 const redisPool = 1100
 
 func redisSpec() spec {
 	return spec{
 		name: "redis", role: peer, module: "github.com/redis/go-redis/v9",
-		durable:      "a server of its own behind a unix socket; `appendonly yes`, `appendfsync always`, `save \"\"`, no rewriting of the log",
-		relaxed:      "`appendfsync everysec`; else the same",
+		durable: "a server behind a unix socket; `appendonly yes`, `appendfsync always`, `save \"\"`, " +
+			"no rewriting of the log",
+		relaxed:      "`appendfsync everysec`; otherwise the same",
 		otherProcess: true,
 		noScans:      "no ordered scans",
 		present: func() error {
@@ -35,12 +37,12 @@ func redisSpec() spec {
 
 type redisEngine struct {
 	client *redis.Client
-	exited <-chan error // of the server; gets one value
+	exited <-chan error // receives the server's exit status, once
 	socket string       // directory of the socket
 }
 
-// openRedis starts a server and waits until it has loaded its data. The socket has a directory of its own, since the path of one
-// must be short.
+// openRedis starts a server and waits until it has loaded its data. The socket
+// has its own directory, because the path of a socket must be short.
 func openRedis(dir string, durable bool) (engine, error) {
 	sockets, err := os.MkdirTemp("", "kvredis")
 	if err != nil {
@@ -51,7 +53,8 @@ func openRedis(dir string, durable bool) (engine, error) {
 		fsync = "always"
 	}
 	socket := filepath.Join(sockets, "s")
-	server := exec.Command("redis-server", "--port", "0", "--unixsocket", socket, "--dir", dir, "--logfile", filepath.Join(dir, "redis.log"),
+	server := exec.Command("redis-server", "--port", "0", "--unixsocket", socket,
+		"--dir", dir, "--logfile", filepath.Join(dir, "redis.log"),
 		"--appendonly", "yes", "--appendfsync", fsync, "--save", "", "--auto-aof-rewrite-percentage", "0",
 		"--maxclients", fmt.Sprint(redisPool+100))
 	if err := server.Start(); err != nil {
@@ -90,7 +93,8 @@ func (e redisEngine) awaitStart() error {
 	}
 }
 
-// prepareCrowd fills the pool, by taking one connection for each goroutine at a time.
+// prepareCrowd fills the pool by taking a connection for every goroutine before
+// it gives any back.
 func (e redisEngine) prepareCrowd(goroutines int) (err error) {
 	taken := make([]*redis.Conn, goroutines)
 	for i := range taken {
@@ -129,7 +133,8 @@ func (e redisEngine) multiGet(keys []string) ([][]byte, error) {
 	return values, nil
 }
 
-// transact is a WATCH, the reads, and MULTI and EXEC, which does nothing if a key was changed since.
+// transact is WATCH, the reads, MULTI and EXEC. EXEC does nothing if a key was
+// changed after WATCH.
 func (e redisEngine) transact(keys []string, next func(value []byte) []byte) (runs int, err error) {
 	ctx := context.Background()
 	for err = redis.TxFailedErr; errors.Is(err, redis.TxFailedErr); runs++ {
@@ -162,7 +167,8 @@ func (e redisEngine) batch(keys []string, values [][]byte) error {
 	return e.client.MSet(context.Background(), pairs...).Err()
 }
 
-// close lets the server write out its log. It answers a shutdown by closing the connection, which the client takes for success.
+// close lets the server write its log to disk. The server answers a shutdown by
+// closing the connection, which the client counts as success.
 func (e redisEngine) close() error {
 	shutdown := e.client.Shutdown(context.Background()).Err()
 	var ended error

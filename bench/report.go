@@ -8,19 +8,25 @@ import (
 	"strings"
 )
 
-// report writes the results as Markdown. figures are names of plots, by workload; their files are beside the report.
+// report writes the results as Markdown. figures are the names of plots by
+// workload, relative to the report.
 func (r *results) report(workloads []workload, figures map[string]string) string {
 	var t strings.Builder
-	t.WriteString("# Benchmarks\n\nkvstore beside other embedded stores, Redis, and floors that no store can fall below. Written by " +
-		"`bench`, whose README.md tells how to repeat it. Only ratios within one run count: absolute figures change with the machine and its load.\n\n")
+	t.WriteString("# Benchmarks\n\n" +
+		"kvstore beside other embedded stores, Redis, and floors: programs that do only the minimum. " +
+		"`bench` writes this report; its README.md says how to repeat it. " +
+		"Only ratios within one run count: absolute figures change with the machine and its load.\n\n")
 	for _, f := range r.Facts {
 		fmt.Fprintf(&t, "- %s: %s\n", f.Name, f.Value)
 	}
 	r.reportVerdicts(&t, workloads)
 	r.reportOptions(&t)
-	t.WriteString("\n## Reading the tables\n\n\"kvstore is\" is the median over the rounds of kvstore's figure beside the engine's in the same round, " +
-		"above 1 where kvstore is better. CPU is user and system time of the whole process for each operation; n/a is an engine with a process of its own. " +
-		"Syncs are given where the engine's can be counted. Latencies are in microseconds; in loops of fast operations those of each 4th, 8th or 16th.\n")
+	t.WriteString("\n## Reading the tables\n\n" +
+		"\"kvstore is\" compares kvstore's figure with the engine's figure of the same round. " +
+		"It is the median over the rounds, and above 1 where kvstore is better. " +
+		"CPU is user and system time of the whole process for each operation; " +
+		"n/a is an engine in another process. Syncs are given where they can be counted. " +
+		"Latencies are in microseconds; in loops of fast operations one in 4, 8 or 16 is measured.\n")
 	for _, w := range workloads {
 		r.reportWorkload(&t, w, figures[w.id])
 	}
@@ -47,7 +53,8 @@ func (r *results) reportVerdicts(t *strings.Builder, workloads []workload) {
 		if o == notMeasured {
 			measured, beside = "–", "–"
 		}
-		fmt.Fprintf(t, "| %s | %s | %s | %s %s%s | %s | %s |\n", c.target, c.what, beside, sign, figure(c.want), c.unit, measured, o)
+		fmt.Fprintf(t, "| %s | %s | %s | %s %s%s | %s | %s |\n",
+			c.target, c.what, beside, sign, figure(c.want), c.unit, measured, o)
 	}
 }
 
@@ -69,7 +76,7 @@ func (r *results) reportWorkload(t *strings.Builder, w workload, plot string) {
 	}
 }
 
-// headline is the two ratios that everybody looks for.
+// headline has the two ratios that most readers look for.
 func (r *results) headline(workload, name string) string {
 	var parts []string
 	if best, ok := r.bestPeer(workload, name, nil); ok {
@@ -98,8 +105,10 @@ func (r *results) advantage(workload, name, engine string) (float64, bool) {
 func (r *results) reportCase(t *strings.Builder, workload, name string) {
 	engines := r.engines(workload, name)
 	unit := r.at(point{workload, name, engines[0]})[0].Unit
-	retries := slices.ContainsFunc(r.Samples, func(s sample) bool { return s.Workload == workload && s.Case == name && s.Retries != nil })
-	// end ends a row: a case of transactions has one more column.
+	retries := slices.ContainsFunc(r.Samples, func(s sample) bool {
+		return s.Workload == workload && s.Case == name && s.Retries != nil
+	})
+	// end ends a row. A case of transactions has one more column.
 	end := func(last string) {
 		if retries {
 			t.WriteString(last + "|")
@@ -169,7 +178,7 @@ func p50(l *latency) float64  { return l.P50 }
 func p99(l *latency) float64  { return l.P99 }
 func p999(l *latency) float64 { return l.P999 }
 
-// optional is the median of what some samples have.
+// optional is the median of a figure that some samples have, or otherwise.
 func optional(samples []sample, of func(sample) (float64, bool), otherwise string) string {
 	var values []float64
 	for _, s := range samples {
@@ -183,7 +192,8 @@ func optional(samples []sample, of func(sample) (float64, bool), otherwise strin
 	return figure(median(values))
 }
 
-// figure has two or three digits that count, and from 1000 on all of them, in groups.
+// figure has two or three digits that count, and from 1000 on all of them, in
+// groups.
 func figure(v float64) string {
 	if math.Abs(v) < 1000 {
 		if v != 0 && math.Abs(v) < 0.01 {

@@ -9,7 +9,8 @@ import (
 	"strings"
 )
 
-// Units of values. Of the rates more is better, of the others less.
+// Units of values. More is better for rates and busy cores, less for the
+// others.
 const (
 	unitOps   = "ops/s"
 	unitKeys  = "keys/s"
@@ -25,7 +26,8 @@ func moreIsBetter(unit string) bool {
 	return slices.Contains([]string{unitOps, unitKeys, unitPairs, unitMega, unitCores}, unit)
 }
 
-// sample is the result of one run, or of one phase of it. Fields that an engine cannot know are nil.
+// sample is the result of a run, or of a phase of it. Fields that cannot be
+// measured are nil.
 type sample struct {
 	Workload string   `json:"workload"`
 	Case     string   `json:"case"`
@@ -39,7 +41,7 @@ type sample struct {
 	Syncs    *float64 `json:"syncs_per_op,omitempty"`
 	Retries  *float64 `json:"retries_per_op,omitempty"` // of transactions
 	Latency  *latency `json:"latency_us,omitempty"`
-	Note     string   `json:"note,omitempty"` // instead of a value
+	Note     string   `json:"note,omitempty"` // in place of a value
 }
 
 // latency is in microseconds.
@@ -85,8 +87,9 @@ func readResults(name string) (r results, err error) {
 	return r, nil
 }
 
-// merge takes in what an earlier session has of workloads that are not among those of this one, and returns all that there are. Its
-// header goes along in one line, where it differs.
+// merge adds the workloads of an earlier session that were not measured now,
+// and returns all workloads that have results. Where the earlier header
+// differs, one line of the header says so.
 func (r *results) merge(earlier results, measured []workload) (all []workload) {
 	var taken []string
 	for _, w := range allWorkloads() {
@@ -118,11 +121,12 @@ func (r *results) merge(earlier results, measured []workload) (all []workload) {
 			differs = append(differs, f.Name+": "+f.Value)
 		}
 	}
-	r.Facts = append(r.Facts, fact{"measured earlier", strings.Join(append([]string{strings.Join(taken, ", ")}, differs...), "; ")})
+	text := strings.Join(append([]string{strings.Join(taken, ", ")}, differs...), "; ")
+	r.Facts = append(r.Facts, fact{"measured earlier", text})
 	return all
 }
 
-// point names what is compared: one engine in one case.
+// point identifies one engine in one case.
 type point struct{ workload, name, engine string }
 
 func (r *results) at(p point) []sample {
@@ -135,7 +139,7 @@ func (r *results) at(p point) []sample {
 	return found
 }
 
-// cases and engines are in the order in which they first ran.
+// cases and engines return names in the order in which they first ran.
 func (r *results) cases(workload string) []string {
 	return r.distinct(func(s sample) (string, bool) { return s.Case, s.Workload == workload })
 }
@@ -184,7 +188,8 @@ func (r *results) ratios(a, b point) (ratios []float64) {
 	return ratios
 }
 
-// bestPeer is the peer with the best median in a case, of those that count.
+// bestPeer is the peer with the best median in a case, among the peers that
+// count.
 func (r *results) bestPeer(workload, name string, counts func(spec) bool) (string, bool) {
 	best, engine := 0.0, ""
 	for _, s := range r.specs {
@@ -205,7 +210,8 @@ func (r *results) bestPeer(workload, name string, counts func(spec) bool) (strin
 	return engine, engine != ""
 }
 
-// median sorts a copy. Of an even number it is the mean of the two in the middle; of none it is NaN.
+// median leaves values unsorted. For an even number of values it is the mean of
+// the two in the middle; for none it is NaN.
 func median(values []float64) float64 {
 	n := len(values)
 	if n == 0 {

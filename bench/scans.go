@@ -13,7 +13,7 @@ import (
 const (
 	prefixKeys = 10_000_000
 
-	// Half as many new keys are set as are there.
+	// newKeysPart: a store of n keys gets n/newKeysPart new ones.
 	newKeysPart = 2
 	newKeyBatch = 1000
 
@@ -30,8 +30,9 @@ const (
 func scanWorkload() workload {
 	return workload{
 		id: "scans", title: "Ordered scans", joins: roles(subject, peer),
-		note: "One goroutine. Keys and values are copies that belong to the caller: of the peers' they are made by the benchmark, many into one piece of memory. " +
-			"The first scan is that of one pair in a store that was just opened: kvstore sorts its keys then. " +
+		note: "One goroutine. Keys and values are copies that belong to the caller: " +
+			"the benchmark makes them for the peers, many in one piece of memory. " +
+			"The first scan reads one pair of a store that was just opened: kvstore sorts its keys then. " +
 			"The full scan runs with GOMAXPROCS 1, so that collector and helpers share its core. " +
 			"In a prefix scan an operation is 100 pairs; the store is larger than some caches. " +
 			"New keys are set in batches of 1000, unsynced, in a store of 1 M keys.",
@@ -39,10 +40,11 @@ func scanWorkload() workload {
 	}
 }
 
-// counted is what a scan has shown.
+// counted counts the pairs of a scan and the bytes of their values.
 type counted struct{ pairs, bytes int }
 
-// countPairs is all that there is time for in a measurement: whether the pairs are right is looked at before.
+// countPairs only counts, because a full check would slow down what is
+// measured. checkOrder and checkGroup check the pairs before.
 func countPairs(e engine, within span) (seen counted, err error) {
 	err = e.(scanner).scan(within, func(_ string, value []byte) {
 		seen.pairs++
@@ -58,18 +60,22 @@ func (c counted) check(pairs int) error {
 	return checkLength(c.bytes, pairs*valueBytes)
 }
 
-// firstScan measures how long the store's first pair takes.
+// firstScan measures the time to the store's first pair.
 func firstScan(e engine, name string) (sample, error) {
 	runtime.GC()
 	began := time.Now()
 	seen, err := countPairs(e, span{limit: 1})
 	took := time.Since(began)
-	return sample{Case: name, Unit: unitMilli, Value: millis(took), Seconds: took.Seconds()}, errors.Join(err, seen.check(1))
+	out := sample{Case: name, Unit: unitMilli, Value: millis(took), Seconds: took.Seconds()}
+	return out, errors.Join(err, seen.check(1))
 }
 
 func runFullScan(b *bench, s spec) (samples []sample, err error) {
 	if s.noScans != "" {
-		return []sample{{Case: caseFirstScan, Unit: unitMilli, Note: s.noScans}, {Case: caseFullScan, Unit: unitPairs, Note: s.noScans}}, nil
+		return []sample{
+			{Case: caseFirstScan, Unit: unitMilli, Note: s.noScans},
+			{Case: caseFullScan, Unit: unitPairs, Note: s.noScans},
+		}, nil
 	}
 	n := b.keys(manyKeys)
 	err = b.full(s, n, false, false, func(e engine) error {
@@ -98,7 +104,8 @@ func runFullScan(b *bench, s spec) (samples []sample, err error) {
 	return samples, err
 }
 
-// checkOrder scans everything and looks whether it rises and how much it is.
+// checkOrder scans everything and checks that the keys rise and that all are
+// there.
 func checkOrder(e engine, n int) error {
 	var seen counted
 	last := ""
@@ -117,7 +124,10 @@ func checkOrder(e engine, n int) error {
 
 func runPrefixScan(b *bench, s spec) (samples []sample, err error) {
 	if s.noScans != "" {
-		return []sample{{Case: caseFirstPrefix, Unit: unitMilli, Note: s.noScans}, {Case: casePrefixScan, Unit: unitOps, Note: s.noScans}}, nil
+		return []sample{
+			{Case: caseFirstPrefix, Unit: unitMilli, Note: s.noScans},
+			{Case: casePrefixScan, Unit: unitOps, Note: s.noScans},
+		}, nil
 	}
 	groups := b.keys(prefixKeys) / groupKeys
 	dir, err := b.fillWith(s, "groups-"+s.name, groups*groupKeys, b.data.groupKey)
@@ -179,7 +189,8 @@ func (b *bench) checkGroup(e engine, group int) error {
 	return err
 }
 
-// runNewKeys compares kvstore with itself: what a new key costs without an index, and with one.
+// runNewKeys compares the cost of a new key without an index to the cost with
+// one.
 func runNewKeys(b *bench, s spec) ([]sample, error) {
 	if s.role != subject {
 		return nil, nil
@@ -197,7 +208,9 @@ func runNewKeys(b *bench, s spec) ([]sample, error) {
 
 func (b *bench) newKeys(s spec, name string, scanned bool) (out sample, err error) {
 	n := b.keys(manyKeys)
-	added := b.stream("new keys", func() *stream { return b.data.inOrder(n, max(1, n/newKeysPart/newKeyBatch)*newKeyBatch) })
+	added := b.stream("new keys", func() *stream {
+		return b.data.inOrder(n, max(1, n/newKeysPart/newKeyBatch)*newKeyBatch)
+	})
 	values := make([][]byte, len(added.keys))
 	for i, index := range added.index {
 		values[i] = b.data.value(index, valueBytes)
@@ -219,7 +232,8 @@ func (b *bench) newKeys(s spec, name string, scanned bool) (out sample, err erro
 		took := time.Since(began)
 		after, _ := cpuTime()
 		out = sample{
-			Case: name, Unit: unitMicro, Value: micros(took) / float64(len(added.keys)), Ops: len(added.keys), Seconds: took.Seconds(),
+			Case: name, Unit: unitMicro, Value: micros(took) / float64(len(added.keys)),
+			Ops: len(added.keys), Seconds: took.Seconds(),
 		}
 		if hasCPU {
 			out.CPU = new(micros(after-cpu) / float64(len(added.keys)))

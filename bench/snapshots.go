@@ -14,19 +14,20 @@ import (
 const (
 	snapshotKeys = 3_000_000
 
-	// pairBytes are what a pair takes in a snapshot file.
+	// pairBytes is the size of a pair in a snapshot file.
 	pairBytes = 4 + keyBytes + 4 + valueBytes
 
 	floorWrite = 1 << 20
 
-	// calmGoroutines read or write, half of them each, and pause for a while after each operation: the machine is mostly idle.
+	// Half of calmGoroutines read and half write. They pause after each
+	// operation, so that the machine is mostly idle.
 	calmGoroutines = 16
 	calmPause      = 500 * time.Microsecond
 
 	caseSnapshotAlone = "a snapshot of 3 M keys, no load"
 )
 
-// snapshotLoad is a way to use the store while a snapshot is written.
+// snapshotLoad is a load on the store while a snapshot is written.
 type snapshotLoad struct {
 	name string
 	load func(b *bench, e engine, keys *stream) load
@@ -34,7 +35,7 @@ type snapshotLoad struct {
 
 var snapshotLoads = []snapshotLoad{{"full", (*bench).mixedLoad}, {"calm", (*bench).calmLoad}}
 
-// phase is what goes on beside the load.
+// phase says what happens beside the load.
 type phase string
 
 const (
@@ -50,9 +51,15 @@ func (l snapshotLoad) writing() string    { return fmt.Sprintf("a snapshot of 3 
 func snapshotWorkload() workload {
 	w := workload{
 		id: "snapshots", title: "Snapshots while serving", joins: roles(subject, diskFloor),
-		note: fmt.Sprintf("3 M keys, durable writes. The full load is that of F6: %d goroutines, 95 %% Get and 5 %% Set, without a pause. The calm load is %d goroutines, "+
-			"half of which Get and half Set, with pauses of %v. Each load runs as usual; beside a plain program that writes files of a snapshot's size, one after the other, in pieces of 1 MiB with one fsync at the end, which shows "+
-			"what the disk alone does to it; and while one snapshot after the other is written. MB/s are those of pairs, and of that plain program for the disk floor. The peers take no part.", mixedGoroutines, calmGoroutines, calmPause),
+		note: fmt.Sprintf("3 M keys, durable writes. "+
+			"The full load is that of F6: %d goroutines, 95 %% Get and 5 %% Set, without a pause. "+
+			"The calm load is %d goroutines with pauses of %v; half of them Get and half Set. "+
+			"Each load runs three times: alone; beside plain writes, which show what the disk alone costs; "+
+			"and beside Snapshot. Plain writes are files of a snapshot's size, in pieces of 1 MiB "+
+			"with one fsync at the end, one file after the other. "+
+			"Snapshots, too, are written one after the other. "+
+			"MB/s are those of pairs or, for the disk floor, of plain writes. The peers take no part.",
+			mixedGoroutines, calmGoroutines, calmPause),
 		parts: []part{{"no load", runSnapshotAlone}},
 	}
 	for _, l := range snapshotLoads {
@@ -106,7 +113,8 @@ func runSnapshotAlone(b *bench, s spec) (samples []sample, err error) {
 	return samples, err
 }
 
-// writeFloor is the fastest way to a durable file of so many bytes that a plain program has.
+// writeFloor writes a durable file of size bytes, as fast as a plain program
+// can.
 func writeFloor(name string, size int) error {
 	f, err := os.Create(name)
 	if err != nil {
@@ -119,7 +127,8 @@ func writeFloor(name string, size int) error {
 	return errors.Join(err, f.Sync(), f.Close())
 }
 
-// writePlain writes such files for as long as a measurement takes, and at least one.
+// writePlain writes at least one such file, and goes on for the duration of a
+// measurement.
 func (b *bench) writePlain(size int) error {
 	for began := time.Now(); ; {
 		err := b.inFreshDir(func(dir string) error { return writeFloor(filepath.Join(dir, "plain"), size) })
@@ -129,8 +138,9 @@ func (b *bench) writePlain(size int) error {
 	}
 }
 
-// writeSnapshots writes snapshots for the time d, and at least one; it returns how many and how long they took. Each begins with a
-// write, since otherwise there might be nothing new.
+// writeSnapshots writes at least one snapshot, and goes on for the time d. It
+// returns how many it wrote and how long they took. It sets a key before each
+// snapshot, so that there is something new.
 func writeSnapshots(e engine, of *data, d time.Duration) (written int, took time.Duration, err error) {
 	for began := time.Now(); written == 0 || time.Since(began) < d; written++ {
 		if err := e.set(of.key(0), of.value(0, valueBytes)); err != nil {

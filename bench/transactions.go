@@ -6,11 +6,13 @@ import (
 	"fmt"
 )
 
-// Transactions that read and write: each adds one to two counters, so that the sum of all tells whether none was lost.
+// Transactions that read and write. Each adds one to two counters, so that the
+// sum of all counters shows whether an update was lost.
 
 const txKeys = 2 // of a transaction
 
-// txContention is how many counters there are: among many, transactions seldom meet.
+// txContention are numbers of counters. With many counters, transactions seldom
+// conflict.
 var txContention = []int{100_000, 10}
 
 func txCase(counters, goroutines int) string {
@@ -24,9 +26,12 @@ func txCase(counters, goroutines int) string {
 func transactionWorkload() workload {
 	w := workload{
 		id: "transactions", title: "Transactions", joins: roles(subject, peer, lonePeer),
-		note: "Durable and serializable: two keys at random are read, and written with a counter in them raised; in the end the sum of all counters has " +
-			"to be right. An operation is a commit; its latency has all its runs in it. bbolt's `Batch` and `Update` and BuntDB run one transaction after the other, " +
-			"kvstore, badger (`DetectConflicts: true`) and Redis (WATCH) run one again if its reads were overwritten.",
+		note: "Durable and serializable. A transaction reads two random keys and increments a counter in each; " +
+			"in the end the sum of all counters must be right. " +
+			"An operation is a commit; its latency includes all attempts. " +
+			"bbolt (`Batch` and `Update`) and BuntDB run one transaction after the other. " +
+			"kvstore, badger (`DetectConflicts: true`) and Redis (WATCH) repeat a transaction " +
+			"if its reads were overwritten.",
 	}
 	for _, counters := range txContention {
 		for _, goroutines := range []int{1, 64} {
@@ -77,8 +82,8 @@ func (b *bench) transactions(s spec, name string, counters, goroutines int) (out
 	return out, err
 }
 
-// A counter is the first bytes of a value.
-
+// counterAfter returns the value with its counter, the first 8 bytes,
+// incremented.
 func counterAfter(value []byte) []byte {
 	next := append(make([]byte, 0, len(value)), value...)
 	binary.LittleEndian.PutUint64(next, binary.LittleEndian.Uint64(next)+1)

@@ -88,8 +88,8 @@ func trickNames() (names []string) {
 	return names
 }
 
-// switchedOff is what the linker has switched off in this program, in the
-// words of -tricks; "" is nothing.
+// switchedOff returns the tricks that the linker has switched off in this
+// program, as -tricks names them.
 func switchedOff() string {
 	var off []string
 	all := tuning.Tricks()
@@ -107,7 +107,7 @@ func switchedOff() string {
 // trial is a session that compares tricks.
 type trial struct {
 	*bench
-	programs map[string]string // by what is switched off in them; "" is nothing
+	programs map[string]string // by the trick that is off; "" for none
 }
 
 // runTricks measures and prints. After an interrupt it prints what was
@@ -145,7 +145,8 @@ func (c *config) runTricks(b *bench, out io.Writer) error {
 func (t *trial) build(off string) error {
 	began := time.Now()
 	program := filepath.Join(t.dir, "bench-"+cmp.Or(off, "normal")+".exe")
-	cmd := exec.CommandContext(t.ctx, "go", "build", "-buildvcs=false", "-ldflags=-X="+tuningOff+"="+off, "-o", program, ".")
+	cmd := exec.CommandContext(t.ctx, "go", "build",
+		"-buildvcs=false", "-ldflags=-X="+tuningOff+"="+off, "-o", program, ".")
 	if text, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("go build: %w\n%s", err, text)
 	}
@@ -181,16 +182,17 @@ func (t *trial) runPair(w workload, p part, trick string, round int, normalFirst
 	}
 	var pair []sample
 	for _, off := range order {
+		name := besideTrick(trick, off == "")
 		samples, err := t.runPart(w, p, off)
 		if t.ctx.Err() != nil {
 			return t.ctx.Err()
 		}
 		if err != nil {
-			r.Failures = append(r.Failures, fmt.Sprintf("%s, %s, %s: %v", w.id, p.name, besideTrick(trick, off == ""), err))
+			r.Failures = append(r.Failures, fmt.Sprintf("%s, %s, %s: %v", w.id, p.name, name, err))
 			return nil // half a pair is worth nothing
 		}
 		for _, m := range samples {
-			m.Workload, m.Engine, m.Round = w.id, besideTrick(trick, off == ""), round
+			m.Workload, m.Engine, m.Round = w.id, name, round
 			pair = append(pair, m)
 		}
 	}
@@ -278,9 +280,9 @@ func (r *results) trickReport(workloads []workload, tricks []string) string {
 			fmt.Fprintf(&t, "- %s: %s\n", f.Name, f.Value)
 		}
 	}
-	fmt.Fprintf(&t, "\nA figure is kvstore with the trick divided by kvstore without it, so that more than 1 means that the trick helps: "+
-		"the median over the rounds (least–most), in bold from %.2f on. The two runs of a pair follow each other. "+
-		"\"%s\" compares all tricks with none.\n", worthwhile, tricksAll)
+	fmt.Fprintf(&t, "\nA figure compares kvstore with a trick to kvstore without it. "+
+		"It is the median over the rounds (least–most), above 1 where the trick helps, and bold from %.2f on. "+
+		"The two runs of a pair follow each other. \"%s\" compares all tricks to none.\n", worthwhile, tricksAll)
 	for _, w := range workloads {
 		if rows := r.trickRows(w.id, tricks); rows != nil {
 			fmt.Fprintf(&t, "\n## %s: %s\n\n", w.id, w.title)

@@ -30,13 +30,15 @@ func TestChooseTricks(t *testing.T) {
 	}
 }
 
-// paired is results of one case with the values of the rounds, with a trick
-// and without it.
+// paired returns results of one case, with the values of the rounds with a
+// trick and without it.
 func paired(name, unit, trick string, with, without []float64) (samples []sample) {
 	for round := range with {
-		samples = append(samples,
-			sample{Workload: "F1", Case: name, Engine: besideTrick(trick, true), Round: round, Unit: unit, Value: with[round]},
-			sample{Workload: "F1", Case: name, Engine: besideTrick(trick, false), Round: round, Unit: unit, Value: without[round]})
+		s := sample{Workload: "F1", Case: name, Round: round, Unit: unit}
+		s.Engine, s.Value = besideTrick(trick, true), with[round]
+		samples = append(samples, s)
+		s.Engine, s.Value = besideTrick(trick, false), without[round]
+		samples = append(samples, s)
 	}
 	return samples
 }
@@ -53,7 +55,8 @@ func TestTrickReport(t *testing.T) {
 		),
 		Failures: []string{"F1, rate, without zeros: a\nb"},
 	}
-	got := r.trickReport([]workload{{id: "F1", title: "Work"}, {id: "F2", title: "None"}}, []string{"linger", "zeros", "all"})
+	workloads := []workload{{id: "F1", title: "Work"}, {id: "F2", title: "None"}}
+	got := r.trickReport(workloads, []string{"linger", "zeros", "all"})
 	want := `
 ## F1: Work
 
@@ -109,7 +112,8 @@ func TestTricks(t *testing.T) {
 		"F1": setCase(1, true), "F5": by(caseMultiGet, 2), "F10": growthCase("Get", trickMillions),
 	} {
 		for _, trick := range []string{"zeros", "all"} {
-			ratios := r.ratios(point{workload, name, besideTrick(trick, true)}, point{workload, name, besideTrick(trick, false)})
+			with, without := besideTrick(trick, true), besideTrick(trick, false)
+			ratios := r.ratios(point{workload, name, with}, point{workload, name, without})
 			if len(ratios) != c.rounds {
 				t.Errorf("%s: %s: %s: %d ratios", workload, name, trick, len(ratios))
 			}

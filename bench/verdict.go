@@ -5,13 +5,14 @@ import (
 	"math"
 )
 
-// check is one target: what has to be at least, or at most, how much.
+// check is one target: a figure that must be at least, or at most, want.
 type check struct {
 	target, what string
 	want         float64
 	atMost       bool
-	unit         string // behind the figures: "x" of ratios
-	// measure returns the figure and what it was compared with; ok is false if it was not measured.
+	unit         string // printed after the figures; "x" for ratios
+	// measure returns the figure and what it is compared with. ok is false if
+	// the figure was not measured.
 	measure func(r *results) (value float64, beside string, ok bool)
 }
 
@@ -48,7 +49,9 @@ func over(a, b point) func(*results) (float64, string, bool) {
 	}
 }
 
-// growthCost is how much more an operation costs at the largest size than at the smallest: the rates the other way round.
+// growthCost is the cost of an operation at the largest size divided by the
+// cost at the smallest. That is the rate at the smallest size divided by the
+// rate at the largest.
 func growthCost(name string) func(*results) (float64, string, bool) {
 	least, most := growthCase(name, growthSizes[0]), growthCase(name, growthSizes[len(growthSizes)-1])
 	return func(r *results) (float64, string, bool) {
@@ -57,7 +60,8 @@ func growthCost(name string) func(*results) (float64, string, bool) {
 	}
 }
 
-// overPeer is the ratio to one engine; overBest that to the best peer of those that count.
+// overPeer is the ratio to one engine, overBest the ratio to the best peer that
+// counts.
 func overPeer(workload, name, engine string) func(*results) (float64, string, bool) {
 	return over(ours(workload, name), point{workload, name, engine})
 }
@@ -72,7 +76,8 @@ func overBest(workload, name string, counts func(spec) bool) func(*results) (flo
 	}
 }
 
-// latencyOver is the median over the rounds of kvstore's latency in one case beside that in another.
+// latencyOver is kvstore's latency in one case divided by its latency in
+// another, as the median over the rounds.
 func latencyOver(name, usual string, of func(*latency) float64) func(*results) (float64, string, bool) {
 	return func(r *results) (float64, string, bool) {
 		var ratios []float64
@@ -87,7 +92,7 @@ func latencyOver(name, usual string, of func(*latency) float64) func(*results) (
 	}
 }
 
-// plain is the value of a sample's field.
+// plain is the median of one field of the samples at p.
 func plain(p point, of func(sample) (float64, bool)) func(*results) (float64, string, bool) {
 	return func(r *results) (float64, string, bool) {
 		var values []float64
@@ -117,7 +122,7 @@ func ofP999(s sample) (float64, bool) {
 	return s.Latency.P999 / 1e3, true
 }
 
-// offBy is how far a value is from what it should be.
+// offBy is the distance of a value from the wanted one.
 func offBy(want float64, of func(sample) (float64, bool)) func(sample) (float64, bool) {
 	return func(s sample) (float64, bool) {
 		value, ok := of(s)
@@ -159,8 +164,14 @@ func allChecks() []check {
 	most("F7", caseGC, 5, " ms", plain(ours("F7", caseGC), ofValue))
 	most("F7", caseResident, memoryOverhead, " B/key", plain(ours("F7", caseResident), ofValue))
 	list = append(list,
-		check{target: "F8", what: caseSnapshot, want: 3e6, unit: " keys/s", measure: plain(ours("F8", caseSnapshot), ofValue)},
-		check{target: "F8", what: caseReplay, want: 1.5e6, unit: " keys/s", measure: plain(ours("F8", caseReplay), ofValue)})
+		check{
+			target: "F8", what: caseSnapshot, want: 3e6, unit: " keys/s",
+			measure: plain(ours("F8", caseSnapshot), ofValue),
+		},
+		check{
+			target: "F8", what: caseReplay, want: 1.5e6, unit: " keys/s",
+			measure: plain(ours("F8", caseReplay), ofValue),
+		})
 	most("F9", "syncs per write, "+setCase(64, true), 0.02, "", plain(ours("F9", setCase(64, true)), ofSyncs))
 	most("F9", "distance from 1.00 syncs per write, "+lone, 0.005, "", plain(ours("F9", lone), offBy(1, ofSyncs)))
 	for _, name := range []string{"Set", "Get"} {
@@ -168,7 +179,10 @@ func allChecks() []check {
 	}
 	most("F10", caseLongest, 10, " ms", plain(ours("F10", caseLongest), ofValue))
 
-	list = append(list, check{target: "scans", what: caseFullScan, want: 5e6, unit: " pairs/s", measure: plain(ours("scans", caseFullScan), ofValue)})
+	list = append(list, check{
+		target: "scans", what: caseFullScan, want: 5e6, unit: " pairs/s",
+		measure: plain(ours("scans", caseFullScan), ofValue),
+	})
 	most("scans", "median of "+casePrefixScan, 50, " µs", plain(ours("scans", casePrefixScan), ofLatency(p50)))
 	most("scans", "p99 of "+casePrefixScan, 50, " µs", plain(ours("scans", casePrefixScan), ofLatency(p99)))
 	for _, l := range snapshotLoads {

@@ -2,16 +2,17 @@ package main
 
 import "slices"
 
-// workload is one kind of work. An engine that does not join has no row.
+// workload is one kind of work. joins selects the engines that take part.
 type workload struct {
 	id, title string
-	note      string // under the title: what to know for reading the figures
+	note      string // printed under the title: how to read the figures
 	joins     func(spec) bool
 	parts     []part
 }
 
-// part is what the engines take turns in: all of them run it once, then all run it again. It may have phases, each of which gives a
-// sample.
+// part is a piece of a workload in which the engines take turns: all of them
+// run it once, then all run it again. It may have several phases, and returns a
+// sample for each.
 type part struct {
 	name string
 	run  func(b *bench, s spec) ([]sample, error)
@@ -20,8 +21,8 @@ type part struct {
 func allWorkloads() []workload {
 	return slices.Concat(writeWorkloads(), readWorkloads(),
 		[]workload{
-			memoryWorkload(), openWorkload(), syncWorkload(), growthWorkload(), sizeWorkload(), zipfWorkload(), ycsbWorkload(),
-			scanWorkload(), transactionWorkload(), snapshotWorkload(),
+			memoryWorkload(), openWorkload(), syncWorkload(), growthWorkload(), sizeWorkload(), zipfWorkload(),
+			ycsbWorkload(), scanWorkload(), transactionWorkload(), snapshotWorkload(),
 		})
 }
 
@@ -29,7 +30,7 @@ func roles(wanted ...role) func(spec) bool {
 	return func(s spec) bool { return slices.Contains(wanted, s.role) }
 }
 
-// one is a run with a single sample.
+// one returns the samples of a run that has only one.
 func one(m sample, err error) ([]sample, error) {
 	if err != nil {
 		return nil, err

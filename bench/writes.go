@@ -2,9 +2,10 @@ package main
 
 import "fmt"
 
-// Workloads that write into an empty store.
+// Workloads that write to an empty store.
 
-// relaxedEvery: reading the clock at every unsynced Set would be a tenth of its cost.
+// relaxedEvery is more than 1 because reading the clock for each unsynced Set
+// would be a tenth of its cost.
 const relaxedEvery = 8
 
 var manyWriters = []int{16, 64, 256, 1024}
@@ -12,26 +13,32 @@ var manyWriters = []int{16, 64, 256, 1024}
 func writeWorkloads() []workload {
 	f2 := workload{
 		id: "F2", title: "Durable Set by many goroutines", joins: roles(subject, peer, diskFloor, handoverFloor),
-		note: "Each goroutine waits for its write to be on disk before it makes the next one. The disk floor writes and syncs what all of them have to write at once, and does nothing else: no engine that syncs what it has can be faster, except by beginning before it syncs. The hand-over floor is callers and one writer goroutine that does the same for them.",
+		note: "Each goroutine waits until its write is on disk before it makes the next one. " +
+			"The disk floor writes and syncs the writes of all goroutines at once, and does nothing else: " +
+			"an engine can be faster only if it starts to write before it syncs. " +
+			"The hand-over floor is callers and one writer goroutine that does the same for them.",
 	}
 	for _, n := range manyWriters {
 		f2.parts = append(f2.parts, setPart(n, true))
 	}
 	return []workload{
 		{
-			id: "F1", title: "Durable Set by one goroutine", joins: roles(subject, peer, lonePeer, diskFloor, handoverFloor),
+			id: "F1", title: "Durable Set by one goroutine",
+			joins: roles(subject, peer, lonePeer, diskFloor, handoverFloor),
 			note:  "The disk floor overwrites and syncs 4 KiB in the same directory.",
 			parts: []part{setPart(1, true)},
 		},
 		f2,
 		{
 			id: "F3", title: "Durable batches", joins: roles(subject, peer, diskFloor, handoverFloor),
-			note:  "A batch is one commit; operations are keys, latencies are those of batches. The disk floor writes the batches of all goroutines at once.",
+			note: "A batch is one commit. An operation is a key, but latencies are those of batches. " +
+				"The disk floor writes the batches of all goroutines at once.",
 			parts: []part{batchPart(100, 1), batchPart(1000, 4)},
 		},
 		{
 			id: "F4", title: "Unsynced Set", joins: roles(subject, peer),
-			note:  "A write of pebble may still be in the process when it returns; those of the others are with the operating system.",
+			note: "A write of pebble may still be in the process when it returns; " +
+				"the writes of the others have reached the operating system.",
 			parts: []part{setPart(1, false), setPart(16, false)},
 		},
 	}
@@ -51,11 +58,13 @@ func setPart(goroutines int, durable bool) part {
 			return one(b.batches(s, name, goroutines, 1))
 		}
 		keys := b.inOrder(b.keys(manyKeys))
-		return one(b.sets(s, setting{name: name, keys: keys, goroutines: goroutines, size: valueBytes, durable: durable}))
+		return one(b.sets(s, setting{
+			name: name, keys: keys, goroutines: goroutines, size: valueBytes, durable: durable,
+		}))
 	}}
 }
 
-// setting is the parameters of a run of sets.
+// setting has the parameters of a run of sets.
 type setting struct {
 	name             string
 	keys             *stream
@@ -63,8 +72,9 @@ type setting struct {
 	durable          bool
 }
 
-// sets measures single writes into an empty store. The goroutines begin at different places of the stream; who comes to its end
-// starts over, and overwrites.
+// sets measures single writes to an empty store. The goroutines begin at
+// different places of the stream. A goroutine that reaches its end starts over
+// and overwrites.
 func (b *bench) sets(s spec, t setting) (out sample, err error) {
 	every := 1
 	if !t.durable {
@@ -85,7 +95,9 @@ func (b *bench) sets(s spec, t setting) (out sample, err error) {
 		if !s.readable() {
 			return nil
 		}
-		return b.verify(e, t.keys, m, t.size, func(g, i int) int { return t.keys.at(t.keys.start(g, t.goroutines), i) })
+		return b.verify(e, t.keys, m, t.size, func(g, i int) int {
+			return t.keys.at(t.keys.start(g, t.goroutines), i)
+		})
 	})
 	return out, err
 }
@@ -137,18 +149,17 @@ func (b *bench) batches(s spec, name string, size, goroutines int) (out sample, 
 	return out, err
 }
 
-// syncWorkload has its own runs of what F1 and F2 run too, so that it can be asked for alone.
+// syncWorkload repeats two parts of F1 and F2, so that -only can select it
+// alone.
 func syncWorkload() workload {
 	return workload{
-		id: "F9", title: "Syncs per write", note: "For engines whose syncs can be counted.",
+		id: "F9", title: "Syncs per write", note: "Only engines whose syncs can be counted.",
 		joins: func(s spec) bool { return s.countsSyncs },
 		parts: []part{setPart(1, true), setPart(64, true)},
 	}
 }
 
-// Value sizes.
-
-// sizeTotal bounds the bytes of all distinct values of a run.
+// sizeTotal limits the bytes of all distinct values of a run with large values.
 const sizeTotal = 256 << 20
 
 var valueSizes = []int{16, 128, 1 << 10, 16 << 10, 64 << 10}

@@ -9,17 +9,18 @@ import (
 
 const (
 	ycsbGoroutines = 16
-	ycsbScan       = 50 // pairs, the mean of YCSB's 1 to 100
+	ycsbScan       = 50 // pairs; YCSB takes 1 to 100
 )
 
-// ycsbMix is what the goroutines do, in percent; what is left to 100 are reads.
+// ycsbMix is the shares of the operations, in percent. The rest are reads.
 type ycsbMix struct {
 	name                          string
 	update, insert, scan, readMod int
-	latest                        bool // reads prefer what was inserted last
+	latest                        bool // reads prefer the latest inserts
 }
 
-// ycsbMixes are in the order that YCSB runs them in: those that insert are the last.
+// ycsbMixes are in the order in which YCSB runs them: the mixes with inserts
+// are the last.
 var ycsbMixes = []ycsbMix{
 	{name: "A: 50 % read, 50 % update", update: 50},
 	{name: "B: 95 % read, 5 % update", update: 5},
@@ -32,8 +33,10 @@ var ycsbMixes = []ycsbMix{
 func ycsbWorkload() workload {
 	return workload{
 		id: "ycsb", title: "YCSB", joins: roles(subject, peer),
-		note: fmt.Sprintf("%d goroutines, 1 M keys with Zipf distribution, durable writes, the mixes one after the other on the same store. "+
-			"F reads and then sets, without a transaction. Scans in E read %d pairs; before it runs, one scan has been made. Latencies are those of the reads and scans.", ycsbGoroutines, ycsbScan),
+		note: fmt.Sprintf("%d goroutines, 1 M keys with a Zipf distribution, durable writes. "+
+			"The mixes run one after the other on the same store. F reads and then sets, without a transaction. "+
+			"Scans in E read %d pairs; one scan has run before E starts. Latencies are those of reads and scans.",
+			ycsbGoroutines, ycsbScan),
 		parts: []part{{"A to F", runYCSB}},
 	}
 }
@@ -55,7 +58,8 @@ func runYCSB(b *bench, s spec) (samples []sample, err error) {
 					return err
 				}
 			}
-			m, err := measure(e, load{goroutines: ycsbGoroutines, worker: func(g int) step { return y.worker(mix, g) }}, b.duration)
+			worker := func(g int) step { return y.worker(mix, g) }
+			m, err := measure(e, load{goroutines: ycsbGoroutines, worker: worker}, b.duration)
 			if err != nil {
 				return fmt.Errorf("%s: %w", mix.name, err)
 			}
@@ -74,8 +78,9 @@ type ycsb struct {
 	inserted [ycsbGoroutines]insertCount
 }
 
-// insertCount is how many inserts of a goroutine were acknowledged: all keys up to there can be read, which a counter shared by all
-// could not say. It is written by that goroutine, read by all, and has a cache line of its own.
+// insertCount is the number of acknowledged inserts of a goroutine, whose keys
+// can all be read. A counter shared by all goroutines could not guarantee that.
+// One goroutine writes it and all read it, so it has its own cache line.
 type insertCount struct {
 	atomic.Int64
 	_ [56]byte
@@ -99,17 +104,20 @@ func (y *ycsb) worker(mix ycsbMix, g int) step {
 		case choice < mix.update+mix.readMod+mix.insert+mix.scan:
 			return kindMain, y.scan(key)
 		case mix.latest:
-			return kindMain, y.get(y.bench.data.key(y.latest(random.IntN(ycsbGoroutines), int(latest.Uint64()))))
+			index := y.latest(random.IntN(ycsbGoroutines), int(latest.Uint64()))
+			return kindMain, y.get(y.bench.data.key(index))
 		default:
 			return kindMain, y.get(key)
 		}
 	}
 }
 
-// insertIndex is the key that goroutine g inserts after count others; the goroutines take turns.
+// insertIndex is the key that goroutine g inserts after count inserts. The keys
+// of the goroutines alternate.
 func (y *ycsb) insertIndex(g, count int) int { return len(y.keys.keys) + count*ycsbGoroutines + g }
 
-// latest is the key that was inserted age inserts of g before its latest, or one of those that were there from the beginning.
+// latest is the key that goroutine g inserted age inserts before its latest. If
+// g has too few inserts, it is one of the loaded keys.
 func (y *ycsb) latest(g, age int) int {
 	count := int(y.inserted[g].Load())
 	if age < count {
@@ -128,7 +136,7 @@ func (y *ycsb) insert(g int) error {
 	return nil
 }
 
-// verify reads the last inserts of each goroutine.
+// verify reads back the latest inserts of each goroutine.
 func (y *ycsb) verify() error {
 	for g := range y.inserted {
 		for age := range min(verifySteps, int(y.inserted[g].Load())) {
@@ -153,7 +161,8 @@ func (y *ycsb) get(key string) error {
 	return checkLength(len(value), valueBytes)
 }
 
-// scan may find fewer pairs than it asks for only near the last key, but always the one that it begins with.
+// scan always finds the key that it begins with. Only near the last key it
+// finds fewer pairs than it asks for.
 func (y *ycsb) scan(key string) error {
 	seen, err := countPairs(y.engine, span{from: key, limit: ycsbScan})
 	if err != nil {
