@@ -21,9 +21,11 @@ import (
 	"kvstore"
 )
 
-// This file is the goroutines that use a store, what they are going to do, and the record of what they got.
+// This file has the goroutines that use a store, the plans that they carry out,
+// and the record of the results.
 
-// target is what a history is recorded from: a store, or one with a planted fault.
+// target is the store that a history is recorded from. It may have a planted
+// fault.
 type target interface {
 	Set(key string, value []byte) error
 	Delete(key string) error
@@ -40,7 +42,7 @@ type target interface {
 	update(ctx context.Context, fn func(tx txn) error) error
 }
 
-// txn is a transaction, or one with a planted fault.
+// txn is a transaction. It may have a planted fault.
 type txn interface {
 	Get(key string) ([]byte, bool)
 	Scan(r kvstore.Range) iter.Seq2[string, []byte]
@@ -98,7 +100,8 @@ func scribble(b []byte) {
 	}
 }
 
-// encode returns the bytes of a value: they say which write and key they are of, in up to some KiB.
+// encode returns the bytes of a value, which identify its write and its key.
+// They are up to some KiB long.
 func encode(key int, v value) []byte {
 	if v == empty {
 		return nil
@@ -115,7 +118,8 @@ func encode(key int, v value) []byte {
 	return buf
 }
 
-// decode is the inverse of encode, and overwrites what it was given, which is the caller's (P9).
+// decode is the inverse of encode. It overwrites b afterwards, because b
+// belongs to the caller (P9).
 func decode(key int, b []byte, ok bool) value {
 	defer scribble(b)
 	switch {
@@ -134,17 +138,18 @@ func decode(key int, b []byte, ok bool) value {
 	return garbage
 }
 
-// ---- what is going to happen ----
+// ---- plans ----
 
-// planned is an operation with all that is left to choice, so that a seed repeats the choices. It cannot repeat the scheduler's.
+// planned is an operation with all choices made in advance, so that a seed
+// repeats them. A seed cannot repeat the choices of the scheduler.
 type planned struct {
 	op
-	Context   string `json:",omitempty"` // of apply, async and update: "ended" before the call, or a "race" with it
-	Spin      int    `json:",omitempty"` // how long that race waits
-	Impatient bool   `json:",omitempty"` // async: Wait with an ended context first
-	Pending   int    `json:",omitempty"` // how many of the client's commits may be under way after it
-	Abort     bool   `json:",omitempty"` // update: it ends with an error
-	Blind     bool   `json:",omitempty"` // swap: it expects Old, and not what the client has read just before
+	Context   string `json:",omitempty"` // apply, async, update: "ended" before the call, or a "race" with it
+	Spin      int    `json:",omitempty"` // how long the race waits
+	Impatient bool   `json:",omitempty"` // async: call Wait with an ended context first
+	Pending   int    `json:",omitempty"` // the largest number of the client's commits under way afterwards
+	Abort     bool   `json:",omitempty"` // update: return an error
+	Blind     bool   `json:",omitempty"` // swap: expect Old, and not the value that the client has just read
 }
 
 // shape is the kind of a history.
@@ -152,14 +157,14 @@ type shape struct {
 	clients, ops int
 	singles      bool // only operations on one key
 	closes       bool // a client closes the store while the others go on
-	big          bool // no values of a few bytes
-	transactions bool // little but transactions, swaps and scans
+	big          bool // no small values
+	transactions bool // mostly transactions, swaps and scans
 }
 
 // planner makes choices.
 type planner struct {
 	*rand.Rand
-	last value // the last value used in the history
+	last value // the latest value used in the history
 }
 
 func (p *planner) session(epoch int, s shape) [][]planned {
@@ -194,7 +199,10 @@ func (p *planner) operation(s shape) planned {
 	case s.singles:
 		kinds = kinds[:7]
 	case s.transactions:
-		kinds = []kind{opSet, opDelete, opGet, opApply, opAsync, opAsync, opScan, opScan, opScan, opSwap, opSwap, opSwap, opUpdate, opUpdate, opUpdate, opUpdate}
+		kinds = []kind{
+			opSet, opDelete, opGet, opApply, opAsync, opAsync, opScan, opScan, opScan,
+			opSwap, opSwap, opSwap, opUpdate, opUpdate, opUpdate, opUpdate,
+		}
 	}
 	switch o.Kind = kinds[p.IntN(len(kinds))]; o.Kind {
 	case opSet:
@@ -290,7 +298,7 @@ func (p *planner) value(s shape) value {
 	return p.last
 }
 
-// readAll is a session's last look.
+// readAll reads every key, Len and Keys.
 func readAll(epoch int) []planned {
 	var plan []planned
 	for key := range keyCount {
@@ -299,18 +307,19 @@ func readAll(epoch int) []planned {
 	return append(plan, planned{op: op{Kind: opLen, Epoch: epoch}}, planned{op: op{Kind: opKeys, Epoch: epoch}})
 }
 
-// ---- what happens ----
+// ---- execution ----
 
-// journal is one client's part of a history. With a file, what is in it survives the process. Times are from the clock and not from
-// a counter: that would order the goroutines, and hide races from the detector.
+// journal is one client's part of a history. If it has a file, it survives the
+// process. Times are from the clock: a shared counter would order the
+// goroutines, and hide races from the race detector.
 type journal struct {
 	base time.Time
 	ops  []porcupine.Operation // Return < 0: no answer yet
 	file io.Writer
-	tick func() // after each line of the file
+	tick func() // called after each line of the file
 }
 
-// line is a call, with Op, or an answer, with Result.
+// line is a call, which has Op, or an answer, which has Result.
 type line struct {
 	Index  int
 	At     int64
@@ -320,7 +329,9 @@ type line struct {
 
 func (j *journal) call(o op) (index int) {
 	at := time.Since(j.base).Nanoseconds()
-	j.ops = append(j.ops, porcupine.Operation{ClientId: o.Client, Input: o, Output: result{Outcome: unknown}, Call: at, Return: -1})
+	j.ops = append(j.ops, porcupine.Operation{
+		ClientId: o.Client, Input: o, Output: result{Outcome: unknown}, Call: at, Return: -1,
+	})
 	j.write(line{Index: len(j.ops) - 1, At: at, Op: &o})
 	return len(j.ops) - 1
 }
@@ -337,7 +348,7 @@ func (j *journal) write(l line) {
 	}
 	text, err := json.Marshal(l)
 	if err == nil {
-		_, err = j.file.Write(append(text, '\n')) // one write, no buffer: it is the kernel's when it returns
+		_, err = j.file.Write(append(text, '\n')) // one write without a buffer: it survives a kill
 	}
 	if err != nil {
 		panic(err)
@@ -345,7 +356,8 @@ func (j *journal) write(l line) {
 	j.tick()
 }
 
-// runClients carries out the plans at once, and returns when all have ended.
+// runClients carries out the plans concurrently, and returns when all have
+// ended.
 func runClients(s target, plans [][]planned, journals []*journal) {
 	var clients sync.WaitGroup
 	start := make(chan struct{})
@@ -372,7 +384,7 @@ type client struct {
 	pending []pending
 }
 
-// pending is an ApplyAsync whose result nobody has asked for yet.
+// pending is an ApplyAsync that the client has not waited for yet.
 type pending struct {
 	planned
 	index int
@@ -453,7 +465,7 @@ func (c *client) do(p planned) {
 
 var errAborted = errors.New("aborted")
 
-// bytes returns the value as CompareAndSwap wants it.
+// bytes returns the value as CompareAndSwap expects it.
 func (v value) bytes(key int) []byte {
 	if v == absent {
 		return nil
@@ -461,11 +473,12 @@ func (v value) bytes(key int) []byte {
 	return append([]byte{}, encode(key, v)...)
 }
 
-// transact is a transaction's function: it carries out the steps once and returns what they have read.
+// transact is the function of a transaction. It carries out the steps once and
+// returns what they read.
 func (p planned) transact(tx txn) (reads [][]pair) {
 	for _, step := range p.Steps {
 		for range p.Spin {
-			runtime.Gosched() // others may come between
+			runtime.Gosched() // other commits may happen between two steps
 		}
 		switch w := step.Write; {
 		case w != nil && w.Value == absent:
@@ -484,12 +497,15 @@ func (p planned) transact(tx txn) (reads [][]pair) {
 	return reads
 }
 
-// take scans the span and returns what it was shown.
+// take scans the span and returns the pairs that the scan shows.
 func (r span) take(scan func(kvstore.Range) iter.Seq2[string, []byte]) (pairs []pair) {
-	all := scan(kvstore.Range{From: boundNames[r.From], To: boundNames[r.To], Prefix: boundNames[r.Prefix], Reverse: r.Reverse, Limit: r.Limit})
+	all := scan(kvstore.Range{
+		From: boundNames[r.From], To: boundNames[r.To], Prefix: boundNames[r.Prefix],
+		Reverse: r.Reverse, Limit: r.Limit,
+	})
 	for name, b := range all {
 		key := slices.Index(keyNames[:], name)
-		pairs = append(pairs, pair{key, decode(key, b, true)}) // one that does not exist is -1, and equals nothing
+		pairs = append(pairs, pair{key, decode(key, b, true)}) // an unknown key is -1, which no model has
 		if len(pairs) == r.Break {
 			break
 		}
@@ -497,7 +513,8 @@ func (r span) take(scan func(kvstore.Range) iter.Seq2[string, []byte]) (pairs []
 	return pairs
 }
 
-// context returns what an apply or async is called with, and a function that waits for what may end it.
+// context returns the context of the call, and a function that waits for the
+// goroutine that may end it.
 func (p planned) context() (context.Context, func()) {
 	switch p.Context {
 	case "ended":
@@ -528,7 +545,7 @@ func (c *client) wait() {
 	c.pending = c.pending[:0]
 }
 
-// judge says what a write's error means.
+// judge returns the outcome that a write's error stands for.
 func judge(err error, p planned) result {
 	r := result{Outcome: wrong}
 	if err != nil {
@@ -543,15 +560,17 @@ func judge(err error, p planned) result {
 		r = result{Outcome: done}
 	case err == nil:
 		r.Outcome = done
-	case errors.Is(err, kvstore.ErrConflict) && p.Kind == opUpdate && p.Context == "race" && errors.Is(err, context.Canceled):
-		r.Outcome = none
-	case errors.Is(err, kvstore.ErrConflict): // nobody has given up
+	case errors.Is(err, kvstore.ErrConflict):
+		// An update repeats until its context ends.
+		if p.Kind == opUpdate && p.Context == "race" && errors.Is(err, context.Canceled) {
+			r.Outcome = none
+		}
 	case errors.Is(err, kvstore.ErrClosed):
 		r.Outcome = closed
 	case errors.Is(err, kvstore.ErrFailed):
 		r.Outcome = failed
 	case errors.Is(err, context.Canceled) && (p.Context == "ended" || p.Context == "race" && p.Kind == opAsync):
-		r.Outcome = none // ApplyAsync's context ends only the waiting for space, before it is queued
+		r.Outcome = none // the context of ApplyAsync ends only the wait for space, before the write is queued
 	case errors.Is(err, context.Canceled) && p.Context == "race":
 		r.Outcome = unknown
 	}
@@ -585,7 +604,10 @@ func (c *client) read(o op) result {
 		for _, name := range c.store.Keys() {
 			bit := uint32(1) << max(0, slices.Index(keyNames[:], name))
 			if !slices.Contains(keyNames[:], name) || r.Keys&bit != 0 {
-				return result{Outcome: wrong, Value: garbage, Keys: garbageKeys, Error: fmt.Sprintf("Keys shows %q, or twice", name)}
+				return result{
+					Outcome: wrong, Value: garbage, Keys: garbageKeys,
+					Error: fmt.Sprintf("Keys shows %q twice, or it does not exist", name),
+				}
 			}
 			r.Keys |= bit
 		}
@@ -596,33 +618,36 @@ func (c *client) read(o op) result {
 	return r
 }
 
-// garbageKeys is no set of keys.
+// garbageKeys is not a set of keys.
 const garbageKeys = 1 << 31
 
-// ---- what has happened ----
+// ---- histories ----
 
-// history is the operations of one directory's sessions, one after the other.
+// history has the operations of all sessions of one directory, one session
+// after the other.
 type history struct {
 	ops   []porcupine.Operation
 	clock int64 // later than everything in ops
 	epoch int
-	open  []int // in ops: those that end with the session, or never; up to 64
+	open  []int // indexes in ops of operations without a certain end; up to 64
 }
 
-// point adds an operation that nothing overlaps.
+// point adds an operation that overlaps no other one.
 func (h *history) point(o op) {
-	h.ops = append(h.ops, porcupine.Operation{Input: o, Output: result{Outcome: done}, Call: h.clock + 1, Return: h.clock + 2})
+	h.ops = append(h.ops, porcupine.Operation{
+		Input: o, Output: result{Outcome: done}, Call: h.clock + 1, Return: h.clock + 2,
+	})
 	h.clock += 2
 }
 
-// opened begins the next session.
+// opened starts the next session.
 func (h *history) opened() {
 	h.epoch++
 	h.point(op{Kind: opOpen})
 	h.resolve()
 }
 
-// resolve ends what is open: it has happened by now, or never will.
+// resolve ends the open operations: each has happened by now, or never will.
 func (h *history) resolve() {
 	for _, i := range h.open {
 		h.ops[i].Return = h.clock
@@ -630,7 +655,7 @@ func (h *history) resolve() {
 	h.open = nil
 }
 
-// add takes what was recorded since the last add. Each client has lanes for operations that overlap, for the picture.
+// add appends the operations of the journals.
 func (h *history) add(journals ...*journal) {
 	offset, last := h.clock+1, h.clock
 	for _, j := range journals {
@@ -638,7 +663,7 @@ func (h *history) add(journals ...*journal) {
 			in, out := o.Input.(op), o.Output.(result)
 			unanswered := o.Return < 0
 			if unanswered && len(in.Writes) == 0 && in.Kind != opClose {
-				continue // a read that nobody has seen
+				continue // a read without an answer proves nothing
 			}
 			o.Call += offset
 			last = max(last, o.Call)
@@ -657,10 +682,11 @@ func (h *history) add(journals ...*journal) {
 	h.clock = last
 }
 
-// finish returns the history, with lanes in place of clients.
+// finish returns the history. It replaces each client with lanes, so that the
+// overlapping operations of a client do not overlap in the picture.
 func (h *history) finish() []porcupine.Operation {
 	if len(h.open) > 0 {
-		h.opened() // after all that has been seen: so nobody knows
+		h.opened() // after all reads, so that open operations may or may not have happened
 	}
 	slices.SortStableFunc(h.ops, func(a, b porcupine.Operation) int { return cmp.Compare(a.Call, b.Call) })
 	busy := map[int]int64{}

@@ -22,22 +22,23 @@ import (
 	"kvstore"
 )
 
-// This file is histories across crashes. A child, which is the test binary once more, uses the store as any session does, writes
-// down each call before it and each answer after it, and kills itself in between.
+// This file has histories across crashes. A child process, which runs the test
+// binary, uses the store as any session does. It records each call before it
+// makes it and each answer after it, and kills itself at some point.
 
 // childEnv holds the childJob of a child process.
 const childEnv = "KVSTORE_LINEAR_CHILD"
 
-// childTimeout is for a child that hangs; it is killed, and the test fails.
+// childTimeout: a child that hangs is killed, and the test fails.
 const childTimeout = time.Minute
 
 type childJob struct {
 	Dir        string
 	Logs       string // directory of plan.json and the clients' journals
 	SyncWrites bool
-	KillAt     int64 // so many lines in the journals; 0 is during Open
-	Aside      bool  // kill from a goroutine of its own, while the clients go on
-	Spin       int   // how long it waits first
+	KillAt     int64 // kill after KillAt lines in the journals; 0 is during Open
+	Aside      bool  // kill from another goroutine, while the clients go on
+	Spin       int   // how long to wait before the kill
 }
 
 func runChild(text string) {
@@ -89,11 +90,11 @@ func (job childJob) run() error {
 	}
 	runClients(real{s}, plans[:1], journals[:1])
 	runClients(real{s}, plans[1:], journals[1:])
-	_, err = io.Copy(io.Discard, os.Stdin) // ends with the parent
+	_, err = io.Copy(io.Discard, os.Stdin) // returns when the parent has ended
 	return errors.Join(err, errors.New("still alive"))
 }
 
-// kill ends this process, with SIGKILL or what the system has for that.
+// kill ends this process, with SIGKILL or its equivalent.
 func (job childJob) kill() {
 	for range job.Spin {
 		runtime.Gosched()
@@ -108,7 +109,8 @@ func (job childJob) kill() {
 	select {}
 }
 
-// P1, P2, P4: in several sessions, of which all but the last end by SIGKILL, what was answered and what was not fit into one history.
+// P1, P2, P4: all sessions but the last end by SIGKILL. Answered and unanswered
+// operations of all sessions must fit into one history.
 func TestHistoriesAcrossKills(t *testing.T) {
 	bothModes(t, func(t *testing.T, syncWrites bool) {
 		unanswered, duringOpen := 0, 0
@@ -120,7 +122,8 @@ func TestHistoriesAcrossKills(t *testing.T) {
 				shape := shape{clients: 2 + p.IntN(5), ops: 4 + p.IntN(12), closes: p.IntN(4) == 0}
 				job := childJob{
 					Dir: dir, Logs: t.TempDir(), SyncWrites: syncWrites,
-					KillAt: 1 + p.Int64N(int64(2*(shape.clients*shape.ops+keyCount+2))), Aside: p.IntN(2) == 0, Spin: p.IntN(40),
+					KillAt: 1 + p.Int64N(int64(2*(shape.clients*shape.ops+keyCount+2))),
+					Aside:  p.IntN(2) == 0, Spin: p.IntN(40),
 				}
 				if p.IntN(8) == 0 {
 					job.KillAt, job.Spin = 0, p.IntN(4000)
@@ -137,12 +140,12 @@ func TestHistoriesAcrossKills(t *testing.T) {
 		})
 		t.Logf("%d operations without answer, %d kills during Open", unanswered, duringOpen)
 		if unanswered == 0 {
-			t.Error("no kill has met an operation under way")
+			t.Error("no kill has interrupted an operation")
 		}
 	})
 }
 
-// killChild runs a child until it has killed itself, and returns what it wrote down.
+// killChild runs a child until it has killed itself, and returns its journals.
 func killChild(t *testing.T, job childJob, plans [][]planned) []*journal {
 	t.Helper()
 	text, err := json.Marshal(plans)
@@ -182,11 +185,12 @@ func killChild(t *testing.T, job childJob, plans [][]planned) []*journal {
 	return journals
 }
 
-// readJournal reads what a client wrote. A line that is cut off was not: its call had not begun, its answer nobody has seen.
+// readJournal reads the journal of a client. It ignores a last line that is cut
+// off: such a call had not begun, and such an answer was not used.
 func readJournal(path string) (*journal, error) {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return &journal{}, nil // it was killed in Open
+		return &journal{}, nil // the child was killed in Open
 	}
 	if err != nil {
 		return nil, err
@@ -203,7 +207,9 @@ func readJournal(path string) (*journal, error) {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
 		if l.Op != nil {
-			j.ops = append(j.ops, porcupine.Operation{Input: *l.Op, Output: result{Outcome: unknown}, Call: l.At, Return: -1})
+			j.ops = append(j.ops, porcupine.Operation{
+				Input: *l.Op, Output: result{Outcome: unknown}, Call: l.At, Return: -1,
+			})
 		}
 		if l.Result != nil {
 			j.ops[l.Index].Return, j.ops[l.Index].Output = l.At, *l.Result

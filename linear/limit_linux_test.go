@@ -12,9 +12,10 @@ import (
 	"kvstore"
 )
 
-// P5: a real write error in the middle of a history. The process may not write files beyond a size (RLIMIT_FSIZE), and a part of
-// the group reaches the disk. Those writes are never seen in the session, no later one succeeds, and the next session has all that
-// was acknowledged.
+// P5: a real write error in the middle of a history. A limit on the size of
+// files (RLIMIT_FSIZE) lets only a part of a group reach the disk. The session
+// never shows the writes of that group, no later write succeeds, and the next
+// session has all acknowledged writes.
 func TestHistoriesOfFailures(t *testing.T) {
 	signal.Ignore(syscall.SIGXFSZ)
 	t.Cleanup(func() { signal.Reset(syscall.SIGXFSZ) })
@@ -23,7 +24,8 @@ func TestHistoriesOfFailures(t *testing.T) {
 		rounds(t, 4, func(t *testing.T, p *planner) []porcupine.Operation {
 			dir := t.TempDir()
 			s := openReal(t, dir, syncWrites)
-			// Files of the test itself are shorter than this, and may go on growing.
+			// The log must be longer than the test's own files, so that these
+			// may still grow.
 			if err := errors.Join(s.Set("filler", make([]byte, 200<<10)), s.Delete("filler")); err != nil {
 				t.Fatal(err)
 			}
@@ -38,7 +40,7 @@ func TestHistoriesOfFailures(t *testing.T) {
 			lift()
 			err := s.Close()
 			if len(h.open) > 0 && errors.Is(err, kvstore.ErrFailed) {
-				failed = true // perhaps met by a caller alone that did not wait for the answer
+				failed = true // perhaps only a caller that did not wait for the answer met it
 			}
 			if errors.Is(err, kvstore.ErrFailed) != failed || err != nil && !failed {
 				t.Fatalf("Close: %v, after a failure: %v", err, failed)
@@ -63,8 +65,9 @@ func TestHistoriesOfFailures(t *testing.T) {
 	})
 }
 
-// sticky reports whether a write has failed, and verifies that no later one has succeeded. Of those that failed, the ones that were
-// called later had no effect: only the group that met the error may be in the log.
+// sticky reports whether a write has failed, and verifies that no later write
+// has succeeded. Failed writes that began after the first failure get the
+// outcome none, because only the group that met the error may be in the log.
 func sticky(t *testing.T, journals []*journal) bool {
 	t.Helper()
 	first := int64(-1)
@@ -93,8 +96,9 @@ func sticky(t *testing.T, journals []*journal) bool {
 	return first >= 0
 }
 
-// prune says of failed writes that they have not happened, if the look at all keys that begins the next session shows nothing of
-// them: nobody else could have seen them, so that it makes no difference, except for the checker, which need not try.
+// prune gives failed writes the outcome none if the reads at the beginning of
+// the next session show nothing of them. No other read could have seen them, so
+// this changes no verdict; it saves the checker from trying.
 func (h *history) prune(open []int, look int) {
 	var shown [keyCount]value
 	for _, o := range h.ops[look : look+keyCount] {
@@ -111,7 +115,7 @@ func (h *history) prune(open []int, look int) {
 	}
 }
 
-// limitFiles forbids files longer than size until the function that it returns is called.
+// limitFiles forbids files longer than size until lift is called.
 func limitFiles(t *testing.T, size uint64) (lift func()) {
 	t.Helper()
 	var old syscall.Rlimit

@@ -1,5 +1,7 @@
-// Package linear records what many goroutines do with a store on the real file system, and has it checked by porcupine: is there an order
-// of the operations, within the times they took, in which one plain map would have answered the same? See README.md.
+// Package linear checks that kvstore is linearizable. It records the operations
+// of many goroutines on a store on the real file system. Then porcupine looks
+// for an order of the operations, consistent with the times they took, in which
+// a plain map gives the same answers. See README.md.
 package linear
 
 import (
@@ -25,10 +27,11 @@ import (
 )
 
 const (
-	// seedEnv repeats the choices of an earlier run. It cannot repeat the moments: those belong to the scheduler.
+	// seedEnv repeats the choices of an earlier run. It cannot repeat the
+	// timing, which the scheduler decides.
 	seedEnv = "KVSTORE_SEED"
 
-	// roundsEnv is how many histories each of the tests records.
+	// roundsEnv is the number of histories that a test records.
 	roundsEnv     = "KVSTORE_LINEAR_ROUNDS"
 	defaultRounds = 60
 )
@@ -41,7 +44,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// rounds calls round with a source of choices of its own until there were enough. Any failure names the seed.
+// rounds calls round n times, each time with a new planner. Any failure names
+// the seed.
 func rounds(t *testing.T, divisor int, round func(t *testing.T, p *planner) []porcupine.Operation) {
 	n := defaultRounds
 	if text := os.Getenv(roundsEnv); text != "" {
@@ -96,7 +100,8 @@ func bothModes(t *testing.T, test func(t *testing.T, syncWrites bool)) {
 	}
 }
 
-// config has a SyncInterval so short that the background fsync of SyncWrites false takes part.
+// config has a short SyncInterval, so that the background fsync of SyncWrites
+// false takes part.
 func config(dir string, syncWrites bool) kvstore.Config {
 	return kvstore.Config{DataDir: dir, SyncWrites: syncWrites, SyncInterval: time.Millisecond}
 }
@@ -110,10 +115,11 @@ func openReal(t *testing.T, dir string, syncWrites bool) target {
 	return real{s}
 }
 
-// record adds a session to h: a look at all keys, what the clients do, a look again, Close.
+// record adds a session to h: a read of all keys, the clients' operations, a
+// read of all keys again, and Close.
 func (h *history) record(t *testing.T, s target, p *planner, shape shape) {
 	t.Helper()
-	h.use(s, [][]planned{readAll(h.epoch)}) // first, so that the checker need not guess long what the last session left
+	h.use(s, [][]planned{readAll(h.epoch)}) // first, so that the checker soon knows the last session's state
 	h.use(s, p.session(h.epoch, shape))
 	h.use(s, [][]planned{readAll(h.epoch)})
 	if err := s.Close(); err != nil {
@@ -134,8 +140,9 @@ func run(s target, plans [][]planned) []*journal {
 	return journals
 }
 
-// P2, P4, P9, P10: operations of all kinds, batches over several keys among them, by a few goroutines, in up to three
-// sessions. In some, one of the goroutines closes the store.
+// P2, P4, P9, P10: a few goroutines make operations of all kinds, including
+// batches of several keys, in up to three sessions. In some sessions, one of
+// the goroutines closes the store.
 func TestHistoriesOfBatches(t *testing.T) {
 	bothModes(t, func(t *testing.T, syncWrites bool) {
 		rounds(t, 1, func(t *testing.T, p *planner) []porcupine.Operation {
@@ -145,7 +152,8 @@ func TestHistoriesOfBatches(t *testing.T) {
 	})
 }
 
-// Little but transactions, swaps and scans: each transaction is one operation, with what the run that counts has read, and each scan is.
+// Mostly transactions, swaps and scans. A transaction is one operation, with
+// the reads of its last attempt; so is a scan.
 func TestHistoriesOfTransactions(t *testing.T) {
 	bothModes(t, func(t *testing.T, syncWrites bool) {
 		var repeated, swapped int
@@ -166,9 +174,10 @@ func TestHistoriesOfTransactions(t *testing.T) {
 			}
 			return history
 		})
-		t.Logf("%d transactions, %d of them run again; %d swaps, of which %d happened; %d scans", counts[opUpdate], repeated, counts[opSwap], swapped, counts[opScan])
+		t.Logf("%d transactions, of which %d ran again; %d swaps, of which %d happened; %d scans",
+			counts[opUpdate], repeated, counts[opSwap], swapped, counts[opScan])
 		if repeated == 0 || swapped == 0 || swapped == counts[opSwap] {
-			t.Error("no transaction or swap has met another")
+			t.Error("no transactions or no swaps have conflicted")
 		}
 	})
 }
@@ -178,7 +187,9 @@ func recordTransactions(t *testing.T, p *planner, open func() target) []porcupin
 	var h history
 	for range 1 + p.IntN(2) {
 		h.opened()
-		h.record(t, open(), p, shape{clients: 2 + p.IntN(5), ops: 4 + p.IntN(8), closes: p.IntN(4) == 0, transactions: true})
+		h.record(t, open(), p, shape{
+			clients: 2 + p.IntN(5), ops: 4 + p.IntN(8), closes: p.IntN(4) == 0, transactions: true,
+		})
 	}
 	return h.finish()
 }
@@ -218,14 +229,17 @@ func TestHistoriesOfSingleKeys(t *testing.T) {
 	})
 }
 
-// P4, faster than a checker of histories can follow: each batch writes its number under several keys, replaces the key that is
-// named after the last one, and adds one. So every Get and AppendGet, every Has, Len and Keys tells which batch it has seen, and
-// none, by whatever goroutine, may tell of an earlier one than a read that had returned before.
+// P4, at a rate that no checker of histories can handle. Each batch writes its
+// number under several keys, replaces the key that is named after the previous
+// batch, and adds a key. So each Get, AppendGet, Has, Len and Keys shows the
+// number of a batch. After a read has returned, no later read of any goroutine
+// may show a smaller number.
 func TestP4ReadsNeverGoBack(t *testing.T) {
 	bothModes(t, func(t *testing.T, syncWrites bool) { neverGoBack(t, syncWrites, true) })
 }
 
-// The same with single writes, each of which adds a key: Has, Len and Keys must agree all the time.
+// The same with single writes. Each adds a key, and Has, Len and Keys must
+// never go back.
 func TestSingleReadsNeverGoBack(t *testing.T) {
 	bothModes(t, func(t *testing.T, syncWrites bool) { neverGoBack(t, syncWrites, false) })
 }
@@ -244,7 +258,7 @@ func neverGoBack(t *testing.T, syncWrites, inBatches bool) {
 		t.Fatal(err)
 	}
 	var (
-		seen, asked atomic.Int64 // the highest batch that a read has shown; that a writer has asked for
+		seen, asked atomic.Int64 // the latest batch that a read has shown, and that the writer has sent
 		reads       atomic.Int64
 		group       sync.WaitGroup
 		over        = make(chan struct{})
@@ -313,7 +327,8 @@ func neverGoBack(t *testing.T, syncWrites, inBatches bool) {
 				floor := seen.Load()
 				name, n := versionOf(rng)
 				if ceiling := asked.Load(); int64(n) < floor || int64(n) > ceiling {
-					t.Errorf("%s shows batch %d after one has shown %d; asked for were %d", name, n, floor, ceiling)
+					t.Errorf("%s shows batch %d after a read has shown %d; the latest one sent is %d",
+						name, n, floor, ceiling)
 					return
 				}
 				for floor < int64(n) && !seen.CompareAndSwap(floor, int64(n)) {
@@ -350,7 +365,7 @@ func neverGoBack(t *testing.T, syncWrites, inBatches bool) {
 		}
 		under = under[:0]
 		for floor := seen.Load(); floor < int64(n) && !seen.CompareAndSwap(floor, int64(n)); {
-			floor = seen.Load() // acknowledged is visible
+			floor = seen.Load() // an acknowledged batch is visible
 		}
 	}
 	close(over)
@@ -363,17 +378,24 @@ func neverGoBack(t *testing.T, syncWrites, inBatches bool) {
 		float64(reads.Load())/took.Seconds())
 }
 
-// ---- negative controls: the checker must be able to say no ----
+// ---- negative controls: the checker must be able to reject ----
 
-// Histories made by hand: each has a twin, with one result changed, that could have happened.
+// Histories made by hand. Each bad one has a good twin, which differs in a
+// detail and could have happened.
 func TestBadHistoriesAreRejected(t *testing.T) {
 	type row = porcupine.Operation
 	set := func(client, order int, from, to int64, writes ...write) row {
-		return row{Input: op{Kind: opApply, Client: client, Epoch: 1, Order: order, Writes: writes}, Output: result{Outcome: done}, Call: from, Return: to}
+		return row{
+			Input:  op{Kind: opApply, Client: client, Epoch: 1, Order: order, Writes: writes},
+			Output: result{Outcome: done}, Call: from, Return: to,
+		}
 	}
 	as := func(r row, o outcome) row { r.Output = result{Outcome: o}; return r }
 	get := func(key int, v value, from, to int64) row {
-		return row{Input: op{Kind: opGet, Epoch: 1, Key: key}, Output: result{Outcome: done, Value: v}, Call: from, Return: to}
+		return row{
+			Input:  op{Kind: opGet, Epoch: 1, Key: key},
+			Output: result{Outcome: done, Value: v}, Call: from, Return: to,
+		}
 	}
 	length := func(n int, from, to int64) row {
 		return row{Input: op{Kind: opLen, Epoch: 1}, Output: result{Outcome: done, Count: n}, Call: from, Return: to}
@@ -386,7 +408,10 @@ func TestBadHistoriesAreRejected(t *testing.T) {
 	}
 	w := func(key int, v value) write { return write{key, v} }
 	scan := func(r span, from, to int64, pairs ...pair) row {
-		return row{Input: op{Kind: opScan, Epoch: 1, Scan: r}, Output: result{Outcome: done, Reads: [][]pair{pairs}}, Call: from, Return: to}
+		return row{
+			Input:  op{Kind: opScan, Epoch: 1, Scan: r},
+			Output: result{Outcome: done, Reads: [][]pair{pairs}}, Call: from, Return: to,
+		}
 	}
 	swap := func(client, order int, old value, next write, swapped bool, from, to int64) row {
 		return row{
@@ -410,7 +435,7 @@ func TestBadHistoriesAreRejected(t *testing.T) {
 	for _, c := range []struct {
 		name      string
 		bad, good []row
-		single    bool // operations on single keys: key by key must say the same
+		single    bool // all operations are on single keys, so keyByKey must agree
 	}{
 		{
 			"a lost update",
@@ -437,7 +462,7 @@ func TestBadHistoriesAreRejected(t *testing.T) {
 			true,
 		},
 		{
-			"a value that nobody wrote",
+			"a value that was never written",
 			[]row{set(0, 1, 1, 9, w(0, 2)), get(0, garbage, 2, 3)},
 			[]row{set(0, 1, 1, 9, w(0, 2)), get(0, 2, 2, 3)},
 			true,
@@ -467,9 +492,15 @@ func TestBadHistoriesAreRejected(t *testing.T) {
 			false,
 		},
 		{
-			"two readers who disagree on the order of two writes",
-			[]row{set(0, 1, 1, 9, w(0, 2)), set(1, 1, 1, 9, w(1, 3)), get(0, 2, 2, 3), get(1, absent, 4, 5), get(1, 3, 2, 3), get(0, absent, 4, 5)},
-			[]row{set(0, 1, 1, 9, w(0, 2)), set(1, 1, 1, 9, w(1, 3)), get(0, 2, 2, 3), get(1, absent, 4, 5), get(1, 3, 4, 6), get(0, 2, 6, 7)},
+			"two readers that disagree on the order of two writes",
+			[]row{
+				set(0, 1, 1, 9, w(0, 2)), set(1, 1, 1, 9, w(1, 3)), get(0, 2, 2, 3), get(1, absent, 4, 5),
+				get(1, 3, 2, 3), get(0, absent, 4, 5),
+			},
+			[]row{
+				set(0, 1, 1, 9, w(0, 2)), set(1, 1, 1, 9, w(1, 3)), get(0, 2, 2, 3), get(1, absent, 4, 5),
+				get(1, 3, 4, 6), get(0, 2, 6, 7),
+			},
 			false,
 		},
 		{
@@ -492,7 +523,10 @@ func TestBadHistoriesAreRejected(t *testing.T) {
 		},
 		{
 			"a write of unknown outcome after a later one of its goroutine",
-			[]row{as(set(0, 1, 1, 20, w(0, 2)), unknown), set(0, 2, 3, 4, w(0, 3)), get(0, 2, 5, 6), point(opOpen, 19, 20)},
+			[]row{
+				as(set(0, 1, 1, 20, w(0, 2)), unknown), set(0, 2, 3, 4, w(0, 3)), get(0, 2, 5, 6),
+				point(opOpen, 19, 20),
+			},
 			[]row{as(set(0, 1, 1, 20, w(0, 2)), unknown), set(0, 2, 3, 4, w(0, 3)), get(0, 3, 5, 6)},
 			true,
 		},
@@ -505,25 +539,42 @@ func TestBadHistoriesAreRejected(t *testing.T) {
 		{
 			"a crash that takes what had been read",
 			[]row{as(set(0, 1, 1, 4, w(0, 2)), unknown), get(0, 2, 2, 2), point(opOpen, 3, 4), get(0, absent, 5, 6)},
-			[]row{as(set(0, 1, 1, 4, w(0, 2)), unknown), get(0, absent, 2, 2), point(opOpen, 3, 4), get(0, absent, 5, 6)},
+			[]row{
+				as(set(0, 1, 1, 4, w(0, 2)), unknown), get(0, absent, 2, 2), point(opOpen, 3, 4),
+				get(0, absent, 5, 6),
+			},
 			false,
 		},
 		{
 			"half a batch after a crash",
-			[]row{as(set(0, 1, 1, 4, w(0, 2), w(1, 3)), unknown), point(opOpen, 3, 4), get(0, 2, 5, 6), get(1, absent, 5, 6)},
-			[]row{as(set(0, 1, 1, 4, w(0, 2), w(1, 3)), unknown), point(opOpen, 3, 4), get(0, 2, 5, 6), get(1, 3, 5, 6)},
+			[]row{
+				as(set(0, 1, 1, 4, w(0, 2), w(1, 3)), unknown), point(opOpen, 3, 4), get(0, 2, 5, 6),
+				get(1, absent, 5, 6),
+			},
+			[]row{
+				as(set(0, 1, 1, 4, w(0, 2), w(1, 3)), unknown), point(opOpen, 3, 4), get(0, 2, 5, 6), get(1, 3, 5, 6),
+			},
 			false,
 		},
 		{
 			"a crash that takes a write and leaves the goroutine's next",
-			[]row{as(set(0, 1, 1, 4, w(0, 2)), unknown), as(set(0, 2, 2, 4, w(1, 3)), unknown), point(opOpen, 3, 4), get(1, 3, 5, 6), get(0, 2, 7, 8), set(0, 1, 9, 10, w(0, 2))},
-			[]row{as(set(0, 1, 1, 4, w(0, 2)), unknown), as(set(0, 2, 2, 4, w(1, 3)), unknown), point(opOpen, 3, 4), get(1, 3, 5, 6), get(0, 2, 7, 8)},
+			[]row{
+				as(set(0, 1, 1, 4, w(0, 2)), unknown), as(set(0, 2, 2, 4, w(1, 3)), unknown), point(opOpen, 3, 4),
+				get(1, 3, 5, 6), get(0, 2, 7, 8), set(0, 1, 9, 10, w(0, 2)),
+			},
+			[]row{
+				as(set(0, 1, 1, 4, w(0, 2)), unknown), as(set(0, 2, 2, 4, w(1, 3)), unknown), point(opOpen, 3, 4),
+				get(1, 3, 5, 6), get(0, 2, 7, 8),
+			},
 			false,
 		},
 		{
 			"a write that comes out of the last session",
 			[]row{as(set(0, 1, 1, 20, w(0, 2)), unknown), point(opOpen, 3, 4), get(0, absent, 5, 6), get(0, 2, 7, 8)},
-			[]row{as(set(0, 1, 1, 20, w(0, 2)), unknown), point(opOpen, 3, 4), get(0, absent, 5, 6), get(0, absent, 7, 8)},
+			[]row{
+				as(set(0, 1, 1, 20, w(0, 2)), unknown), point(opOpen, 3, 4), get(0, absent, 5, 6),
+				get(0, absent, 7, 8),
+			},
 			false,
 		},
 		{
@@ -539,7 +590,7 @@ func TestBadHistoriesAreRejected(t *testing.T) {
 			false,
 		},
 		{
-			"an effect in spite of ErrClosed",
+			"an effect despite ErrClosed",
 			[]row{as(set(0, 1, 1, 9, w(0, 2)), closed), point(opClose, 3, 4), point(opOpen, 10, 11), get(0, 2, 12, 13)},
 			[]row{set(0, 1, 1, 9, w(0, 2)), point(opClose, 3, 4), point(opOpen, 10, 11), get(0, 2, 12, 13)},
 			false,
@@ -558,8 +609,14 @@ func TestBadHistoriesAreRejected(t *testing.T) {
 		},
 		{
 			"a scan of two moments",
-			[]row{set(0, 1, 1, 2, w(1, 2), w(2, 3)), set(0, 2, 3, 9, w(1, 4)), set(1, 1, 10, 11, w(2, 5)), scan(span{}, 3, 12, pair{1, 2}, pair{2, 5})},
-			[]row{set(0, 1, 1, 2, w(1, 2), w(2, 3)), set(0, 2, 3, 9, w(1, 4)), set(1, 1, 10, 11, w(2, 5)), scan(span{}, 3, 12, pair{1, 4}, pair{2, 5})},
+			[]row{
+				set(0, 1, 1, 2, w(1, 2), w(2, 3)), set(0, 2, 3, 9, w(1, 4)), set(1, 1, 10, 11, w(2, 5)),
+				scan(span{}, 3, 12, pair{1, 2}, pair{2, 5}),
+			},
+			[]row{
+				set(0, 1, 1, 2, w(1, 2), w(2, 3)), set(0, 2, 3, 9, w(1, 4)), set(1, 1, 10, 11, w(2, 5)),
+				scan(span{}, 3, 12, pair{1, 4}, pair{2, 5}),
+			},
 			false,
 		},
 		{
@@ -569,7 +626,7 @@ func TestBadHistoriesAreRejected(t *testing.T) {
 			false,
 		},
 		{
-			"a scan that shows more than its range", // from a to b, which is not in it
+			"a scan that shows more than its range", // from a to b exclusive
 			[]row{set(0, 1, 1, 2, w(1, 2), w(2, 3)), scan(span{From: 1, To: 2}, 3, 4, pair{1, 2}, pair{2, 3})},
 			[]row{set(0, 1, 1, 2, w(1, 2), w(2, 3)), scan(span{From: 1, To: 2}, 3, 4, pair{1, 2})},
 			false,
@@ -648,8 +705,14 @@ func TestBadHistoriesAreRejected(t *testing.T) {
 		},
 		{
 			"a transaction that reads at two moments, and writes nothing",
-			[]row{set(0, 1, 1, 9, w(0, 2), w(1, 3)), update(1, 0, 1, 9, [][]pair{is(pair{0, absent}), is(pair{1, 3})}, look(0), look(1))},
-			[]row{set(0, 1, 1, 9, w(0, 2), w(1, 3)), update(1, 0, 1, 9, [][]pair{is(pair{0, 2}), is(pair{1, 3})}, look(0), look(1))},
+			[]row{
+				set(0, 1, 1, 9, w(0, 2), w(1, 3)),
+				update(1, 0, 1, 9, [][]pair{is(pair{0, absent}), is(pair{1, 3})}, look(0), look(1)),
+			},
+			[]row{
+				set(0, 1, 1, 9, w(0, 2), w(1, 3)),
+				update(1, 0, 1, 9, [][]pair{is(pair{0, 2}), is(pair{1, 3})}, look(0), look(1)),
+			},
 			false,
 		},
 		{
@@ -660,8 +723,14 @@ func TestBadHistoriesAreRejected(t *testing.T) {
 		},
 		{
 			"half a transaction after a crash",
-			[]row{as(update(0, 1, 1, 4, nil, put(0, 2), put(1, 3)), unknown), point(opOpen, 3, 4), get(0, 2, 5, 6), get(1, absent, 5, 6)},
-			[]row{as(update(0, 1, 1, 4, nil, put(0, 2), put(1, 3)), unknown), point(opOpen, 3, 4), get(0, 2, 5, 6), get(1, 3, 5, 6)},
+			[]row{
+				as(update(0, 1, 1, 4, nil, put(0, 2), put(1, 3)), unknown), point(opOpen, 3, 4), get(0, 2, 5, 6),
+				get(1, absent, 5, 6),
+			},
+			[]row{
+				as(update(0, 1, 1, 4, nil, put(0, 2), put(1, 3)), unknown), point(opOpen, 3, 4), get(0, 2, 5, 6),
+				get(1, 3, 5, 6),
+			},
 			false,
 		},
 		{
@@ -692,7 +761,7 @@ func TestBadHistoriesAreRejected(t *testing.T) {
 			for name, model := range models {
 				verdict := func(rows []row) bool {
 					rows = append([]row{opened}, rows...)
-					if name == "key by key" { // where there are no sessions
+					if name == "key by key" { // that model has no sessions
 						rows = rows[1:]
 						for i := range rows {
 							o := rows[i].Input.(op)
@@ -713,8 +782,9 @@ func TestBadHistoriesAreRejected(t *testing.T) {
 	}
 }
 
-// Stores with a planted fault: recorded as the real ones are, and each must be found out. What is planted shows only now and then,
-// so that it takes the right histories to meet it.
+// Stores with a planted fault are recorded like real ones, and the checker must
+// find each fault. A fault strikes only now and then, so only the right
+// histories show it.
 func TestPlantedFaultsAreFound(t *testing.T) {
 	const most = 400 // rounds
 	for name, plant := range map[string]func(real, *fault) target{
@@ -766,7 +836,7 @@ func TestPlantedFaultsAreFound(t *testing.T) {
 	}
 }
 
-// fault decides when a planted fault strikes, and waits for what it leaves behind.
+// fault decides when a planted fault strikes, and has the fault's goroutines.
 type fault struct {
 	calls atomic.Int64
 	group sync.WaitGroup
@@ -887,7 +957,7 @@ func (s forgets) Close() error {
 	return s.real.Close()
 }
 
-// tornScan shows keys of one moment with values of later ones.
+// tornScan shows the keys of one moment with values of later moments.
 type tornScan struct {
 	real
 	*fault
@@ -904,7 +974,7 @@ func (s tornScan) Scan(r kvstore.Range) iter.Seq2[string, []byte] {
 	}
 }
 
-// carelessSwap looks and then writes.
+// carelessSwap reads and then writes, not atomically.
 type carelessSwap struct {
 	real
 	*fault
@@ -922,8 +992,8 @@ func (s carelessSwap) CompareAndSwap(key string, old, next []byte) (bool, error)
 	return true, s.Set(key, next)
 }
 
-// onlyView runs a transaction with what it has read in a first one, and does not look again: snapshot isolation without a look at
-// anything.
+// onlyView makes a transaction's writes in a second transaction, which does not
+// check the reads of the first: snapshot isolation without conflict detection.
 type onlyView struct {
 	real
 	*fault
@@ -951,7 +1021,7 @@ func (s onlyView) update(ctx context.Context, fn func(tx txn) error) error {
 
 var errUnwritten = errors.New("not written")
 
-// noted is a transaction whose writes are written down.
+// noted is a transaction that records its writes.
 type noted struct {
 	*kvstore.Tx
 	writes *[]func(tx *kvstore.Tx)
@@ -968,7 +1038,8 @@ func (n noted) Delete(key string) {
 	n.Tx.Delete(key)
 }
 
-// phantoms are transactions that forget the ranges that they have scanned, as long as they have written nothing.
+// phantoms has transactions that do not track scanned ranges until their first
+// write.
 type phantoms struct {
 	real
 	*fault
@@ -1001,7 +1072,7 @@ func (r *rangeless) Scan(some kvstore.Range) iter.Seq2[string, []byte] {
 	return r.view.Scan(some)
 }
 
-// twoCommits makes two commits of a transaction.
+// twoCommits splits a transaction into two commits.
 type twoCommits struct {
 	real
 	*fault
@@ -1024,7 +1095,7 @@ func (s twoCommits) update(ctx context.Context, fn func(tx txn) error) error {
 	})
 }
 
-// delayed is a transaction of which only the first write is made.
+// delayed is a transaction that makes only its first write.
 type delayed struct{ noted }
 
 func (d delayed) Set(key string, value []byte) {

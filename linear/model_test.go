@@ -13,27 +13,31 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// This file is what a store is, said in a hundred lines: the state, and which result of which operation leads where. The checker looks
-// for an order of the operations, within the times they took, in which every one gives the result that it gave.
+// This file is a model of a store: its state, and the step of each operation
+// and result from one state to the next. The checker looks for an order of the
+// operations, consistent with the times they took, in which each operation
+// gives the recorded result.
 
 const (
 	keyCount   = 6
 	maxClients = 8
 
-	// checkTimeout is far more than any history here needs: one that the checker gives up on is too long, and fails.
+	// checkTimeout is far more than any history needs. If the checker gives up
+	// on a history, the history is too long and the test fails.
 	checkTimeout = time.Minute
 )
 
-// keyNames are the keys of a history: the empty one too, and one that is no text.
+// keyNames are the keys of a history. One is empty, and one is not text.
 var keyNames = [keyCount]string{"", "a", "b", "\x00\xff\x80", "longer/key/with/parts", "f"}
 
-// value says which write a value comes from: no two writes of a history have the same, except for the empty ones.
+// value identifies the write of a value. Except for empty values, all values of
+// a history differ.
 type value uint32
 
 const (
 	absent  value = 0
 	empty   value = 1
-	garbage value = math.MaxUint32 // not what any write has written
+	garbage value = math.MaxUint32 // a value that was never written
 )
 
 type kind string
@@ -52,7 +56,7 @@ const (
 	opLen       kind = "len"
 	opKeys      kind = "keys"
 	opClose     kind = "close"
-	opOpen      kind = "open" // of the next session, be it after a Close or a crash
+	opOpen      kind = "open" // of the next session, after a Close or a crash
 )
 
 type write struct {
@@ -60,22 +64,25 @@ type write struct {
 	Value value // absent deletes
 }
 
-// span is a range of a scan. Its bounds are numbers of boundNames, so that keys that are no text survive a journal.
+// span is the range of a scan. Its bounds are indexes of boundNames, because a
+// journal is JSON, which cannot hold keys that are not text.
 type span struct {
 	From, To, Prefix int
 	Reverse          bool
 	Limit            int
-	Break            int // how many pairs the loop takes before it is left; 0 for all
+	Break            int // the loop breaks after Break pairs; 0: never
 }
 
-// boundNames are bounds of ranges: the keys of a history, and some between and around them.
+// boundNames are the bounds of ranges: the keys of a history, and names between
+// and around them.
 var boundNames = append(keyNames[:len(keyNames):len(keyNames)], "\x00", "az", "longer", "g", "\xff")
 
-// of returns what a scan of the span has to show.
+// of returns the pairs that a scan of the span must show.
 func (r span) of(values [keyCount]value) (pairs []pair) {
 	for key, v := range values {
 		name, to := keyNames[key], boundNames[r.To]
-		if v != absent && name >= boundNames[r.From] && (to == "" || name < to) && strings.HasPrefix(name, boundNames[r.Prefix]) {
+		inRange := name >= boundNames[r.From] && (to == "" || name < to)
+		if v != absent && inRange && strings.HasPrefix(name, boundNames[r.Prefix]) {
 			pairs = append(pairs, pair{key, v})
 		}
 	}
@@ -91,65 +98,74 @@ func (r span) of(values [keyCount]value) (pairs []pair) {
 	return pairs
 }
 
-// pair is what a read shows of a key.
+// pair is a key and the value that a read shows.
 type pair struct {
 	Key   int
 	Value value
 }
 
-// txStep is one call of a transaction: a write, a scan, or else a Get of Key.
+// txStep is one call in a transaction: Write, Scan or, without these, a Get of
+// Key.
 type txStep struct {
 	Key   int    `json:",omitempty"`
 	Write *write `json:",omitempty"`
 	Scan  *span  `json:",omitempty"`
 }
 
-// op is what was asked.
+// op is the input of an operation.
 type op struct {
 	Kind   kind
 	Client int
 	Epoch  int      `json:",omitempty"` // the session's number
-	Order  int      `json:",omitempty"` // of a write among those of its client in the session, from 1
+	Order  int      `json:",omitempty"` // numbers the writes of a client in a session, from 1
 	Key    int      `json:",omitempty"` // of reads
 	Writes []write  `json:",omitempty"`
 	Old    value    `json:",omitempty"` // of a swap
 	Scan   span     `json:",omitzero"`
-	Steps  []txStep `json:",omitempty"` // of an update, whose Writes are those of the steps, none if it is given up in the end
-	Open   int      `json:",omitempty"` // its place among those of the session without a certain end, from 1
+	Open   int      `json:",omitempty"` // numbers the operations of a session without a certain end, from 1
+
+	// Steps are of an update. Its Writes are those of the steps, or none if the
+	// update ends with an error.
+	Steps []txStep `json:",omitempty"`
 }
 
 type outcome string
 
 const (
 	done    outcome = "done"
-	none    outcome = "none"    // refused before it could have an effect
+	none    outcome = "none"    // refused without an effect
 	closed  outcome = "closed"  // refused with ErrClosed
-	unknown outcome = "unknown" // its context ended, or the process: it has happened before the session's end, or never
-	failed  outcome = "failed"  // ErrFailed: nobody sees it in this session; the next one may bring it
-	wrong   outcome = "wrong"   // no result that the contract knows
+	unknown outcome = "unknown" // the context or the process ended: it happens before the session's end, or never
+	failed  outcome = "failed"  // ErrFailed: not visible in this session; perhaps in the next one
+	wrong   outcome = "wrong"   // a result that the contract does not allow
 )
 
-// result is what was answered.
+// result is the output of an operation.
 type result struct {
 	Outcome outcome
 	Value   value    `json:",omitempty"` // of a read
 	Count   int      `json:",omitempty"` // of Len
-	Keys    uint32   `json:",omitempty"` // a bit for each key; those of Keys
+	Keys    uint32   `json:",omitempty"` // of Keys: a bit for each key
 	Swapped bool     `json:",omitempty"`
-	Reads   [][]pair `json:",omitempty"` // of a scan, or of each step of an update that is a read, in the run that counts
-	Runs    int      `json:",omitempty"` // of an update
+	Runs    int      `json:",omitempty"` // the number of attempts of an update
 	Error   string   `json:",omitempty"`
+
+	// Reads are the pairs of a scan, or of each step of an update that reads,
+	// in its last attempt.
+	Reads [][]pair `json:",omitempty"`
 }
 
-// state is comparable, so that the checker recognizes states that it has been in.
+// state is comparable, so that the checker recognizes states that it has seen.
 type state struct {
 	values [keyCount]value
-	order  [maxClients]int // of each client's last commit in this session
+	order  [maxClients]int // the Order of each client's last commit in this session
 	epoch  int
 	closed bool
 
-	// settled has a bit for each open operation of this session, and of the one before, that is over. Those that have never happened are over in
-	// their order, right after the next session's Open: a checker that had to try all orders would never end.
+	// settled has a bit for each open operation of this session and of the one
+	// before; the bit is set when the operation is over. Operations that never
+	// happen are settled in the order of their numbers, right after the next
+	// session's Open: a checker that had to try all orders would never end.
 	settled [2]uint64
 }
 
@@ -160,7 +176,7 @@ func (s state) step(o op, r result) (bool, state) {
 		next.settled[next.epoch%2] = 0
 		return r.Outcome == done, next
 	case opClose:
-		if s.epoch > o.Epoch { // a crash cut it short
+		if s.epoch > o.Epoch { // a crash interrupted it
 			return s.never(o)
 		}
 		s.closed = true
@@ -177,7 +193,8 @@ func (s state) step(o op, r result) (bool, state) {
 		}
 	case opSet, opDelete, opApply, opAsync:
 	}
-	inOrder := s.epoch == o.Epoch && o.Order > s.order[o.Client] // the order of a goroutine's calls is that of its commits
+	// The commits of a goroutine happen in the order of its calls.
+	inOrder := s.epoch == o.Epoch && o.Order > s.order[o.Client]
 	switch {
 	case len(o.Writes) == 0:
 		return r.Outcome != wrong && (o.Kind != opUpdate || r.Outcome != closed || s.closed), s
@@ -195,7 +212,7 @@ func (s state) step(o op, r result) (bool, state) {
 	return false, s
 }
 
-// never ends an operation that has not happened in its session.
+// never settles an operation that has not happened in its session.
 func (s state) never(o op) (bool, state) {
 	before := uint64(1)<<max(0, o.Open-1) - 1
 	return s.settled[o.Epoch%2]&before == before, s.settle(o)
@@ -208,7 +225,8 @@ func (s state) settle(o op) state {
 	return s
 }
 
-// shows reports whether a read may give this result. A closed store shows nothing.
+// shows reports whether a read may give this result. A closed store shows
+// nothing.
 func (s state) shows(o op, r result) bool {
 	if s.closed {
 		s.values = [keyCount]value{}
@@ -235,7 +253,8 @@ func (s state) shows(o op, r result) bool {
 	return r.Keys == keys
 }
 
-// reads reports whether a transaction at this moment reads what it has read, its own writes among it.
+// reads reports whether a transaction in this state reads the recorded pairs.
+// It sees its own writes.
 func (s state) reads(o op, r result) bool {
 	if s.closed {
 		return false
@@ -258,7 +277,8 @@ func (s state) reads(o op, r result) bool {
 	return len(reads) == 0
 }
 
-// commit is a write. A swap whose answer is not known is decided by what is there.
+// commit applies a write. The state decides whether a swap with an unknown
+// answer happens.
 func (s state) commit(o op) state {
 	if o.Kind == opSwap && s.values[o.Writes[0].Key] != o.Old {
 		o.Writes = nil
@@ -270,7 +290,8 @@ func (s state) commit(o op) state {
 	return s.settle(o)
 }
 
-// wholeMap is the model of histories with batches: its state is all keys, since a batch is one step of several of them.
+// wholeMap is the model of histories with batches. Its state is all keys,
+// because a batch changes several of them in one step.
 var wholeMap = porcupine.Model{
 	Init: func() any { return state{} },
 	Step: func(s, input, output any) (bool, any) { return s.(state).step(input.(op), output.(result)) },
@@ -280,8 +301,8 @@ var wholeMap = porcupine.Model{
 	DescribeState: func(s any) string { return s.(state).String() },
 }
 
-// keyByKey is the model of histories where every operation is about one key: the checker looks at one key at a time, which makes long
-// ones cheap.
+// keyByKey is the model of histories in which each operation is on one key. The
+// checker looks at one key at a time, which makes long histories cheap.
 var keyByKey = func() porcupine.Model {
 	m := wholeMap
 	m.Partition = func(history []porcupine.Operation) [][]porcupine.Operation {
@@ -299,14 +320,15 @@ var keyByKey = func() porcupine.Model {
 	return m
 }()
 
-// check fails the test if history cannot have happened in a store, and leaves a picture of it.
+// check fails the test if no store can have the history, and leaves a picture
+// of the history.
 func check(t *testing.T, model porcupine.Model, history []porcupine.Operation) {
 	t.Helper()
 	verdict := porcupine.CheckOperationsTimeout(model, history, checkTimeout)
 	if verdict == porcupine.Ok {
 		return
 	}
-	// Not t.TempDir, which ends with the test.
+	// t.TempDir would be removed at the end of the test.
 	dir, err := os.MkdirTemp("", "kvstore-linear-")
 	if err != nil {
 		t.Fatal(err)
@@ -318,7 +340,7 @@ func check(t *testing.T, model porcupine.Model, history []porcupine.Operation) {
 	}
 	for _, o := range history {
 		if r := o.Output.(result); r.Outcome == wrong || r.Value == garbage {
-			t.Logf("no store may answer this: %v → %v", o.Input, r.describe(o.Input.(op)))
+			t.Logf("a wrong answer: %v → %v", o.Input, r.describe(o.Input.(op)))
 		}
 	}
 	t.Fatalf("%s: a history of %d operations; look at file://%s", verdict, len(history), path)
@@ -380,7 +402,8 @@ func (r result) describe(o op) string {
 }
 
 func (r span) String() string {
-	return fmt.Sprintf("[%q, %q) of %q, reverse %v, limit %d, left after %d", boundNames[r.From], boundNames[r.To], boundNames[r.Prefix], r.Reverse, r.Limit, r.Break)
+	return fmt.Sprintf("[%q, %q) of %q, reverse %v, limit %d, break after %d",
+		boundNames[r.From], boundNames[r.To], boundNames[r.Prefix], r.Reverse, r.Limit, r.Break)
 }
 
 func (v value) String() string {
