@@ -2,12 +2,16 @@
 //
 //	go run ./cmd/example [-dir DIR] [FILE]
 //
-// It makes an index of a text: each line is a key, and the numbers of the lines that read like it are the value. It writes all of them,
-// durably, from 64 goroutines; reads them back; deletes every tenth; is killed, so that nobody closes the store; opens it
-// again and tells what recovery found; closes it, and opens it once more, when there is nothing left to recover.
+// It makes an index of a text: a key is a line, and its value is the numbers of
+// all equal lines. A child process writes the index durably from 64 goroutines,
+// reads it back and deletes every tenth key. Then the child is killed before it
+// can close the store. The example opens the store, prints what recovery found,
+// and closes it. It opens the store once more, when there is nothing left to
+// recover.
 //
-// Without FILE the text is one that comes with every Go installation, src/unicode/tables.go. Without DIR the store is in
-// a temporary directory that is removed at the end.
+// Without FILE the text is src/unicode/tables.go, which comes with every Go
+// installation. Without DIR the store is in a temporary directory, which is
+// removed at the end.
 package main
 
 import (
@@ -34,10 +38,12 @@ import (
 )
 
 const (
-	// goroutines is how many write at the same time. They share fsyncs: compare the figures of 64 with those of 1.
+	// goroutines is the number of concurrent writers. They share fsyncs:
+	// compare the figures of 64 with those of 1.
 	goroutines = 64
 
-	// writerEnv tells the program that it is the child that writes and is killed. See beWriter.
+	// writerEnv is set for the child process that writes and is killed. See
+	// beWriter.
 	writerEnv = "KVSTORE_EXAMPLE_WRITER"
 )
 
@@ -68,7 +74,8 @@ func parseArguments() (dir, file string) {
 	return dir, flag.Arg(0)
 }
 
-// run prepares the stage, tells the story and cleans up, also when it fails or is interrupted.
+// run prepares the directory and the text, runs the demo and cleans up, also
+// after an error or an interrupt.
 func run(dir, file string) (err error) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -91,7 +98,7 @@ func run(dir, file string) (err error) {
 	fmt.Println("store:   ", dir)
 	err = story(ctx, dir, entries)
 	if ctx.Err() != nil {
-		return errors.New("interrupted") // whatever went wrong, that is why
+		return errors.New("interrupted") // the interrupt is the cause of err
 	}
 	return err
 }
@@ -121,11 +128,11 @@ func story(ctx context.Context, dir string, entries []entry) error {
 	return err
 }
 
-// textOfGo returns the path of a text that every Go installation has.
+// textOfGo returns the path of a text in the Go installation.
 func textOfGo() (string, error) {
 	root, err := exec.Command("go", "env", "GOROOT").Output()
 	if err != nil {
-		return "", fmt.Errorf("name a FILE, the Go installation was not found: %w", err)
+		return "", fmt.Errorf("the Go installation was not found (name a FILE instead): %w", err)
 	}
 	return filepath.Join(strings.TrimSpace(string(root)), "src", "unicode", "tables.go"), nil
 }
@@ -136,18 +143,20 @@ type entry struct {
 	Value []byte
 }
 
-// indexLines returns an entry for each different line of text. Real text has lines that occur more than once: they are one key, and its
-// value has all their numbers, so that none is lost and it does not matter which goroutine comes first. It has empty lines too:
-// the empty key is a key like any other. A line that is too long for a key is left out, and said to be.
+// indexLines returns an entry for each different line of text. Equal lines are
+// one key, and its value has all their numbers. So no number is lost, and the
+// order of the goroutines does not matter. An empty line is a key too. Lines
+// that are too long for a key are left out and reported.
 func indexLines(file, text string) []entry {
 	var entries []entry
-	places := map[string]int{} // where a line is in entries
+	places := map[string]int{} // the index in entries of a line
 	number := 0
 	for line := range strings.Lines(text) {
 		number++
 		line = strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r")
 		if len(line) > kvstore.MaxKeyBytes {
-			fmt.Printf("left out: line %d, its %d bytes are more than the %d of the longest key\n", number, len(line), kvstore.MaxKeyBytes)
+			fmt.Printf("left out: line %d, its %d bytes are more than the %d of the longest key\n",
+				number, len(line), kvstore.MaxKeyBytes)
 			continue
 		}
 		i, known := places[line]
@@ -164,10 +173,10 @@ func indexLines(file, text string) []entry {
 	return entries
 }
 
-// isDeleted says which entries are deleted again: every tenth.
+// isDeleted reports whether entry i is deleted again. Every tenth is.
 func isDeleted(i int) bool { return i%10 == 9 }
 
-// job is what the writing process is told, report what it answers.
+// job is the task of the writing process, report its answer.
 type (
 	job struct {
 		Dir     string
@@ -175,24 +184,26 @@ type (
 	}
 	report struct {
 		Writes   uint64 // acknowledged
-		Syncs    uint64 // that it took
+		Syncs    uint64 // for these writes
 		Took     time.Duration
 		ReadBack int
 		Deleted  int
-		Keys     int    // in the store, in the end
-		Error    string // what went wrong, "" for nothing
+		Keys     int    // in the store at the end
+		Error    string // "" if there was none
 	}
 )
 
-// writerProcess is this program once more, as the process that is going to be killed: a directory is locked as long as the process that
-// opened it lives, so a program that has not closed a store cannot pretend to have crashed.
+// writerProcess is a second process of this program, the one that is killed.
+// One process is not enough: the process that has opened a directory holds its
+// lock until it closes the store or ends.
 type writerProcess struct {
 	cmd    *exec.Cmd
-	stdin  io.WriteCloser // stays open, for the child to notice when this process is gone
+	stdin  io.WriteCloser // stays open, so that the child notices when this process ends
 	stdout io.Reader
 }
 
-// startWriter starts the writing process and hands it its job. It is killed when ctx ends.
+// startWriter starts the writing process and sends it its job. The process is
+// killed when ctx ends.
 func startWriter(ctx context.Context, dir string, entries []entry) (*writerProcess, error) {
 	program, err := os.Executable()
 	if err != nil {
@@ -216,7 +227,7 @@ func startWriter(ctx context.Context, dir string, entries []entry) (*writerProce
 	return w, nil
 }
 
-// report waits for the writing process to be done.
+// report waits until the writing process has done its job.
 func (w *writerProcess) report() (report, error) {
 	var r report
 	if err := gob.NewDecoder(w.stdout).Decode(&r); err != nil {
@@ -228,21 +239,25 @@ func (w *writerProcess) report() (report, error) {
 	return r, nil
 }
 
-// kill ends the writing process as a crash would: SIGKILL, or what the system has for that. It can do nothing about it.
+// kill ends the writing process like a crash, with SIGKILL or its equivalent,
+// which a process cannot handle.
 func (w *writerProcess) kill() error {
 	if err := w.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
 	err := w.cmd.Wait()
 	if _, ended := errors.AsType[*exec.ExitError](err); ended {
-		return nil // that it did not end well was the purpose
+		return nil // a process that was killed has not ended well
 	}
 	return err
 }
 
-// beWriter is the life of the writing process: it does its job, reports, and waits to be killed.
+// beWriter is the main function of the writing process. It does its job,
+// reports, and waits to be killed.
 func beWriter(in io.Reader, out io.Writer) error {
-	signal.Ignore(os.Interrupt) // which a terminal sends to both processes: the other one cleans up, and kills this one
+	// A terminal sends an interrupt to both processes. The parent cleans up and
+	// kills this one.
+	signal.Ignore(os.Interrupt)
 	var j job
 	if err := gob.NewDecoder(in).Decode(&j); err != nil {
 		return err
@@ -254,11 +269,11 @@ func beWriter(in io.Reader, out io.Writer) error {
 	if err := gob.NewEncoder(out).Encode(r); err != nil {
 		return err
 	}
-	_, err = io.Copy(io.Discard, in) // nothing comes: this ends if the other process is gone
+	_, err = io.Copy(io.Discard, in) // nothing arrives: this returns when the parent has ended
 	return err
 }
 
-// do opens the store, and never closes it.
+// do opens the store, uses it, and does not close it.
 func (j job) do() (r report, err error) {
 	store, err := kvstore.Open(j.Dir)
 	if err != nil {
@@ -277,7 +292,8 @@ func (j job) do() (r report, err error) {
 	return r, nil
 }
 
-// writeAll writes the entries and measures it. When a Set has returned, its write is on disk.
+// writeAll writes the entries and measures the time. When a Set has returned,
+// its write is on disk.
 func (r *report) writeAll(store *kvstore.Store, entries []entry) error {
 	before, started := store.Stats(), time.Now()
 	err := fromManyGoroutines(len(entries), func(i int) error {
@@ -289,18 +305,20 @@ func (r *report) writeAll(store *kvstore.Store, entries []entry) error {
 	return err
 }
 
-// readBack compares what is in the store with what was written, and counts it.
+// readBack compares the values in the store with those written, and returns
+// their number.
 func readBack(store *kvstore.Store, entries []entry) (int, error) {
 	for _, e := range entries {
 		value, ok := store.Get(e.Key)
 		if !ok || !bytes.Equal(value, e.Value) {
-			return 0, fmt.Errorf("key %.80q has value %.80q, %t; written was %.80q", e.Key, value, ok, e.Value)
+			return 0, fmt.Errorf("key %.80q has value %.80q, %t; the written value is %.80q", e.Key, value, ok, e.Value)
 		}
 	}
 	return len(entries), nil
 }
 
-// deleteSome deletes every tenth entry and counts them. A Delete is as durable as a Set.
+// deleteSome deletes every tenth entry and returns their number. A Delete is as
+// durable as a Set.
 func deleteSome(store *kvstore.Store, entries []entry) (int, error) {
 	var deleted atomic.Int64
 	err := fromManyGoroutines(len(entries), func(i int) error {
@@ -313,8 +331,8 @@ func deleteSome(store *kvstore.Store, entries []entry) (int, error) {
 	return int(deleted.Load()), err
 }
 
-// fromManyGoroutines calls do(0) to do(n-1) from many goroutines. The slower the disk, the more of them wait for the same
-// fsync.
+// fromManyGoroutines calls do(0) to do(n-1) from many goroutines. The slower
+// the disk, the more of them wait for the same fsync.
 func fromManyGoroutines(n int, do func(i int) error) error {
 	var group errgroup.Group
 	var next atomic.Int64
@@ -343,7 +361,8 @@ func (r report) print() {
 	fmt.Printf("deleted:  %d keys, %d are left\n", r.Deleted, r.Keys)
 }
 
-// reopen opens the store, tells what recovery found, checks it against what was written and deleted, and closes the store.
+// reopen opens the store, prints what recovery found, checks the keys, and
+// closes the store.
 func reopen(ctx context.Context, dir string, entries []entry, keys int) (found kvstore.Recovery, err error) {
 	if err := ctx.Err(); err != nil {
 		return found, err
@@ -373,14 +392,16 @@ func printRecovery(r kvstore.Recovery) {
 	fmt.Printf("reopened: in %v: %s, and %d writes in %d groups replayed from the log\n",
 		r.Took.Round(time.Microsecond), snapshot, r.Entries, r.Groups)
 	for _, d := range r.Dropped {
-		fmt.Printf("          %d bytes of an incomplete write dropped from %s at offset %d\n", d.Bytes, d.File, d.Offset)
+		fmt.Printf("          %d bytes of an incomplete write dropped from %s at offset %d\n",
+			d.Bytes, d.File, d.Offset)
 	}
 }
 
-// checkAll verifies that the store holds what was written and not deleted again, and as many keys as before.
+// checkAll verifies that the store has all entries that were written and not
+// deleted, and as many keys as before.
 func checkAll(store *kvstore.Store, entries []entry, keys int) error {
 	if store.Len() != keys {
-		return fmt.Errorf("%d keys are there, it was %d", store.Len(), keys)
+		return fmt.Errorf("the store has %d keys and had %d", store.Len(), keys)
 	}
 	for i := range entries {
 		if !isDeleted(i) {

@@ -32,7 +32,7 @@ func buildAndRun(m *testing.M) int {
 		return 1
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	binary = filepath.Join(dir, "example.exe") // the suffix that Windows needs hurts nobody else
+	binary = filepath.Join(dir, "example.exe") // only Windows needs the suffix
 	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
 		return 1
@@ -40,7 +40,8 @@ func buildAndRun(m *testing.M) int {
 	return m.Run()
 }
 
-// command prepares a run of the example; what it leaves in the system's directory for temporary files is an error.
+// command prepares a run of the example. A file that the run leaves in the
+// system's directory for temporary files is an error.
 func command(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	tmp := t.TempDir()
@@ -76,7 +77,8 @@ func succeed(t *testing.T, args ...string) string {
 	return string(out)
 }
 
-// refuse runs the example, which must fail with this exit code, and returns its complaint.
+// refuse runs the example, which must fail with this exit code, and returns its
+// standard error.
 func refuse(t *testing.T, code int, args ...string) string {
 	t.Helper()
 	var stderr bytes.Buffer
@@ -117,13 +119,15 @@ func numbered(n int) string {
 }
 
 func TestTellsTheStory(t *testing.T) {
-	// 100 different lines, one of them empty, three more that repeat them, bytes that are no UTF-8, and no line feed at the end.
+	// 100 different lines, of which one is empty and one is not UTF-8; three
+	// more lines that repeat some; and no line feed at the end.
 	text := numbered(97) + "\nline 5\n\r\n\xff\xfe\x00\nline 5\r\nlast"
 	out := succeed(t, writeText(t, text))
 	expect(
 		t, out,
 		`text: .*, 103 lines, 100 different ones`,
-		`wrote: +100 keys from 64 goroutines in .*: [1-9]\d* durable writes/s\n +[1-9]\d* fsyncs, [1-9]\d*\.\d writes per fsync`,
+		`wrote: +100 keys from 64 goroutines in .*: [1-9]\d* durable writes/s`+
+			`\n +[1-9]\d* fsyncs, [1-9]\d*\.\d writes per fsync`,
 		`read: +100 keys`,
 		`deleted: +10 keys, 90 are left`,
 		`killed: +process \d+, without Close`,
@@ -156,9 +160,13 @@ func TestKeepsAGivenDirectory(t *testing.T) {
 	succeed(t, "-dir", dir, writeText(t, numbered(20)))
 	checkStore(t, dir, 18, "line 0", "1")
 
-	// The same directory once more, with another text: the old keys are there still.
+	// The same directory with another text. The old keys are still there.
 	out := succeed(t, "-dir", dir, writeText(t, "line 0\nhello\nline 0\n"))
-	expect(t, out, `wrote: +2 keys`, `deleted: +0 keys, 19 are left`, `reopened: in .*: snapshot-\d+\.kvs, and 2 writes`)
+	expect(
+		t, out,
+		`wrote: +2 keys`, `deleted: +0 keys, 19 are left`,
+		`reopened: in .*: snapshot-\d+\.kvs, and 2 writes`,
+	)
 	checkStore(t, dir, 19, "line 0", "1 3")
 }
 
@@ -208,7 +216,8 @@ func TestInterruptLeavesNothing(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("SKIPPED, NOT TESTED HERE: Windows cannot send an interrupt to one process")
 	}
-	// So many lines that the end is far when the interrupt comes.
+	// With this many lines the example is not near its end when the interrupt
+	// arrives.
 	cmd := command(t, writeText(t, numbered(300_000)))
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
