@@ -61,9 +61,9 @@ func (a *app) dump(name string, f dumpFormat, sorted bool) error {
 			p := &dumpPrinter{pairPrinter: &linePrinter{w: w, format: f}, progress: a.dumpProgress(name, v.Len())}
 			defer p.progress.end()
 			if sorted {
-				return scan(v, kvstore.Range{}, p)
+				return printPairs(v.Scan(kvstore.Range{}), p)
 			}
-			return allPairs(v, p.pair)
+			return printPairs(v.All(), p)
 		})
 	})
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"errors"
+	"iter"
 
 	"github.com/spf13/cobra"
 
@@ -69,15 +70,15 @@ func (c *scanCommand) run() error {
 	c.bounds.Prefix, c.bounds.From, c.bounds.To = keys[0], keys[1], keys[2]
 	return c.app.viewing(func(v *kvstore.View) error {
 		return c.app.print(func(w *bufio.Writer) error {
-			return scan(v, c.bounds, newPairPrinter(w, c.output, c.flags.encoding()))
+			return printPairs(v.Scan(c.bounds), newPairPrinter(w, c.output, c.flags.encoding()))
 		})
 	})
 }
 
-// scan prints the pairs of a range.
-func scan(v *kvstore.View, r kvstore.Range, p pairPrinter) error {
+// printPairs prints pairs in their order.
+func printPairs(pairs iter.Seq2[string, []byte], p pairPrinter) error {
 	var bytes []byte // of a key; reused
-	for key, value := range v.Scan(r) {
+	for key, value := range pairs {
 		bytes = append(bytes[:0], key...)
 		if err := p.pair(bytes, value); err != nil {
 			return err
