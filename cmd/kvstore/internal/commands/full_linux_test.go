@@ -1,0 +1,74 @@
+package commands
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// smallDisk returns a directory that holds so many bytes, and a function that changes how many.
+func smallDisk(t *testing.T, size int) (dir string, resize func(size int)) {
+	t.Helper()
+	dir = t.TempDir()
+	switch err := syscall.Mount("none", dir, "tmpfs", 0, fmt.Sprint("size=", size)); {
+	case errors.Is(err, syscall.EPERM) && os.Getenv("KVSTORE_REQUIRE_LAYERS") == "":
+		t.Skip("SKIPPED: mounting needs root")
+	case err != nil:
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(dir, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir, func(size int) {
+		t.Helper()
+		if err := syscall.Mount("none", dir, "tmpfs", syscall.MS_REMOUNT, fmt.Sprint("size=", size)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestLoadFillsTheDisk: a load for which the disk has no room says up to which line all is durable; that can be read at once and, when there is room again,
+// --from-line goes on.
+func TestLoadFillsTheDisk(t *testing.T) {
+	const lines = 200_000 // some 12 MB of log
+	disk, resize := smallDisk(t, 5<<20)
+	dir, file := filepath.Join(disk, "data"), filepath.Join(t.TempDir(), "all.tsv")
+	if err := os.WriteFile(file, []byte(numbered(lines)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, "load", "--dir", dir, file)
+	if status := p.wait(t); status.ExitStatus() != exitIO {
+		t.Fatalf("exit code %d: %s", status.ExitStatus(), &p.stderr)
+	}
+	if !strings.Contains(p.stderr.String(), syscall.ENOSPC.Error()) {
+		t.Errorf("the reason is not in %q", &p.stderr)
+	}
+	var durable, next int
+	if _, err := fmt.Sscanf(p.stderr.String(), "kvstore: all lines up to %d are durable: go on with --from-line %d", &durable, &next); err != nil {
+		t.Fatalf("%v in %q", err, &p.stderr)
+	}
+	if durable == 0 || durable >= lines || next != durable+1 {
+		t.Fatalf("durable up to %d of %d, next %d", durable, lines, next)
+	}
+	p = start(t, "get", "--dir", dir, "-o", "raw", fmt.Sprintf("%08d", durable))
+	var value bytes.Buffer
+	if _, err := value.ReadFrom(p.stdout); err != nil {
+		t.Fatal(err)
+	}
+	if status := p.wait(t); status.ExitStatus() != exitDone || strings.TrimSpace(value.String()) != fmt.Sprint(durable) {
+		t.Fatalf("exit code %d, value %q: %s", status.ExitStatus(), &value, &p.stderr)
+	}
+	resize(64 << 20)
+	p = start(t, "load", "--dir", dir, "--quiet", "--from-line", fmt.Sprint(next), file)
+	if status := p.wait(t); status.ExitStatus() != exitDone || p.stderr.Len() > 0 {
+		t.Fatalf("exit code %d: %s", status.ExitStatus(), &p.stderr)
+	}
+	check(t, dir, lines)
+}

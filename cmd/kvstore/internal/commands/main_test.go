@@ -1,0 +1,153 @@
+package commands
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"kvstore"
+	fileformat "kvstore/internal/format"
+)
+
+// TestMain has this binary be the command too, for the scripts to run.
+func TestMain(m *testing.M) {
+	if err := os.Setenv("GORACE", noExitSleep); err != nil {
+		panic(err)
+	}
+	testscript.Main(m, map[string]func(){
+		"kvstore": func() { os.Exit(Run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
+	})
+}
+
+// noExitSleep is for $GORACE: a second at the end of each of some two hundred processes is a while.
+const noExitSleep = "atexit_sleep_ms=0"
+
+// TestScripts runs testdata/script, which has a file for each command and one for each thing that they have in common. $KVSTORE_DIR is
+// $WORK/data.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 filepath.Join("testdata", "script"),
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("KVSTORE_DIR", filepath.Join(env.WorkDir, "data"))
+			env.Setenv("GORACE", noExitSleep)
+			env.Setenv("PID", fmt.Sprint(os.Getpid()))
+			return nil
+		},
+		Condition: func(name string) (bool, error) {
+			if name != "memory" {
+				return false, fmt.Errorf("unknown condition %q", name)
+			}
+			memory, err := isMemory("/dev/shm")
+			return memory && err == nil, nil
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"exits":   exits,
+			"hold":    hold,
+			"damage":  damage,
+			"listing": listing,
+			"crash":   crash,
+			"flip":    flip,
+		},
+	})
+}
+
+// exits runs kvstore, as `exits CODE ARGUMENT...`, and wants it to exit with that code.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: exits CODE ARGUMENT...")
+	}
+	code := "0"
+	if err := ts.Exec("kvstore", args[1:]...); err != nil {
+		exit, ok := errors.AsType[*exec.ExitError](err)
+		if !ok {
+			ts.Fatalf("kvstore: %v", err)
+		}
+		code = fmt.Sprint(exit.ExitCode())
+	}
+	if code != args[0] {
+		ts.Fatalf("kvstore exits with %s, want %s", code, args[0])
+	}
+}
+
+// hold opens the store in a directory for writing until the end of the script. The test's own process, $PID, is the holder.
+func hold(ts *testscript.TestScript, _ bool, args []string) {
+	store, err := kvstore.Open(ts.MkAbs(args[0]))
+	ts.Check(err)
+	ts.Defer(func() { ts.Check(store.Close()) })
+}
+
+// damage inverts a byte in the middle of each file that matches a pattern.
+func damage(ts *testscript.TestScript, _ bool, args []string) {
+	names, err := filepath.Glob(ts.MkAbs(args[0]))
+	ts.Check(err)
+	if len(names) == 0 {
+		ts.Fatalf("no file matches %s", args[0])
+	}
+	for _, name := range names {
+		b, err := os.ReadFile(name)
+		ts.Check(err)
+		b[len(b)/2] ^= 0xff
+		ts.Check(os.WriteFile(name, b, 0o600))
+	}
+}
+
+// listing wants a directory to hold just the files that match the patterns, each at least one.
+func listing(ts *testscript.TestScript, _ bool, args []string) {
+	entries, err := os.ReadDir(ts.MkAbs(args[0]))
+	ts.Check(err)
+	met := map[string]bool{}
+	for _, entry := range entries {
+		known := false
+		for _, pattern := range args[1:] {
+			if ok, err := filepath.Match(pattern, entry.Name()); err == nil && ok {
+				known, met[pattern] = true, true
+			}
+		}
+		if !known {
+			ts.Fatalf("%s holds %s", args[0], entry.Name())
+		}
+	}
+	if len(met) < len(args)-1 {
+		ts.Fatalf("%s lacks some of %s: it has %v", args[0], strings.Join(args[1:], " "), entries)
+	}
+}
+
+// crash makes a data directory as a crash leaves it: three keys in the log, no snapshot, and some bytes of a write that was never
+// finished.
+func crash(ts *testscript.TestScript, _ bool, args []string) {
+	alive, dead := ts.MkAbs("alive"), ts.MkAbs(args[0])
+	store, err := kvstore.Open(alive)
+	ts.Check(err)
+	for _, key := range []string{"a", "b", "c"} {
+		ts.Check(store.Set(key, []byte(key)))
+	}
+	end := fileformat.SegmentEntryBytes + store.Stats().WALBytes
+	ts.Check(os.CopyFS(dead, os.DirFS(alive)))
+	ts.Check(errors.Join(store.Close(), os.RemoveAll(alive)))
+	segments, err := filepath.Glob(filepath.Join(dead, "wal-*.log"))
+	ts.Check(err)
+	log, err := os.ReadFile(segments[len(segments)-1])
+	ts.Check(err)
+	copy(log[end:], "torn!")
+	ts.Check(os.WriteFile(segments[len(segments)-1], log, 0o600))
+}
+
+// flip inverts the byte of a file at an offset.
+func flip(ts *testscript.TestScript, _ bool, args []string) {
+	offset, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	name := ts.MkAbs(args[0])
+	b, err := os.ReadFile(name)
+	ts.Check(err)
+	b[offset] ^= 0xff
+	ts.Check(os.WriteFile(name, b, 0o600))
+}

@@ -1,0 +1,121 @@
+package commands
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"unicode/utf8"
+)
+
+// tsv is a line for each pair: key, tab, value. In both, \t, \n, \r and \\ stand for the characters that a field cannot have as they
+// are, and \xHH for any byte. With --base64 or --hex both are in that encoding, without escapes.
+type tsv struct{ encoding encoding }
+
+func (f tsv) append(dst, key, value []byte) []byte {
+	if f.encoding != plainText {
+		return raw(f).append(dst, key, value)
+	}
+	dst = append(appendEscaped(dst, key), '\t')
+	return appendEscaped(dst, value)
+}
+
+func (f tsv) parse(line []byte) (key string, value []byte, err error) {
+	left, right, ok := bytes.Cut(line, []byte{'\t'})
+	if !ok || bytes.IndexByte(right, '\t') >= 0 {
+		return "", nil, fmt.Errorf("%d tabs instead of one; a tab in a key or value is written as \\t", bytes.Count(line, []byte{'\t'}))
+	}
+	k, err := f.field(left)
+	if err != nil {
+		return "", nil, fmt.Errorf("key: %w", err)
+	}
+	if value, err = f.field(right); err != nil {
+		return "", nil, fmt.Errorf("value: %w", err)
+	}
+	return string(k), value, nil
+}
+
+func (f tsv) field(text []byte) ([]byte, error) {
+	if f.encoding != plainText {
+		return f.encoding.decode(string(text))
+	}
+	return unescape(text)
+}
+
+const hexDigits = "0123456789abcdef"
+
+// appendEscaped appends b with what a field of TSV cannot have as it is escaped: \t, \n, \r, \\, and \xHH for other control
+// characters and for bytes that are not UTF-8.
+func appendEscaped(dst, b []byte) []byte {
+	for {
+		plain := 0
+		for plain < len(b) && ' ' <= b[plain] && b[plain] <= '~' && b[plain] != '\\' {
+			plain++
+		}
+		dst = append(dst, b[:plain]...)
+		if b = b[plain:]; len(b) == 0 {
+			return dst
+		}
+		r, size := utf8.DecodeRune(b)
+		switch {
+		case r == '\t':
+			dst = append(dst, '\\', 't')
+		case r == '\n':
+			dst = append(dst, '\\', 'n')
+		case r == '\r':
+			dst = append(dst, '\\', 'r')
+		case r == '\\':
+			dst = append(dst, '\\', '\\')
+		case r < ' ' || r == 0x7f || r == utf8.RuneError && size == 1:
+			dst = append(dst, '\\', 'x', hexDigits[b[0]>>4], hexDigits[b[0]&15])
+		default:
+			dst = append(dst, b[:size]...)
+		}
+		b = b[size:]
+	}
+}
+
+// unescape is the inverse of appendEscaped. It returns text itself if there is nothing escaped in it.
+func unescape(text []byte) ([]byte, error) {
+	at := bytes.IndexByte(text, '\\')
+	if at < 0 {
+		return text, nil
+	}
+	b := make([]byte, 0, len(text))
+	for ; at >= 0; at = bytes.IndexByte(text, '\\') {
+		b = append(b, text[:at]...)
+		char, size, err := escaped(text[at+1:])
+		if err != nil {
+			return nil, err
+		}
+		b = append(b, char)
+		text = text[at+1+size:]
+	}
+	return append(b, text...), nil
+}
+
+// escaped returns the byte that text, which follows a backslash, begins with, and how long it is there.
+func escaped(text []byte) (char byte, size int, err error) {
+	if len(text) == 0 {
+		return 0, 0, errors.New("a backslash at the end, which is written as \\\\")
+	}
+	switch text[0] {
+	case 't':
+		return '\t', 1, nil
+	case 'n':
+		return '\n', 1, nil
+	case 'r':
+		return '\r', 1, nil
+	case '\\':
+		return '\\', 1, nil
+	case 'x':
+		var b [1]byte
+		if len(text) >= 3 {
+			if _, err := hex.Decode(b[:], text[1:3]); err == nil {
+				return b[0], 3, nil
+			}
+		}
+		return 0, 0, errors.New("\\x without two hexadecimal digits")
+	}
+	return 0, 0, fmt.Errorf("unknown escape \\%c; a backslash is written as \\\\", text[0])
+}

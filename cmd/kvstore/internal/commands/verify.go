@@ -1,0 +1,170 @@
+package commands
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+
+	"kvstore"
+	"kvstore/cmd/kvstore/internal/inspect"
+)
+
+func newVerify(a *app) *cobra.Command {
+	var (
+		output = tableFormat
+		asJSON bool
+	)
+	cmd := &cobra.Command{
+		Use:   "verify",
+		Short: "Verify every checksum on disk",
+		Long: `Verify every checksum of every file in the data directory, and say what an opener would
+make of it:
+
+  sound          opens
+  repairable     opens; what is dropped is the incomplete end of the log that a crash has
+                 left, or that a store which is open right now has not finished yet
+  corrupt        is refused: see salvage
+  later version  is refused: a later version of kvstore wrote it
+
+Damage is named with its file and offset, the numbers of the groups (the writes that
+one fsync made durable) that are missing, the time when they were written, and the
+keys that can still be made out there. Files that an opener would not read are verified
+too; damage in them does no harm.
+
+No lock is taken and nothing is written: the store may be open, and be written to. The
+exit code is 0 for sound and repairable, 3 for the others, and 5 if a file cannot be
+read.`,
+		Example: `  kvstore verify
+  kvstore verify -d /mnt/backup/data --json | jq .damage`,
+		Args: takes(0, 0),
+		RunE: func(*cobra.Command, []string) error {
+			if asJSON {
+				output = jsonFormat
+			}
+			dir, err := a.dataDir()
+			if err != nil {
+				return err
+			}
+			return a.verify(dir, output)
+		},
+	}
+	output.add(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "the same as -o json")
+	cmd.MarkFlagsMutuallyExclusive("json", "output")
+	return cmd
+}
+
+func (a *app) verify(dir string, output format) error {
+	bar := &progress{}
+	r, err := inspect.Verify(dir, func(done, total int64) {
+		if bar.bar == nil {
+			bar = a.progress("verify", total, inBytes)
+		}
+		bar.show("verify", done)
+	})
+	bar.end()
+	if err != nil {
+		return err
+	}
+	if err := a.report(output, verifyReport{r}); err != nil {
+		return err
+	}
+	switch r.Verdict {
+	case inspect.Corrupt:
+		return fmt.Errorf("%w: %s", kvstore.ErrCorrupt, r.Reason)
+	case inspect.Later:
+		return fmt.Errorf("%w: %s", kvstore.ErrVersion, r.Reason)
+	case inspect.Sound, inspect.Repairable:
+	}
+	return nil
+}
+
+// verifyReport prints an inspect.Report.
+type verifyReport struct{ *inspect.Report }
+
+func (r verifyReport) rows() []row {
+	var rows []row
+	for i := range r.Files {
+		rows = append(rows, row{"file", r.Files[i].File, fileText(&r.Files[i])})
+	}
+	for i := range r.Damage {
+		rows = append(rows, row{"damage", r.Damage[i].File, damageText(&r.Damage[i])})
+	}
+	verdict := string(r.Verdict)
+	switch {
+	case r.Dropped != nil:
+		verdict += fmt.Sprintf(": an opener drops %d bytes of an incomplete write at offset %d of %s; if the store is open now, it may be a write under way",
+			r.Dropped.Bytes, r.Dropped.Offset, r.Dropped.File)
+	case r.Verdict == inspect.Corrupt || r.Verdict == inspect.Later:
+		verdict += ": an opener refuses it"
+	case len(r.Files) == 0:
+		verdict += ": there is no store yet"
+	}
+	return append(rows, row{"verdict", string(r.Verdict), verdict})
+}
+
+// fileText is a file for people.
+func fileText(f *inspect.File) string {
+	parts := []string{f.File, bytesText(f.Bytes)}
+	if f.Pairs > 0 {
+		parts = append(parts, humanize.Comma(int64(f.Pairs))+" keys")
+	}
+	if f.Groups > 0 {
+		parts = append(parts, groupsText(f.FirstGroup, f.LastGroup), humanize.Comma(int64(f.Entries))+" writes")
+	}
+	parts = append(parts, spanText(f.From, f.To)...)
+	if !f.Needed {
+		parts = append(parts, "no longer needed")
+	}
+	return strings.Join(parts, ", ")
+}
+
+// damageText is damage for people.
+func damageText(d *inspect.Damage) string {
+	parts := []string{fmt.Sprintf("%s at offset %d: %s", d.File, d.Offset, d.Reason)}
+	if d.Bytes > 0 {
+		parts[0] = fmt.Sprintf("%s at offset %d, %d bytes: %s", d.File, d.Offset, d.Bytes, d.Reason)
+	}
+	if d.Pairs > 0 {
+		parts = append(parts, humanize.Comma(int64(d.Pairs))+" keys lost")
+	}
+	if d.FirstGroup > 0 {
+		parts = append(parts, groupsText(d.FirstGroup, d.LastGroup)+" missing")
+	}
+	parts = append(parts, spanText(d.After, d.Before)...)
+	if d.Keys != nil {
+		parts = append(parts, fmt.Sprintf("keys that can be made out: %d, %q to %q", d.Keys.Count, d.Keys.First, d.Keys.Last))
+	}
+	switch {
+	case !d.Needed:
+		parts = append(parts, "harmless: an opener does not read it")
+	case d.Loss == inspect.None:
+		parts = append(parts, "nothing is lost by it")
+	case d.Loss == inspect.Possible:
+		parts = append(parts, "it is not known whether something is lost")
+	case d.Loss == inspect.Certain:
+	}
+	return strings.Join(parts, ", ")
+}
+
+func groupsText(first, last uint64) string {
+	if first == last {
+		return fmt.Sprintf("group %d", first)
+	}
+	return fmt.Sprintf("groups %d to %d", first, last)
+}
+
+// spanText is a span of time, as far as it is known.
+func spanText(from, to time.Time) []string {
+	var parts []string
+	if !from.IsZero() {
+		parts = append(parts, "from "+from.Format(time.RFC3339Nano))
+	}
+	if !to.IsZero() {
+		parts = append(parts, "up to "+to.Format(time.RFC3339Nano))
+	}
+	return parts
+}
