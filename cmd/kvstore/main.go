@@ -1,8 +1,9 @@
-// Command kvstore works with a store from the shell: it reads and writes keys, loads and dumps, makes backups and measures.
+// Command kvstore works with a store from the shell: it reads and writes keys,
+// loads and dumps them, makes backups, inspects files and measures.
 //
 //	kvstore --dir DIR COMMAND
 //
-// See docs/CLI.md, or kvstore help.
+// See docs/CLI.md, or run kvstore help.
 package main
 
 import (

@@ -13,12 +13,12 @@ func newCount(a *app) *cobra.Command {
 		Short: "Print the number of keys",
 		Long: `Print the number of keys in the store.
 
-The store is opened read-only, which takes as long as reading all of it.`,
+This opens the store read-only, which takes as long as reading all of it.`,
 		Example: `  kvstore count
   kvstore count -o json`,
-		Args: takes(0, 0),
+		Args: argCount(0, 0),
 		RunE: func(*cobra.Command, []string) error {
-			return a.reading(func(s *kvstore.Store) error {
+			return a.withReader(func(s *kvstore.Store) error {
 				return a.report(output, countReport{s.Len()})
 			})
 		},
@@ -27,7 +27,7 @@ The store is opened read-only, which takes as long as reading all of it.`,
 	return cmd
 }
 
-// countReport is what count prints.
+// countReport is the output of count.
 type countReport struct {
 	Keys int `json:"keys"`
 }

@@ -13,20 +13,20 @@ func newDelete(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "delete KEY...",
 		Short: "Delete keys",
-		Long: `Delete keys, all of them together or, if something fails, none. A key that is absent is
-no error. When the command ends with 0, the deletion is on disk.
+		Long: `Delete keys, all of them or, if something fails, none. An absent key is no error. When
+the exit code is 0, the deletion is on disk.
 
-The store is opened and closed for this, which takes as long as reading all of it and
-writing a snapshot.`,
+The command opens and closes the store for this, which takes as long as reading all of
+it and writing a snapshot.`,
 		Example: `  kvstore delete greeting
   kvstore delete a b c`,
-		Args: takes(1, -1),
+		Args: argCount(1, -1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			keys, err := flags.encoding().keys(args)
+			keys, err := flags.keys(args)
 			if err != nil {
 				return err
 			}
-			return a.writing(func(ctx context.Context, s *kvstore.Store) error {
+			return a.withWriter(func(ctx context.Context, s *kvstore.Store) error {
 				var batch kvstore.Batch
 				for _, key := range keys {
 					batch.Delete(key)

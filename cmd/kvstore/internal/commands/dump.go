@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"kvstore"
+	"kvstore/cmd/kvstore/internal/lines"
 )
 
 func newDump(a *app) *cobra.Command {
@@ -17,30 +18,30 @@ func newDump(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dump [FILE|-]",
 		Short: "Print all keys and values as lines, for load",
-		Long: `Print all keys and values, as they are at one moment, to FILE or to the standard output:
-a line for each, of NDJSON or TSV, from which load makes the same store again, whatever
-bytes they have. See load for the formats. In NDJSON, what is not UTF-8 is in base64;
-with --base64 or --hex everything is in that encoding.
+		Long: `Print all keys and values, as they are at one moment, to FILE or to the standard output.
+Each pair is a line of NDJSON or TSV. From these lines load makes the same store again,
+whatever bytes keys and values have. See load for the formats. In NDJSON, a key or value
+that is not UTF-8 is in base64; with --base64 or --hex, everything is in that encoding.
 
-The lines have no order, and another one each time. With --sorted they are in the order
-of the keys, byte by byte; that takes an index of them, of about 100 bytes a key.
+The lines have no order, and a different one each time. With --sorted they are in the
+order of the keys' bytes; this needs an index, which takes about 100 bytes a key.
 
 FILE gets its name when all of it is on disk. If anything fails before, or SIGINT comes,
-a file that had the name stays as it is.
+an existing file of that name stays as it is.
 
-The store is opened read-only, which takes as long as reading all of it. A backup is
-smaller, faster, and has checksums; a dump can be read and changed by other programs.`,
+This opens the store read-only, which takes as long as reading all of it. A backup is
+smaller, faster, and has checksums; other programs can read and change a dump.`,
 		Example: `  kvstore dump users.ndjson
   kvstore dump | gzip > users.ndjson.gz
   kvstore dump --dir old | kvstore load --dir new -
   kvstore dump --sorted --format tsv | cut -f 1`,
-		Args: takes(0, 1),
+		Args: argCount(0, 1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			name := "-"
 			if len(args) > 0 {
 				name = args[0]
 			}
-			return a.dump(name, flags.format(name), sorted)
+			return a.dump(name, flags.codec(name), sorted)
 		},
 	}
 	flags.add(cmd)
@@ -48,30 +49,31 @@ smaller, faster, and has checksums; a dump can be read and changed by other prog
 	return cmd
 }
 
-// dump writes all pairs to a file. Only then is there something to remove when it is interrupted: who interrupts the standard output has
-// no use for the rest.
-func (a *app) dump(name string, f dumpFormat, sorted bool) error {
+// dump writes all pairs to a file. A signal cancels it only if name is a file:
+// then there is something to remove. Otherwise the signal ends the process.
+func (a *app) dump(name string, f lines.Format, sorted bool) error {
 	ctx, release := context.Background(), func() {}
 	if name != "-" {
 		ctx, release = interruptible(ctx)
 	}
 	defer release()
-	return a.viewing(func(v *kvstore.View) error {
+	return a.withView(func(v *kvstore.View) error {
 		return a.output(ctx, name, func(w *bufio.Writer) error {
-			p := &dumpPrinter{pairPrinter: &linePrinter{w: w, format: f}, progress: a.dumpProgress(name, v.Len())}
+			p := &dumpPrinter{Printer: lines.NewPrinter(w, f), progress: a.dumpProgress(name, v.Len())}
 			defer p.progress.end()
+			pairs := v.All()
 			if sorted {
-				return printPairs(v.Scan(kvstore.Range{}), p)
+				pairs = v.Scan(kvstore.Range{})
 			}
-			return printPairs(v.All(), p)
+			return printPairs(pairs, p)
 		})
 	})
 }
 
-// dumpProgress begins a bar if the lines go to a file: a terminal shows them themselves, and whatever reads a pipe may have a bar of its
-// own.
+// dumpProgress starts a bar if the lines go to a file. A terminal shows the
+// lines themselves, and the reader of a pipe may have a bar of its own.
 func (a *app) dumpProgress(name string, keys int) *progress {
-	if name == "-" && !isFile(a.stdout) {
+	if name == "-" && !isRegular(a.stdout) {
 		return &progress{}
 	}
 	return a.progress("dump", int64(keys), inKeys)
@@ -79,14 +81,15 @@ func (a *app) dumpProgress(name string, keys int) *progress {
 
 // dumpPrinter moves a bar while it prints.
 type dumpPrinter struct {
-	pairPrinter
+	lines.Printer
 	progress *progress
 	count    int64
 }
 
-func (p *dumpPrinter) pair(key, value []byte) error {
+// Pair implements [lines.Printer].
+func (p *dumpPrinter) Pair(key, value []byte) error {
 	if p.count++; p.count%1024 == 0 {
 		p.progress.show("dump", p.count)
 	}
-	return p.pairPrinter.pair(key, value)
+	return p.Printer.Pair(key, value)
 }

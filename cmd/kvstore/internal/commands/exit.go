@@ -1,15 +1,15 @@
 package commands
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
-	"strings"
 
 	"kvstore"
 )
 
-// The exit codes, which scripts may rely on.
+// The exit codes. Scripts may rely on them.
 const (
 	exitDone        = 0
 	exitNotFound    = 1
@@ -17,50 +17,37 @@ const (
 	exitCorrupt     = 3
 	exitLocked      = 4
 	exitIO          = 5
-	exitInterrupted = 130 // as of a process that SIGINT ended
-	exitPipe        = 141 // as of one that SIGPIPE ended
+	exitInterrupted = 130 // what shells report for a process that SIGINT ended
+	exitPipe        = 141 // likewise for SIGPIPE
 )
 
-// usageError is an error of who called: no attempt was made.
+// usageError is an error in the arguments or the input.
 type usageError struct{ err error }
 
 func (e usageError) Error() string { return e.err.Error() }
 func (e usageError) Unwrap() error { return e.err }
 
-// errInterrupted is what ends a command that was asked to stop, when it has stopped.
-var errInterrupted = errors.New("interrupted")
-
 // usagef is fmt.Errorf for a usageError.
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
-// notFoundError says which key is absent.
+// notFoundError is returned for a key that is absent.
 type notFoundError struct{ key string }
 
 func (e notFoundError) Error() string { return fmt.Sprintf("not found: %q", e.key) }
 
-// run executes a command line and returns the exit code.
-func (a *app) run(args []string) int {
-	root := newRoot(a)
-	root.SetArgs(args)
-	cmd, err := root.ExecuteC()
-	if err == nil {
-		return exitDone
+// errInterrupted is returned by a command that a signal has stopped.
+var errInterrupted = errors.New("interrupted")
+
+// interrupted replaces the error of a canceled context by errInterrupted.
+func interrupted(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return errInterrupted
 	}
-	if !a.running {
-		err = usageError{err}
-	}
-	code := exitCode(err)
-	if code == exitPipe {
-		return code // nobody listens
-	}
-	a.complain(err)
-	if !a.running {
-		a.tell("usage: %s\nSee '%s --help'.", cmd.UseLine(), cmd.CommandPath())
-	}
-	return code
+	return err
 }
 
-// exitCode classifies an error. A usageError may wrap one of the others, so it comes first.
+// exitCode classifies an error. A usageError may wrap one of the others, so it
+// comes first.
 func exitCode(err error) int {
 	if _, ok := errors.AsType[usageError](err); ok {
 		return exitUsage
@@ -75,7 +62,8 @@ func exitCode(err error) int {
 		return exitCorrupt
 	case errors.Is(err, kvstore.ErrLocked):
 		return exitLocked
-	case isOneOf(err, kvstore.ErrKeyTooLarge, kvstore.ErrValueTooLarge, kvstore.ErrBatchTooLarge, kvstore.ErrInvalidConfig, fs.ErrExist):
+	case isOneOf(err, kvstore.ErrKeyTooLarge, kvstore.ErrValueTooLarge, kvstore.ErrBatchTooLarge,
+		kvstore.ErrInvalidConfig, fs.ErrExist):
 		return exitUsage
 	case errors.Is(err, errInterrupted):
 		return exitInterrupted
@@ -91,19 +79,4 @@ func isOneOf(err error, targets ...error) bool {
 		}
 	}
 	return false
-}
-
-// complain prints an error as the command's own, whoever it comes from. Joined errors have a line each.
-func (a *app) complain(err error) {
-	for line := range strings.SplitSeq(err.Error(), "\n") {
-		a.warn("%s", strings.TrimPrefix(line, "kvstore: "))
-	}
-}
-
-// warn prints a line on the standard error, with the program's name.
-func (a *app) warn(format string, args ...any) { a.tell("kvstore: "+format, args...) }
-
-// tell prints a line on the standard error.
-func (a *app) tell(format string, args ...any) {
-	_, _ = fmt.Fprintf(a.stderr, format+"\n", args...) // there is nobody to tell that nobody can be told
 }

@@ -10,7 +10,8 @@ import (
 	"kvstore"
 )
 
-// TestExitCodes: errors of all kinds, those too that no script can bring about.
+// Errors of all kinds have their exit code, including those that no script can
+// cause.
 func TestExitCodes(t *testing.T) {
 	for _, c := range []struct {
 		err  error

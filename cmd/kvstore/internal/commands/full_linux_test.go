@@ -11,7 +11,8 @@ import (
 	"testing"
 )
 
-// smallDisk returns a directory that holds so many bytes, and a function that changes how many.
+// smallDisk returns a directory on a disk of size bytes, and a function that
+// changes the size.
 func smallDisk(t *testing.T, size int) (dir string, resize func(size int)) {
 	t.Helper()
 	dir = t.TempDir()
@@ -34,8 +35,8 @@ func smallDisk(t *testing.T, size int) (dir string, resize func(size int)) {
 	}
 }
 
-// TestLoadFillsTheDisk: a load for which the disk has no room says up to which line all is durable; that can be read at once and, when there is room again,
-// --from-line goes on.
+// A load that fills the disk prints the line up to which everything is durable.
+// That much can be read at once. When there is room again, --from-line continues.
 func TestLoadFillsTheDisk(t *testing.T) {
 	const lines = 200_000 // some 12 MB of log
 	disk, resize := smallDisk(t, 5<<20)
@@ -51,7 +52,7 @@ func TestLoadFillsTheDisk(t *testing.T) {
 		t.Errorf("the reason is not in %q", &p.stderr)
 	}
 	var durable, next int
-	if _, err := fmt.Sscanf(p.stderr.String(), "kvstore: all lines up to %d are durable: go on with --from-line %d", &durable, &next); err != nil {
+	if _, err := fmt.Sscanf(p.stderr.String(), durableLines, &durable, &next); err != nil {
 		t.Fatalf("%v in %q", err, &p.stderr)
 	}
 	if durable == 0 || durable >= lines || next != durable+1 {

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"kvstore"
+	"kvstore/cmd/kvstore/internal/lines"
 )
 
 func newGet(a *app) *cobra.Command {
@@ -16,23 +17,23 @@ func newGet(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "get KEY",
 		Short: "Print the value of a key",
-		Long: `Print the value of KEY. Exit with 1 if the key is absent.
+		Long: `Print the value of KEY. The exit code is 1 if the key is absent.
 
-The output is the value as it is, byte by byte; on a terminal a newline follows if the
+The output is the value itself, byte by byte. On a terminal, a newline follows if the
 value does not end with one. With --hex or --base64, KEY and the value are in that
-encoding, and a newline follows always.
+encoding, and a newline always follows.
 
-The store is opened read-only, which takes as long as reading all of it.`,
+This opens the store read-only, which takes as long as reading all of it.`,
 		Example: `  kvstore get greeting
   kvstore get --base64 -o json AAEC
   kvstore get picture > picture.png`,
-		Args: takes(1, 1),
+		Args: argCount(1, 1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			keys, err := flags.encoding().keys(args)
+			keys, err := flags.keys(args)
 			if err != nil {
 				return err
 			}
-			return a.reading(func(s *kvstore.Store) error {
+			return a.withReader(func(s *kvstore.Store) error {
 				value, ok := s.Get(keys[0])
 				if !ok {
 					return notFoundError{keys[0]}
@@ -46,8 +47,9 @@ The store is opened read-only, which takes as long as reading all of it.`,
 	return cmd
 }
 
-// printPair prints the one pair that was asked for: just its value if raw, and an object, not an array, if JSON.
-func (a *app) printPair(f format, e encoding, key string, value []byte) error {
+// printPair prints a single pair: its value alone if raw, and an object, not an
+// array, if JSON.
+func (a *app) printPair(f outputFormat, e lines.Encoding, key string, value []byte) error {
 	return a.print(func(w *bufio.Writer) error {
 		switch f {
 		case rawFormat:
@@ -56,14 +58,14 @@ func (a *app) printPair(f format, e encoding, key string, value []byte) error {
 			f = ndjsonFormat
 		case tableFormat, ndjsonFormat:
 		}
-		return newPairPrinter(w, f, e).pair([]byte(key), value)
+		return newPrinter(w, f, e).Pair([]byte(key), value)
 	})
 }
 
-func (a *app) writeValue(w *bufio.Writer, e encoding, value []byte) error {
+func (a *app) writeValue(w *bufio.Writer, e lines.Encoding, value []byte) error {
 	text := value
-	if e != plainText {
-		text = append(e.append(nil, value), '\n')
+	if e != lines.Plain {
+		text = append(e.Append(nil, value), '\n')
 	} else if isTerminal(a.stdout) && (len(value) == 0 || value[len(value)-1] != '\n') {
 		text = append(value, '\n')
 	}

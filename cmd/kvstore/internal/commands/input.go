@@ -6,15 +6,18 @@ import (
 	"os"
 )
 
-// inputFile is where a command reads from.
+// inputBytes is how much input is read at once.
+const inputBytes = 1 << 20
+
+// inputFile is a command's input.
 type inputFile struct {
 	io.Reader
-	size  int64 // 0 if that is unknown
+	size  int64 // 0 if unknown
 	close func() error
 }
 
-// input opens a file, or the standard input for -. Reads from it fail with errInterrupted once ctx has ended, even if the one
-// who should write to a pipe or a terminal does not.
+// input opens a file, or the standard input for "-". Once ctx has ended, reads
+// fail with errInterrupted, also while a pipe or a terminal has no input.
 func (a *app) input(ctx context.Context, name string) (*inputFile, error) {
 	in := &inputFile{Reader: a.stdin, close: func() error { return nil }}
 	if name != "-" {
@@ -36,11 +39,12 @@ func (a *app) input(ctx context.Context, name string) (*inputFile, error) {
 	return in, nil
 }
 
-// pump copies r to w, in larger pieces than io.Copy does.
+// pump copies r to w in pieces of inputBytes.
 func pump(w *io.PipeWriter, r io.Reader) {
 	_, err := io.CopyBuffer(w, onlyReader{r}, make([]byte, inputBytes))
 	w.CloseWithError(err)
 }
 
-// onlyReader hides what else an *os.File can do, which io.CopyBuffer prefers to its buffer.
+// onlyReader hides the WriteTo of an *os.File, which io.CopyBuffer would call
+// instead of using its buffer.
 type onlyReader struct{ io.Reader }

@@ -6,37 +6,38 @@ import (
 	"io"
 
 	"kvstore"
+	"kvstore/cmd/kvstore/internal/lines"
 )
 
 const (
-	batchBytes   = 1 << 20 // a batch is handed on when it has so many bytes of input
-	spareBatches = 2       // one is filled while the other is copied into the queue
+	batchBytes   = 1 << 20 // of input in a full batch
+	spareBatches = 2       // one is filled while the store copies the other
 )
 
 // loadBatch is what a loadReader made of some lines.
 type loadBatch struct {
 	writes kvstore.Batch
 	bad    []error // one for each bad line
-	line   int64   // the last one
-	bytes  int64   // of the input up to there
+	line   int64   // the last line
+	bytes  int64   // of the input, up to the end of that line
 }
 
 // loadReader turns lines into batches, in a goroutine of its own.
 type loadReader struct {
-	lines     *lineReader
-	format    dumpFormat
-	fromLine  int64
-	maxErrors int64 // how many more bad lines it puts up with
+	lines     *lines.Reader // owned by run
+	format    lines.Codec   // immutable
+	fromLine  int64         // immutable
+	maxErrors int64         // bad lines that are still tolerated; owned by run
 
-	full  chan *loadBatch // closed by run
-	empty chan *loadBatch
-	done  chan struct{} // closed by stop
-	err   error         // valid after full is closed: why there is no more, nil at the end of the input
+	full  chan *loadBatch // to the loader; closed by run
+	empty chan *loadBatch // back from the loader
+	done  chan struct{}   // closed by stop
+	err   error           // why the lines ended early; valid after full is closed
 }
 
-func newLoadReader(in io.Reader, format dumpFormat, fromLine, maxErrors int64) *loadReader {
+func newLoadReader(in io.Reader, format lines.Codec, fromLine, maxErrors int64) *loadReader {
 	r := &loadReader{
-		lines: newLineReader(in), format: format, fromLine: fromLine, maxErrors: maxErrors,
+		lines: lines.NewReader(in), format: format, fromLine: fromLine, maxErrors: maxErrors,
 		full: make(chan *loadBatch), empty: make(chan *loadBatch, spareBatches), done: make(chan struct{}),
 	}
 	for range spareBatches {
@@ -45,12 +46,13 @@ func newLoadReader(in io.Reader, format dumpFormat, fromLine, maxErrors int64) *
 	return r
 }
 
-// run fills batches until the input or the patience with it ends, or stop is called.
+// run fills batches until the input ends, there are too many bad lines, or stop
+// is called.
 func (r *loadReader) run() {
 	defer close(r.full)
 	var failed error
 	for failed == nil {
-		batch := <-r.empty // there is one as soon as the one before is copied
+		batch := <-r.empty // the loader returns a batch once the store has copied it
 		failed = r.fill(batch)
 		select {
 		case r.full <- batch:
@@ -63,47 +65,48 @@ func (r *loadReader) run() {
 	}
 }
 
-// stop has run return, if it does not wait for input.
+// stop makes run return, unless run waits for input.
 func (r *loadReader) stop() { close(r.done) }
 
-// recycle gives a batch back.
+// recycle returns a batch to run.
 func (r *loadReader) recycle(b *loadBatch) {
 	b.writes.Reset()
 	b.bad = b.bad[:0]
 	r.empty <- b
 }
 
-// fill takes lines until the batch is large enough or the next line may take a while to come: what has come should not wait for it.
+// fill adds lines to b until the batch is full, or the next line is not there
+// yet: lines that were read do not wait for it.
 func (r *loadReader) fill(b *loadBatch) error {
-	begin := r.lines.bytes
-	b.line, b.bytes = r.lines.number, begin
-	for r.lines.bytes-begin < batchBytes {
-		line, err := r.lines.next()
-		if err != nil && !errors.Is(err, errLineTooLong) {
+	begin := r.lines.Bytes()
+	b.line, b.bytes = r.lines.Number(), begin
+	for r.lines.Bytes()-begin < batchBytes {
+		line, err := r.lines.Next()
+		if err != nil && !errors.Is(err, lines.ErrTooLong) {
 			return err
 		}
-		if r.lines.number >= r.fromLine {
+		if r.lines.Number() >= r.fromLine {
 			if err == nil {
-				err = r.take(b, line)
+				err = r.add(b, line)
 			}
-			if err := r.judge(b, err); err != nil {
+			if err := r.tolerate(b, err); err != nil {
 				return err
 			}
 		}
-		b.line, b.bytes = r.lines.number, r.lines.bytes
-		if r.lines.waits() {
+		b.line, b.bytes = r.lines.Number(), r.lines.Bytes()
+		if !r.lines.Buffered() {
 			return nil
 		}
 	}
 	return nil
 }
 
-// judge notes what is wrong with a line, and ends the load with the one that is too many.
-func (r *loadReader) judge(b *loadBatch, err error) error {
+// tolerate records the error of a line, or returns it if there were too many.
+func (r *loadReader) tolerate(b *loadBatch, err error) error {
 	if err == nil {
 		return nil
 	}
-	err = fmt.Errorf("line %d: %w", r.lines.number, err)
+	err = fmt.Errorf("line %d: %w", r.lines.Number(), err)
 	if r.maxErrors == 0 {
 		return usageError{err}
 	}
@@ -112,12 +115,12 @@ func (r *loadReader) judge(b *loadBatch, err error) error {
 	return nil
 }
 
-// take adds the write that a line stands for.
-func (r *loadReader) take(b *loadBatch, line []byte) error {
+// add adds a line's pair to the batch.
+func (r *loadReader) add(b *loadBatch, line []byte) error {
 	if len(line) == 0 {
 		return nil
 	}
-	key, value, err := r.format.parse(line)
+	key, value, err := r.format.Parse(line)
 	switch {
 	case err != nil:
 		return err

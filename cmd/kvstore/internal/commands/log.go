@@ -9,12 +9,12 @@ import (
 	"io"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
 	"kvstore/cmd/kvstore/internal/inspect"
+	"kvstore/cmd/kvstore/internal/lines"
 )
 
 func newLog(a *app) *cobra.Command {
@@ -26,18 +26,19 @@ func newLog(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "log",
 		Short: "Print the log, entry by entry",
-		Long: `Print the log as it is on disk: each entry with its offset, op, key, bytes of the value
-and time of its commit. A bracket holds a group: the writes that one fsync made durable.
-Its COMMIT tells its number and D, the last group that was known durable when it was
-written. What is no group is judged: an incomplete write that an opener drops, or damage.
+		Long: `Print the log as it is on disk: each entry with its offset, op, key, number of bytes of
+the value, and time of its commit. A bracket joins the entries of a group: the writes
+that one fsync made durable. The COMMIT of a group has its number and D, the last group
+that was known to be durable when it was written. Bytes that are no group are marked as
+an incomplete write, which an opener drops, or as damage.
 
-What a snapshot covers is removed from the log, so that it begins there.
+A snapshot removes the log that it covers, so the output begins behind the snapshot.
 
-No lock is taken and nothing is written: the store may be open. With --follow what
-it writes is printed as it comes, until SIGINT.`,
+The command takes no lock and writes nothing, so the store may be open. With --follow,
+it prints what the store writes, until SIGINT.`,
 		Example: `  kvstore log
   kvstore log --follow -o ndjson | jq -r 'select(.what == "SET").key'`,
-		Args: takes(0, 0),
+		Args: argCount(0, 0),
 		RunE: func(*cobra.Command, []string) error {
 			dir, err := a.dataDir()
 			if err != nil {
@@ -50,11 +51,11 @@ it writes is printed as it comes, until SIGINT.`,
 	}
 	output.add(cmd)
 	flags.add(cmd)
-	cmd.Flags().BoolVarP(&follow, "follow", "F", false, "go on with what is written")
+	cmd.Flags().BoolVarP(&follow, "follow", "F", false, "continue with what is written")
 	return cmd
 }
 
-func (a *app) log(ctx context.Context, dir string, follow bool, output format, e encoding) error {
+func (a *app) log(ctx context.Context, dir string, follow bool, output outputFormat, e lines.Encoding) error {
 	err := a.print(func(w *bufio.Writer) error {
 		p := newLogPrinter(w, output, e)
 		emit := func(r *inspect.Record) error {
@@ -66,36 +67,33 @@ func (a *app) log(ctx context.Context, dir string, follow bool, output format, e
 		err := inspect.Log(ctx, dir, follow, emit, w.Flush)
 		return errors.Join(err, p.end())
 	})
-	if errors.Is(err, context.Canceled) {
-		return errInterrupted
-	}
-	return err
+	return interrupted(err)
 }
 
-// logPrinter prints records one by one.
+// logPrinter prints records one at a time.
 type logPrinter interface {
 	record(r *inspect.Record) error
 	end() error
 }
 
-func newLogPrinter(w *bufio.Writer, f format, e encoding) logPrinter {
+func newLogPrinter(w *bufio.Writer, f outputFormat, e lines.Encoding) logPrinter {
 	switch f {
 	case jsonFormat:
-		return &logArray{logLines: logLines{w: w, encoding: e}}
+		return &logArray{array: lines.NewArray(w), encoding: e}
 	case ndjsonFormat:
 		return &logLines{w: w, encoding: e}
 	case rawFormat, tableFormat:
 	}
-	return &logTable{w: w, keys: table{e}}
+	return &logTable{w: w, keys: lines.Table{Encoding: e}}
 }
 
-// logTable draws the log for people.
+// logTable prints the log for people.
 type logTable struct {
 	w    io.Writer
-	keys table
+	keys lines.Table
 }
 
-// brackets hold the entries of a group together.
+// brackets join the entries of a group.
 var brackets = [...]string{inspect.Outside: " ", inspect.First: "┌", inspect.Inside: "│", inspect.Last: "└"}
 
 func (p *logTable) record(r *inspect.Record) error {
@@ -107,9 +105,9 @@ func (p *logTable) record(r *inspect.Record) error {
 		}
 	case inspect.GapRecord:
 	case inspect.Set:
-		parts = append(parts, p.keys.show(r.Key), humanize.Comma(r.Value)+" B")
+		parts = append(parts, p.keys.Text(r.Key), humanize.Comma(r.Value)+" B")
 	case inspect.Delete, inspect.Unknown:
-		parts = append(parts, p.keys.show(r.Key))
+		parts = append(parts, p.keys.Text(r.Key))
 	case inspect.Commit:
 		parts = append(parts, fmt.Sprintf("group %d", r.Group), fmt.Sprintf("D %d", r.Durable))
 	case inspect.End:
@@ -129,13 +127,7 @@ func (p *logTable) record(r *inspect.Record) error {
 
 func (p *logTable) end() error { return nil }
 
-// logLines prints an object on a line for each record.
-type logLines struct {
-	w        io.Writer
-	encoding encoding
-}
-
-// logObject is a record for JSON. Keys are as in ndjson.
+// logObject is a record for JSON. Keys are encoded as in NDJSON.
 type logObject struct {
 	What    inspect.What `json:"what"`
 	File    string       `json:"file"`
@@ -152,7 +144,7 @@ type logObject struct {
 	Note    string       `json:"note,omitempty"`
 }
 
-func newLogObject(r *inspect.Record, e encoding) logObject {
+func newLogObject(r *inspect.Record, e lines.Encoding) logObject {
 	o := logObject{
 		What: r.What, File: r.File, Offset: r.Offset, Bytes: r.Bytes, Group: r.Group, Version: r.Version, Note: r.Note,
 	}
@@ -163,16 +155,14 @@ func newLogObject(r *inspect.Record, e encoding) logObject {
 	case inspect.Commit, inspect.End:
 		o.Durable = &r.Durable
 	case inspect.Set, inspect.Delete, inspect.Unknown:
-		if e == plainText && !utf8.Valid(r.Key) {
-			e = base64Text
-		}
-		text := string(e.append(nil, r.Key))
+		e = e.ForJSON(r.Key)
+		text := string(e.Append(nil, r.Key))
 		switch e {
-		case plainText:
+		case lines.Plain:
 			o.Key = &text
-		case base64Text:
+		case lines.Base64:
 			o.Key64 = &text
-		case hexText:
+		case lines.Hex:
 			o.KeyHex = &text
 		}
 		if r.What == inspect.Set {
@@ -183,37 +173,31 @@ func newLogObject(r *inspect.Record, e encoding) logObject {
 	return o
 }
 
-func (p *logLines) record(r *inspect.Record) error {
-	return writeJSON(p.w, newLogObject(r, p.encoding), false)
+// logLines prints an object on a line for each record.
+type logLines struct {
+	w        io.Writer
+	encoding lines.Encoding
 }
+
+func (p *logLines) record(r *inspect.Record) error {
+	return lines.WriteJSON(p.w, newLogObject(r, p.encoding), false)
+}
+
 func (p *logLines) end() error { return nil }
 
-// logArray prints an array of them.
+// logArray prints one array, with an object for each record.
 type logArray struct {
-	logLines
-	begun bool
+	array    *lines.Array
+	encoding lines.Encoding
+	object   bytes.Buffer // reused
 }
 
 func (p *logArray) record(r *inspect.Record) error {
-	before := "[\n  "
-	if p.begun {
-		before = ",\n  "
-	}
-	p.begun = true
-	var line bytes.Buffer
-	line.WriteString(before)
-	if err := writeJSON(&line, newLogObject(r, p.encoding), false); err != nil {
+	p.object.Reset()
+	if err := lines.WriteJSON(&p.object, newLogObject(r, p.encoding), false); err != nil {
 		return err
 	}
-	_, err := p.w.Write(bytes.TrimRight(line.Bytes(), "\n"))
-	return err
+	return p.array.Element(bytes.TrimRight(p.object.Bytes(), "\n"))
 }
 
-func (p *logArray) end() error {
-	text := "\n]\n"
-	if !p.begun {
-		text = "[]\n"
-	}
-	_, err := io.WriteString(p.w, text)
-	return err
-}
+func (p *logArray) end() error { return p.array.End() }

@@ -13,10 +13,11 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"kvstore"
+	"kvstore/cmd/kvstore/internal/host"
 	fileformat "kvstore/internal/format"
 )
 
-// TestMain has this binary be the command too, for the scripts to run.
+// TestMain makes the test binary the command too, which the scripts run.
 func TestMain(m *testing.M) {
 	if err := os.Setenv("GORACE", noExitSleep); err != nil {
 		panic(err)
@@ -26,11 +27,12 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// noExitSleep is for $GORACE: a second at the end of each of some two hundred processes is a while.
+// noExitSleep is for $GORACE: without it, the race detector sleeps a second at the
+// end of each of about two hundred processes.
 const noExitSleep = "atexit_sleep_ms=0"
 
-// TestScripts runs testdata/script, which has a file for each command and one for each thing that they have in common. $KVSTORE_DIR is
-// $WORK/data.
+// TestScripts runs testdata/script. It has a file for each command, and one for
+// each thing that commands have in common. $KVSTORE_DIR is $WORK/data.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "script"),
@@ -46,7 +48,7 @@ func TestScripts(t *testing.T) {
 			if name != "memory" {
 				return false, fmt.Errorf("unknown condition %q", name)
 			}
-			memory, err := isMemory("/dev/shm")
+			memory, err := host.InMemory("/dev/shm")
 			return memory && err == nil, nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
@@ -60,7 +62,7 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// exits runs kvstore, as `exits CODE ARGUMENT...`, and wants it to exit with that code.
+// exits runs kvstore, as `exits CODE ARGUMENT...`, and requires that exit code.
 func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 1 {
 		ts.Fatalf("usage: exits CODE ARGUMENT...")
@@ -78,7 +80,8 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// hold opens the store in a directory for writing until the end of the script. The test's own process, $PID, is the holder.
+// hold opens the store in a directory for writing, until the end of the script.
+// The test's own process, $PID, holds the lock.
 func hold(ts *testscript.TestScript, _ bool, args []string) {
 	store, err := kvstore.Open(ts.MkAbs(args[0]))
 	ts.Check(err)
@@ -100,7 +103,8 @@ func damage(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// listing wants a directory to hold just the files that match the patterns, each at least one.
+// listing requires that every file in a directory matches a pattern, and every
+// pattern a file.
 func listing(ts *testscript.TestScript, _ bool, args []string) {
 	entries, err := os.ReadDir(ts.MkAbs(args[0]))
 	ts.Check(err)
@@ -121,8 +125,8 @@ func listing(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// crash makes a data directory as a crash leaves it: three keys in the log, no snapshot, and some bytes of a write that was never
-// finished.
+// crash makes a data directory as a crash leaves it: three keys in the log, no
+// snapshot, and some bytes of an unfinished write.
 func crash(ts *testscript.TestScript, _ bool, args []string) {
 	alive, dead := ts.MkAbs("alive"), ts.MkAbs(args[0])
 	store, err := kvstore.Open(alive)

@@ -2,58 +2,22 @@ package commands
 
 import (
 	"bufio"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"slices"
-	"strings"
 
-	"github.com/spf13/cobra"
+	"kvstore/cmd/kvstore/internal/lines"
 )
 
-// format is a way to print results.
-type format string
-
-const (
-	tableFormat  format = "table"
-	jsonFormat   format = "json"
-	ndjsonFormat format = "ndjson"
-	rawFormat    format = "raw"
-)
-
-var formats = []string{string(tableFormat), string(jsonFormat), string(ndjsonFormat), string(rawFormat)}
-
-// add makes the flag -o of a command, with f as the default.
-func (f *format) add(cmd *cobra.Command) {
-	cmd.Flags().VarP(f, "output", "o", "`format` of the output: "+strings.Join(formats, ", "))
-	complete := cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp)
-	if err := cmd.RegisterFlagCompletionFunc("output", complete); err != nil {
-		panic(err) // there is no flag of this name: a mistake in the lines above
-	}
-}
-
-// String, Set and Type make format a flag.
-func (f *format) String() string { return string(*f) }
-func (f *format) Type() string   { return "format" }
-func (f *format) Set(text string) error {
-	if !slices.Contains(formats, text) {
-		return errors.New("must be one of " + strings.Join(formats, ", "))
-	}
-	*f = format(text)
-	return nil
-}
-
-// outputBytes is how much output is gathered for one write.
+// outputBytes is the size of the buffers for output.
 const outputBytes = 64 << 10
 
-// print has do print to the standard output, through a buffer.
+// print calls do with a buffer before the standard output.
 func (a *app) print(do func(w *bufio.Writer) error) error {
 	w := bufio.NewWriterSize(a.stdout, outputBytes)
 	return flushed(w, do(w))
 }
 
-// flushed flushes w, unless there was an error already.
+// flushed returns err or, if it is nil, the error of flushing w.
 func flushed(w *bufio.Writer, err error) error {
 	if err != nil {
 		return err
@@ -61,24 +25,39 @@ func flushed(w *bufio.Writer, err error) error {
 	return w.Flush()
 }
 
-// report is a result that is no pair: a few figures with names. It is marshaled for JSON.
+// newPrinter returns a printer of pairs to w.
+func newPrinter(w *bufio.Writer, f outputFormat, e lines.Encoding) lines.Printer {
+	switch f {
+	case jsonFormat:
+		return lines.NewArrayPrinter(w, e)
+	case rawFormat:
+		return lines.NewPrinter(w, lines.Raw{Encoding: e})
+	case tableFormat:
+		return lines.NewPrinter(w, lines.Table{Encoding: e})
+	case ndjsonFormat:
+	}
+	return lines.NewPrinter(w, lines.NDJSON{Encoding: e})
+}
+
+// report is a result other than pairs: a few named figures. For JSON it is
+// marshaled.
 type report interface{ rows() []row }
 
-// row is one of them.
+// row is one of the figures.
 type row struct {
 	name  string
 	value any    // for programs
-	human string // for people; "" means as for programs
+	text  string // for people; "" means value
 }
 
 // report prints r.
-func (a *app) report(f format, r report) error {
+func (a *app) report(f outputFormat, r report) error {
 	return a.print(func(w *bufio.Writer) error {
 		switch f {
 		case jsonFormat:
-			return writeJSON(w, r, true)
+			return lines.WriteJSON(w, r, true)
 		case ndjsonFormat:
-			return writeJSON(w, r, false)
+			return lines.WriteJSON(w, r, false)
 		case rawFormat:
 			return writeValues(w, r.rows())
 		case tableFormat:
@@ -87,16 +66,7 @@ func (a *app) report(f format, r report) error {
 	})
 }
 
-// writeJSON writes v and a newline, on one line or on several.
-func writeJSON(w io.Writer, v any, several bool) error {
-	e := json.NewEncoder(w)
-	e.SetEscapeHTML(false)
-	if several {
-		e.SetIndent("", "  ")
-	}
-	return e.Encode(v)
-}
-
+// writeValues writes the values alone, each on a line.
 func writeValues(w io.Writer, rows []row) error {
 	for _, r := range rows {
 		if _, err := fmt.Fprintln(w, r.value); err != nil {
@@ -106,13 +76,14 @@ func writeValues(w io.Writer, rows []row) error {
 	return nil
 }
 
+// writeTable writes a column of names and one of texts.
 func writeTable(w io.Writer, rows []row) error {
 	width := 0
 	for _, r := range rows {
-		width = max(width, len(r.name))
+		width = max(width, len(r.name)) // names are ASCII
 	}
 	for _, r := range rows {
-		text := r.human
+		text := r.text
 		if text == "" {
 			text = fmt.Sprint(r.value)
 		}

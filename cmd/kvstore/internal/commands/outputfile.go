@@ -12,8 +12,10 @@ import (
 	"kvstore/internal/vfs"
 )
 
-// output has do write to a file, or to the standard output for -. The file gets its name when all of it is on disk: until then, and
-// if anything fails or ctx ends, the one that had the name before stays. What is no file, such as /dev/null, is just written to.
+// output calls do with a buffer before a file, or before the standard output for
+// "-". A regular file is replaced atomically: it gets its name when all of it is
+// durable, so if anything fails or ctx ends, the old file stays. Anything else,
+// such as /dev/null, is written to directly.
 func (a *app) output(ctx context.Context, name string, do func(w *bufio.Writer) error) error {
 	if name == "-" {
 		return a.print(do)
@@ -27,7 +29,7 @@ func (a *app) output(ctx context.Context, name string, do func(w *bufio.Writer) 
 		return errors.Join(writeAll(ctx, f, do), f.Close())
 	case err == nil:
 		if name, err = filepath.EvalSymlinks(name); err != nil {
-			return err // the link would be replaced, and not the file
+			return err // without it, the rename would replace the link, not the file
 		}
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
@@ -35,7 +37,7 @@ func (a *app) output(ctx context.Context, name string, do func(w *bufio.Writer) 
 	return replaceFile(ctx, name, do)
 }
 
-// replaceFile writes a temporary file beside name and renames it.
+// replaceFile writes a temporary file in the same directory and renames it.
 func replaceFile(ctx context.Context, name string, do func(w *bufio.Writer) error) error {
 	f, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+".*.tmp")
 	if err != nil {
@@ -60,27 +62,27 @@ func syncDir(path string) error {
 	return errors.Join(dir.Sync(), dir.Close())
 }
 
-// writeAll has do write to f and makes that durable.
+// writeAll calls do with a buffer before f and makes a regular file durable.
 func writeAll(ctx context.Context, f *os.File, do func(w *bufio.Writer) error) error {
-	w := bufio.NewWriterSize(untilDone{ctx, f}, outputBytes)
+	w := bufio.NewWriterSize(contextWriter{ctx, f}, outputBytes)
 	if err := flushed(w, do(w)); err != nil {
 		return err
 	}
 	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return err // there is nothing to sync in a pipe
+		return err // a pipe or a device cannot be synced
 	}
 	return f.Sync()
 }
 
-// untilDone is a writer that fails with errInterrupted once ctx has ended.
-type untilDone struct {
+// contextWriter is a writer that fails with errInterrupted once ctx has ended.
+type contextWriter struct {
 	ctx context.Context
 	w   io.Writer
 }
 
-func (u untilDone) Write(b []byte) (int, error) {
-	if u.ctx.Err() != nil {
+func (c contextWriter) Write(b []byte) (int, error) {
+	if c.ctx.Err() != nil {
 		return 0, errInterrupted
 	}
-	return u.w.Write(b)
+	return c.w.Write(b)
 }

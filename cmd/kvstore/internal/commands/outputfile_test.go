@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// TestOutputInterrupted: until all of a file is written, the one before stays, and nothing is left beside it.
+// Until a file is written as a whole, the old one stays, and nothing is left
+// beside it.
 func TestOutputInterrupted(t *testing.T) {
 	dir := t.TempDir()
 	name := filepath.Join(dir, "file")
@@ -29,7 +30,9 @@ func TestOutputInterrupted(t *testing.T) {
 	for want, attempt := range map[error]func() error{
 		errInterrupted: func() error { return a.output(ended, name, write("after")) },
 		failed: func() error {
-			return a.output(t.Context(), name, func(w *bufio.Writer) error { return errors.Join(write("after")(w), w.Flush(), failed) })
+			return a.output(t.Context(), name, func(w *bufio.Writer) error {
+				return errors.Join(write("after")(w), w.Flush(), failed)
+			})
 		},
 	} {
 		if err := attempt(); !errors.Is(err, want) {

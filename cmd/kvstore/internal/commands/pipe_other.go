@@ -7,5 +7,5 @@ import (
 	"syscall"
 )
 
-// isPipe reports whether err says that who read the output has gone.
+// isPipe reports whether err is that of a write to a pipe without a reader.
 func isPipe(err error) bool { return errors.Is(err, syscall.EPIPE) }

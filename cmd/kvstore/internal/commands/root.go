@@ -9,11 +9,11 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// dirEnv names the data directory for commands that are not given --dir.
+// dirEnv is the environment variable that replaces --dir.
 const dirEnv = "KVSTORE_DIR"
 
-// commands makes all of them, in the order of the help.
-func commands() []func(*app) *cobra.Command {
+// constructors returns a constructor for each subcommand.
+func constructors() []func(*app) *cobra.Command {
 	return []func(*app) *cobra.Command{
 		newGet,
 		newSet,
@@ -38,29 +38,29 @@ func newRoot(a *app) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "kvstore COMMAND",
 		Short: "Work with a kvstore data directory",
-		Long: `kvstore works with the data directory of a kvstore from the shell.
+		Long: `kvstore reads and writes the data directory of a kvstore from the shell.
 
-The directory is named by --dir or by the environment variable ` + dirEnv + `. One
-process at a time has it open for writing; commands that only read open it read-only,
-write nothing, and may run beside each other, but not beside a writer.
+The flag --dir or the environment variable ` + dirEnv + ` names the directory. One
+process at a time can open it for writing. Commands that only read open it read-only
+and write nothing. Several of them can run at the same time, but none beside a writer.
 
-Results go to the standard output, and nothing else does. Errors, progress and colour
-go to the standard error, the latter two only if that is a terminal; NO_COLOR and
-TERM=dumb are respected.
+The standard output has results and nothing else. Errors go to the standard error.
+Progress and color go there too, if it is a terminal; the command respects NO_COLOR
+and TERM=dumb.
 
 Exit codes:
     0  done
     1  not found: a key is absent
-    2  usage: arguments or input make no sense
+    2  usage: arguments or input are invalid
     3  corrupt: the data is damaged, or a later version of kvstore wrote it
-    4  locked: another process has the directory open; its pid is named
-    5  I/O: everything else that can fail
-  130  interrupted, after having cleaned up`,
+    4  locked: another process has the directory open; the message has its pid
+    5  I/O: any other failure
+  130  interrupted; nothing is left half done`,
 		Example: `  export ` + dirEnv + `=data
   kvstore set greeting hello
   kvstore get greeting
   kvstore dump | gzip > data.ndjson.gz`,
-		Args:          noCommand,
+		Args:          unknownCommand,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -71,30 +71,31 @@ Exit codes:
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
-	for _, newCommand := range commands() {
+	for _, newCommand := range constructors() {
 		root.AddCommand(newCommand(a))
 	}
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
-	a.note(root)
+	a.trackStart(root)
 	return root
 }
 
-// note has a know when a command's own code begins. What cobra complains of before that is the usage.
-func (a *app) note(cmd *cobra.Command) {
+// trackStart sets a.started when the code of a command begins. An error that
+// cobra reports before is a usage error.
+func (a *app) trackStart(cmd *cobra.Command) {
 	if run := cmd.RunE; run != nil {
 		cmd.RunE = func(cmd *cobra.Command, args []string) error {
-			a.running = true
+			a.started = true
 			return run(cmd, args)
 		}
 	}
 	for _, sub := range cmd.Commands() {
-		a.note(sub)
+		a.trackStart(sub)
 	}
 }
 
-// noCommand is what the root makes of arguments: none of them was the name of a command.
-func noCommand(cmd *cobra.Command, args []string) error {
+// unknownCommand rejects arguments of the root, which are no command's name.
+func unknownCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
@@ -105,8 +106,9 @@ func noCommand(cmd *cobra.Command, args []string) error {
 	return errors.New(message)
 }
 
-// takes wants the arguments that the command's Use names: from least to most of them, most -1 being any number.
-func takes(least, most int) cobra.PositionalArgs {
+// argCount requires least to most arguments; most -1 is no limit. Its error
+// quotes the arguments that the command's Use names.
+func argCount(least, most int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) >= least && (most < 0 || len(args) <= most) {
 			return nil
@@ -119,7 +121,7 @@ func takes(least, most int) cobra.PositionalArgs {
 	}
 }
 
-// dataDir returns the directory to work with.
+// dataDir returns the data directory that --dir or the environment names.
 func (a *app) dataDir() (string, error) {
 	if a.dir != "" {
 		return a.dir, nil

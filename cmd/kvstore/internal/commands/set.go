@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"kvstore"
+	"kvstore/cmd/kvstore/internal/lines"
 )
 
 func newSet(a *app) *cobra.Command {
@@ -15,29 +16,30 @@ func newSet(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "set KEY VALUE|-",
 		Short: "Set the value of a key",
-		Long: `Set the value of KEY. When the command ends with 0, the write is on disk.
+		Long: `Set the value of KEY. When the exit code is 0, the write is on disk.
 
-With - for VALUE, the value is what the standard input has, byte by byte, to its end;
-with --hex or --base64 it is what that text stands for, white space around it left out.
-Put -- before a KEY or VALUE that begins with a dash.
+With - for VALUE, the value is the standard input, byte by byte, up to its end. With
+--hex or --base64 as well, the value is what that text encodes, without white space
+around it. Put -- before a KEY or VALUE that begins with a dash.
 
-The store is created if it is not there. It is opened and closed for this one write,
-which takes as long as reading all of it and writing a snapshot: use load for many.`,
+The command creates the store if it does not exist. It opens and closes the store for
+this one write, which takes as long as reading all of it and writing a snapshot: use
+load for many writes.`,
 		Example: `  kvstore set greeting hello
   kvstore set picture - < picture.png
   kvstore set --hex 00ff 0a0b
   kvstore set -- -1 minus`,
-		Args: takes(2, 2),
+		Args: argCount(2, 2),
 		RunE: func(_ *cobra.Command, args []string) error {
-			keys, err := flags.encoding().keys(args[:1])
+			keys, err := flags.keys(args[:1])
 			if err != nil {
 				return err
 			}
-			value, err := a.value(flags.encoding(), args[1])
+			value, err := a.value(&flags, args[1])
 			if err != nil {
 				return err
 			}
-			return a.writing(func(_ context.Context, s *kvstore.Store) error {
+			return a.withWriter(func(_ context.Context, s *kvstore.Store) error {
 				return s.Set(keys[0], value)
 			})
 		},
@@ -46,20 +48,21 @@ which takes as long as reading all of it and writing a snapshot: use load for ma
 	return cmd
 }
 
-// value returns what an argument or, with -, the standard input stands for.
-func (a *app) value(e encoding, arg string) ([]byte, error) {
+// value decodes an argument or, for "-", the standard input.
+func (a *app) value(flags *encodingFlags, arg string) ([]byte, error) {
 	if arg != "-" {
-		return e.argument("value", arg)
+		return flags.decode("value", arg)
 	}
-	const longest = 2*kvstore.MaxValueBytes + 2 // in hexadecimal, with a line's end; Set judges what is really too long
-	text, err := io.ReadAll(io.LimitReader(a.stdin, longest))
+	// The longest value in hexadecimal, with "\r\n". Set rejects what is too long.
+	const limit = 2*kvstore.MaxValueBytes + 2
+	text, err := io.ReadAll(io.LimitReader(a.stdin, limit))
 	if err != nil {
 		return nil, err
 	}
-	if e == plainText {
+	if flags.encoding() == lines.Plain {
 		return text, nil
 	}
-	value, err := e.decode(strings.TrimSpace(string(text)))
+	value, err := flags.encoding().Decode(strings.TrimSpace(string(text)))
 	if err != nil {
 		return nil, usagef("standard input: %w", err)
 	}

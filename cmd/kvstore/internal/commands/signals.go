@@ -7,9 +7,11 @@ import (
 	"syscall"
 )
 
-// interruptible returns a context that ends with the first SIGINT or SIGTERM, for commands that have something to finish or to
-// remove then; the second one ends the process, as the first does in all other commands. A pipe that nobody reads any more is an
-// error from here on, for the same reason. release undoes all this.
+// interruptible returns a context that the first SIGINT or SIGTERM cancels, for
+// commands that finish or clean up something then. The second signal ends the
+// process, as the first does in all other commands. For the same reason a write
+// to a closed pipe returns an error instead of ending the process. release
+// restores the previous behavior.
 func interruptible(parent context.Context) (ctx context.Context, release func()) {
 	signal.Ignore(syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(parent, os.Interrupt, syscall.SIGTERM)

@@ -1,7 +1,6 @@
 package commands
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
@@ -9,55 +8,49 @@ import (
 	"github.com/spf13/cobra"
 
 	"kvstore"
+	"kvstore/cmd/kvstore/internal/host"
+	"kvstore/cmd/kvstore/internal/inspect"
 )
 
 func newStats(a *app) *cobra.Command {
-	var (
-		output = tableFormat
-		asJSON bool
-	)
+	var flags reportFlags
 	cmd := &cobra.Command{
 		Use:   "stats",
 		Short: "Print figures about the store",
-		Long: `Print the number of keys, when the last of them was written, the files on disk, the
-memory that the store takes, and what recovery found when it was opened just now.
+		Long: `Print the number of keys, the time of the last write, the files on disk, the memory that
+the store takes, and what recovery found when this command opened the store.
 
-  keys      that are in the store
+  keys      keys in the store
   written   time of the last commit
-  disk      bytes of all snapshots and segments, with space that is reserved
-  log       bytes of the log that no snapshot covers: what had to be replayed
-  memory    of this process, which holds the whole store and little else
-  recovery  what was loaded and replayed, how long it took, and what was left out
+  disk      bytes of all snapshots and segments, including reserved space
+  log       bytes of the log that no snapshot covers, which recovery replayed
+  memory    resident memory of this process, which is mainly the store
+  recovery  what recovery loaded and replayed, how long it took, and what it dropped
             because a crash had cut it off
 
-The store is opened read-only, which takes as long as reading all of it.`,
+This opens the store read-only, which takes as long as reading all of it.`,
 		Example: `  kvstore stats
   kvstore stats --json | jq .keys`,
-		Args: takes(0, 0),
+		Args: argCount(0, 0),
 		RunE: func(*cobra.Command, []string) error {
-			if asJSON {
-				output = jsonFormat
-			}
 			dir, err := a.dataDir()
 			if err != nil {
 				return err
 			}
-			return a.reading(func(s *kvstore.Store) error {
+			return a.withReader(func(s *kvstore.Store) error {
 				r, err := newStatsReport(dir, s)
 				if err != nil {
 					return err
 				}
-				return a.report(output, r)
+				return a.report(flags.format(), r)
 			})
 		},
 	}
-	output.add(cmd)
-	cmd.Flags().BoolVar(&asJSON, "json", false, "the same as -o json")
-	cmd.MarkFlagsMutuallyExclusive("json", "output")
+	flags.add(cmd)
 	return cmd
 }
 
-// statsReport is what stats prints.
+// statsReport is the output of stats.
 type statsReport struct {
 	Dir     string    `json:"dir"`
 	Keys    int       `json:"keys"`
@@ -65,7 +58,7 @@ type statsReport struct {
 	Disk    int64     `json:"disk_bytes"`
 	Log     int64     `json:"log_bytes"`
 	Memory  int64     `json:"memory_bytes"`
-	dataFiles
+	inspect.FileSizes
 	Recovery recoveryReport `json:"recovery"`
 }
 
@@ -86,37 +79,34 @@ type droppedReport struct {
 }
 
 func newStatsReport(dir string, s *kvstore.Store) (*statsReport, error) {
-	files, err := listFiles(dir)
+	files, err := inspect.ListFiles(dir)
 	if err != nil {
 		return nil, err
 	}
-	view, err := s.View()
+	memory, err := host.ResidentBytes()
 	if err != nil {
-		return nil, err
-	}
-	memory, err := residentBytes()
-	if err := errors.Join(err, view.Close()); err != nil {
 		return nil, err
 	}
 	stats := s.Stats()
-	found := stats.Recovery
 	r := &statsReport{
-		Dir: dir, Keys: stats.Keys, Log: stats.WALBytes, Memory: memory, dataFiles: files,
-		Recovery: recoveryReport{
-			Snapshot: found.Snapshot, Groups: found.Groups, Entries: found.Entries, Seconds: found.Took.Seconds(),
-			Dropped: []droppedReport{},
-		},
+		Dir: dir, Keys: stats.Keys, Disk: files.Bytes(), Log: stats.WALBytes, Memory: memory, FileSizes: files,
+		Recovery: newRecoveryReport(stats.Recovery),
 	}
-	if version := view.Version(); version > 0 {
-		r.Written = time.Unix(0, version)
-	}
-	for _, file := range append(files.Snapshots, files.Segments...) {
-		r.Disk += file.Bytes
-	}
-	for _, d := range found.Dropped {
-		r.Recovery.Dropped = append(r.Recovery.Dropped, droppedReport(d))
+	if stats.Version > 0 {
+		r.Written = time.Unix(0, stats.Version)
 	}
 	return r, nil
+}
+
+func newRecoveryReport(found kvstore.Recovery) recoveryReport {
+	r := recoveryReport{
+		Snapshot: found.Snapshot, Groups: found.Groups, Entries: found.Entries, Seconds: found.Took.Seconds(),
+		Dropped: []droppedReport{},
+	}
+	for _, d := range found.Dropped {
+		r.Dropped = append(r.Dropped, droppedReport(d))
+	}
+	return r
 }
 
 func (r *statsReport) rows() []row {
@@ -135,15 +125,31 @@ func (r *statsReport) rows() []row {
 	}
 	rows = append(rows, fileRows("snapshot", r.Snapshots)...)
 	rows = append(rows, fileRows("segment", r.Segments)...)
-	from := r.Recovery.Snapshot
+	return append(rows, r.Recovery.rows()...)
+}
+
+func (r *recoveryReport) rows() []row {
+	from := r.Snapshot
 	if from == "" {
 		from = "no snapshot"
 	}
-	took := time.Duration(r.Recovery.Seconds * float64(time.Second)).Round(time.Microsecond)
-	rows = append(rows, row{"recovery", from, fmt.Sprintf("%s and %s writes in %s groups of the log, in %v",
-		from, humanize.Comma(int64(r.Recovery.Entries)), humanize.Comma(int64(r.Recovery.Groups)), took)})
-	for _, d := range r.Recovery.Dropped {
+	took := time.Duration(r.Seconds * float64(time.Second)).Round(time.Microsecond)
+	rows := []row{{"recovery", from, fmt.Sprintf("%s and %s writes in %s groups of the log, in %v",
+		from, humanize.Comma(int64(r.Entries)), humanize.Comma(int64(r.Groups)), took)}}
+	for _, d := range r.Dropped {
 		rows = append(rows, row{"dropped", d.File, fmt.Sprintf("%s, %d bytes at offset %d", d.File, d.Bytes, d.Offset)})
 	}
 	return rows
 }
+
+// fileRows returns a row with this name for each file.
+func fileRows(name string, files []inspect.FileSize) []row {
+	var rows []row
+	for _, f := range files {
+		rows = append(rows, row{name, f.File, f.File + ", " + bytesText(f.Bytes)})
+	}
+	return rows
+}
+
+// bytesText is a size for people.
+func bytesText(n int64) string { return humanize.Bytes(uint64(max(n, 0))) }

@@ -7,24 +7,27 @@ import (
 	"kvstore"
 )
 
-// reading opens the store read-only for do. Nothing is written, not even to repair what a crash has left.
-func (a *app) reading(do func(s *kvstore.Store) error) error {
-	return a.with(true, do)
+// withReader opens the store read-only and calls do. Nothing is written, not
+// even to repair what a crash has left.
+func (a *app) withReader(do func(s *kvstore.Store) error) error {
+	return a.withStore(true, do)
 }
 
-// readingFor is reading for what takes a while and has something to remove when it is interrupted, which ends ctx.
-func (a *app) readingFor(do func(ctx context.Context, s *kvstore.Store) error) error {
+// withReaderContext is withReader with a context that a signal cancels, for
+// commands that have something to clean up.
+func (a *app) withReaderContext(do func(ctx context.Context, s *kvstore.Store) error) error {
 	ctx, release := interruptible(context.Background())
 	defer release()
-	return a.with(true, func(s *kvstore.Store) error { return do(ctx, s) })
+	return a.withStore(true, func(s *kvstore.Store) error { return do(ctx, s) })
 }
 
-// writing opens the store for do and closes it, which leaves a snapshot. do must look at ctx before it writes: it ends when the
-// user interrupts.
-func (a *app) writing(do func(ctx context.Context, s *kvstore.Store) error) error {
+// withWriter opens the store, calls do, and closes the store, which writes a
+// snapshot. A signal cancels ctx. If one came while the store was opened, do is
+// not called.
+func (a *app) withWriter(do func(ctx context.Context, s *kvstore.Store) error) error {
 	ctx, release := interruptible(context.Background())
 	defer release()
-	return a.with(false, func(s *kvstore.Store) error {
+	return a.withStore(false, func(s *kvstore.Store) error {
 		if ctx.Err() != nil {
 			return errInterrupted
 		}
@@ -32,7 +35,20 @@ func (a *app) writing(do func(ctx context.Context, s *kvstore.Store) error) erro
 	})
 }
 
-func (a *app) with(readOnly bool, do func(s *kvstore.Store) error) error {
+// withView opens the store read-only and calls do with a view of it.
+func (a *app) withView(do func(v *kvstore.View) error) error {
+	return a.withReader(func(s *kvstore.Store) error {
+		view, err := s.View()
+		if err != nil {
+			return err
+		}
+		return errors.Join(do(view), view.Close())
+	})
+}
+
+// withStore opens the store, warns if recovery dropped something, calls do, and
+// closes the store.
+func (a *app) withStore(readOnly bool, do func(s *kvstore.Store) error) error {
 	dir, err := a.dataDir()
 	if err != nil {
 		return err
@@ -44,7 +60,8 @@ func (a *app) with(readOnly bool, do func(s *kvstore.Store) error) error {
 		return err
 	}
 	for _, d := range store.Stats().Recovery.Dropped {
-		a.warn("%s ends with %d bytes of a write that was never finished, from offset %d; they do not count", d.File, d.Bytes, d.Offset)
+		a.warnf("%s ends with %d bytes of a write that was never finished, from offset %d; they do not count",
+			d.File, d.Bytes, d.Offset)
 	}
 	return errors.Join(do(store), store.Close())
 }

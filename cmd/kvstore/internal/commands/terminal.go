@@ -12,13 +12,13 @@ func isTerminal(stream any) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// hasColour reports whether stream is to have colour: https://no-color.org.
-func hasColour(stream any) bool {
+// hasColor reports whether to use color on stream. See https://no-color.org.
+func hasColor(stream any) bool {
 	return isTerminal(stream) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 }
 
-// isFile reports whether stream is a file in the narrow sense, neither a terminal nor a pipe.
-func isFile(stream any) bool {
+// isRegular reports whether stream is a regular file, not a terminal or a pipe.
+func isRegular(stream any) bool {
 	f, ok := stream.(*os.File)
 	if !ok {
 		return false

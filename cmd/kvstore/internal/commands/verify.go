@@ -13,58 +13,45 @@ import (
 )
 
 func newVerify(a *app) *cobra.Command {
-	var (
-		output = tableFormat
-		asJSON bool
-	)
+	var flags reportFlags
 	cmd := &cobra.Command{
 		Use:   "verify",
 		Short: "Verify every checksum on disk",
-		Long: `Verify every checksum of every file in the data directory, and say what an opener would
-make of it:
+		Long: `Verify every checksum of every file in the data directory, and print what an opener
+would do with it:
 
-  sound          opens
-  repairable     opens; what is dropped is the incomplete end of the log that a crash has
-                 left, or that a store which is open right now has not finished yet
-  corrupt        is refused: see salvage
-  later version  is refused: a later version of kvstore wrote it
+  sound          it opens
+  repairable     it opens, and drops the incomplete end of the log: a crash has left it,
+                 or a store that is open right now has not finished writing it
+  corrupt        an opener refuses it: see salvage
+  later version  an opener refuses it: a later version of kvstore wrote it
 
-Damage is named with its file and offset, the numbers of the groups (the writes that
-one fsync made durable) that are missing, the time when they were written, and the
-keys that can still be made out there. Files that an opener would not read are verified
-too; damage in them does no harm.
+For damage, the command prints the file and offset, the numbers of missing groups (a
+group is the writes that one fsync made durable), the time when they were written, and
+the keys that are still readable there. It also verifies files that an opener would not
+read; damage in them is harmless.
 
-No lock is taken and nothing is written: the store may be open, and be written to. The
-exit code is 0 for sound and repairable, 3 for the others, and 5 if a file cannot be
+The command takes no lock and writes nothing, so the store may be open for writing. The
+exit code is 0 for sound and repairable, 3 for the other two, and 5 if a file cannot be
 read.`,
 		Example: `  kvstore verify
   kvstore verify -d /mnt/backup/data --json | jq .damage`,
-		Args: takes(0, 0),
+		Args: argCount(0, 0),
 		RunE: func(*cobra.Command, []string) error {
-			if asJSON {
-				output = jsonFormat
-			}
 			dir, err := a.dataDir()
 			if err != nil {
 				return err
 			}
-			return a.verify(dir, output)
+			return a.verify(dir, flags.format())
 		},
 	}
-	output.add(cmd)
-	cmd.Flags().BoolVar(&asJSON, "json", false, "the same as -o json")
-	cmd.MarkFlagsMutuallyExclusive("json", "output")
+	flags.add(cmd)
 	return cmd
 }
 
-func (a *app) verify(dir string, output format) error {
-	bar := &progress{}
-	r, err := inspect.Verify(dir, func(done, total int64) {
-		if bar.bar == nil {
-			bar = a.progress("verify", total, inBytes)
-		}
-		bar.show("verify", done)
-	})
+func (a *app) verify(dir string, output outputFormat) error {
+	bar := a.lazyProgress(inBytes)
+	r, err := inspect.Verify(dir, func(done, total int64) { bar.show("verify", done, total) })
 	bar.end()
 	if err != nil {
 		return err
@@ -82,7 +69,7 @@ func (a *app) verify(dir string, output format) error {
 	return nil
 }
 
-// verifyReport prints an inspect.Report.
+// verifyReport is the output of verify.
 type verifyReport struct{ *inspect.Report }
 
 func (r verifyReport) rows() []row {
@@ -96,8 +83,8 @@ func (r verifyReport) rows() []row {
 	verdict := string(r.Verdict)
 	switch {
 	case r.Dropped != nil:
-		verdict += fmt.Sprintf(": an opener drops %d bytes of an incomplete write at offset %d of %s; if the store is open now, it may be a write under way",
-			r.Dropped.Bytes, r.Dropped.Offset, r.Dropped.File)
+		verdict += fmt.Sprintf(": an opener drops %d bytes of an incomplete write at offset %d of %s; "+
+			"if the store is open now, it may be a write under way", r.Dropped.Bytes, r.Dropped.Offset, r.Dropped.File)
 	case r.Verdict == inspect.Corrupt || r.Verdict == inspect.Later:
 		verdict += ": an opener refuses it"
 	case len(r.Files) == 0:
@@ -106,7 +93,7 @@ func (r verifyReport) rows() []row {
 	return append(rows, row{"verdict", string(r.Verdict), verdict})
 }
 
-// fileText is a file for people.
+// fileText describes a file.
 func fileText(f *inspect.File) string {
 	parts := []string{f.File, bytesText(f.Bytes)}
 	if f.Pairs > 0 {
@@ -115,14 +102,14 @@ func fileText(f *inspect.File) string {
 	if f.Groups > 0 {
 		parts = append(parts, groupsText(f.FirstGroup, f.LastGroup), humanize.Comma(int64(f.Entries))+" writes")
 	}
-	parts = append(parts, spanText(f.From, f.To)...)
+	parts = append(parts, timesText(f.From, f.To)...)
 	if !f.Needed {
 		parts = append(parts, "no longer needed")
 	}
 	return strings.Join(parts, ", ")
 }
 
-// damageText is damage for people.
+// damageText describes damage and its cost.
 func damageText(d *inspect.Damage) string {
 	parts := []string{fmt.Sprintf("%s at offset %d: %s", d.File, d.Offset, d.Reason)}
 	if d.Bytes > 0 {
@@ -134,9 +121,10 @@ func damageText(d *inspect.Damage) string {
 	if d.FirstGroup > 0 {
 		parts = append(parts, groupsText(d.FirstGroup, d.LastGroup)+" missing")
 	}
-	parts = append(parts, spanText(d.After, d.Before)...)
+	parts = append(parts, timesText(d.After, d.Before)...)
 	if d.Keys != nil {
-		parts = append(parts, fmt.Sprintf("keys that can be made out: %d, %q to %q", d.Keys.Count, d.Keys.First, d.Keys.Last))
+		parts = append(parts,
+			fmt.Sprintf("keys that can be made out: %d, %q to %q", d.Keys.Count, d.Keys.First, d.Keys.Last))
 	}
 	switch {
 	case !d.Needed:
@@ -157,8 +145,8 @@ func groupsText(first, last uint64) string {
 	return fmt.Sprintf("groups %d to %d", first, last)
 }
 
-// spanText is a span of time, as far as it is known.
-func spanText(from, to time.Time) []string {
+// timesText describes a span of time, either end of which may be unknown.
+func timesText(from, to time.Time) []string {
 	var parts []string
 	if !from.IsZero() {
 		parts = append(parts, "from "+from.Format(time.RFC3339Nano))

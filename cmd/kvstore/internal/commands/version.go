@@ -1,10 +1,9 @@
 package commands
 
 import (
-	"runtime"
-	"runtime/debug"
-
 	"github.com/spf13/cobra"
+
+	"kvstore/cmd/kvstore/internal/version"
 )
 
 func newVersion(a *app) *cobra.Command {
@@ -16,41 +15,17 @@ func newVersion(a *app) *cobra.Command {
 build knew it, the version of Go, and the platform.`,
 		Example: `  kvstore version
   kvstore version -o json`,
-		Args: takes(0, 0),
+		Args: argCount(0, 0),
 		RunE: func(*cobra.Command, []string) error {
-			return a.report(output, buildVersion())
+			return a.report(output, versionReport{version.Build()})
 		},
 	}
 	output.add(cmd)
 	return cmd
 }
 
-// versionReport is what version prints.
-type versionReport struct {
-	Version  string `json:"version"`
-	Commit   string `json:"commit,omitempty"`
-	Modified bool   `json:"modified,omitzero"`
-	Go       string `json:"go"`
-	Platform string `json:"platform"`
-}
-
-func buildVersion() versionReport {
-	r := versionReport{Version: "unknown", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return r
-	}
-	r.Version = info.Main.Version
-	for _, s := range info.Settings {
-		switch s.Key {
-		case "vcs.revision":
-			r.Commit = s.Value
-		case "vcs.modified":
-			r.Modified = s.Value == "true"
-		}
-	}
-	return r
-}
+// versionReport is the output of version.
+type versionReport struct{ version.Info }
 
 func (r versionReport) rows() []row {
 	rows := []row{{name: "version", value: r.Version}}

@@ -1,4 +1,4 @@
-package commands
+package lines
 
 import (
 	"errors"
@@ -9,12 +9,15 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// ndjson is a line for each pair, an object with two members: "key" and "value". What is not UTF-8, and so is no
-// string of JSON, is "key64" or "value64" instead, in base64. With --base64 or --hex all are "key64" and "value64", or "keyhex" and
-// "valuehex". All of them are read whatever the flags say.
-type ndjson struct{ encoding encoding }
+// NDJSON is a JSON object for each pair, with two members: "key" and "value".
+// Bytes that are not UTF-8 cannot be a JSON string, so they are "key64" or
+// "value64" instead, in base64. With [Base64] or [Hex], all members are "key64"
+// and "value64", or "keyhex" and "valuehex". Parse accepts every combination,
+// whatever the encoding.
+type NDJSON struct{ Encoding Encoding }
 
-func (f ndjson) append(dst, key, value []byte) []byte {
+// Append implements [Format].
+func (f NDJSON) Append(dst, key, value []byte) []byte {
 	dst = append(dst, '{')
 	dst = f.appendMember(dst, "key", key)
 	dst = append(dst, ',')
@@ -22,26 +25,32 @@ func (f ndjson) append(dst, key, value []byte) []byte {
 	return append(dst, '}')
 }
 
-func (f ndjson) appendMember(dst []byte, name string, b []byte) []byte {
-	e := f.encoding
-	if e == plainText && !utf8.Valid(b) {
-		e = base64Text
-	}
+func (f NDJSON) appendMember(dst []byte, name string, b []byte) []byte {
+	e := f.Encoding.ForJSON(b)
 	dst = append(append(append(dst, '"'), name...), jsonSuffix[e]...)
 	dst = append(dst, '"', ':')
-	if e == plainText {
-		dst, _ = jsontext.AppendQuote(dst, b) // fails for what is not UTF-8
+	if e == Plain {
+		dst, _ = jsontext.AppendQuote(dst, b) // fails only for invalid UTF-8
 		return dst
 	}
 	dst = append(dst, '"')
-	dst = e.append(dst, b)
+	dst = e.Append(dst, b)
 	return append(dst, '"')
 }
 
-// jsonSuffix is what the name of a member says of its encoding.
-var jsonSuffix = [...]string{plainText: "", hexText: "hex", base64Text: "64"}
+// jsonSuffix is what the name of a member says about its encoding.
+var jsonSuffix = [...]string{Plain: "", Hex: "hex", Base64: "64"}
 
-// jsonPair is a line of ndjson on the way in. A pointer tells whether a member is there.
+// ForJSON returns the encoding to use for b in JSON: e, except that bytes that
+// are not UTF-8 need [Base64] in place of [Plain].
+func (e Encoding) ForJSON(b []byte) Encoding {
+	if e == Plain && !utf8.Valid(b) {
+		return Base64
+	}
+	return e
+}
+
+// jsonPair is a parsed line of NDJSON. A nil pointer is a missing member.
 type jsonPair struct {
 	Key      *string `json:"key"`
 	Key64    *string `json:"key64"`
@@ -51,7 +60,8 @@ type jsonPair struct {
 	ValueHex *string `json:"valuehex"`
 }
 
-func (ndjson) parse(line []byte) (key string, value []byte, err error) {
+// Parse implements [Codec].
+func (NDJSON) Parse(line []byte) (key string, value []byte, err error) {
 	var p jsonPair
 	if err := json.Unmarshal(line, &p, json.RejectUnknownMembers(true)); err != nil {
 		return "", nil, jsonError(err)
@@ -64,16 +74,16 @@ func (ndjson) parse(line []byte) (key string, value []byte, err error) {
 	return string(k), value, err
 }
 
-// oneOf decodes the one member of three that is there.
+// oneOf decodes the only member of three that is present.
 func oneOf(name string, plain, in64, inHex *string) ([]byte, error) {
 	var found []byte
 	count := 0
-	for e, text := range [...]*string{plainText: plain, hexText: inHex, base64Text: in64} {
+	for e, text := range [...]*string{Plain: plain, Hex: inHex, Base64: in64} {
 		if text == nil {
 			continue
 		}
 		var err error
-		if found, err = encoding(e).decode(*text); err != nil {
+		if found, err = Encoding(e).Decode(*text); err != nil {
 			return nil, fmt.Errorf("%s%s: %w", name, jsonSuffix[e], err)
 		}
 		count++
@@ -88,7 +98,8 @@ func oneOf(name string, plain, in64, inHex *string) ([]byte, error) {
 	}
 }
 
-// jsonError says what is wrong with a line, without the name of the package that found out and the Go types it had in mind.
+// jsonError describes what is wrong with a line. It leaves out the name of the
+// JSON package and Go types, which mean nothing to a user of the command.
 func jsonError(err error) error {
 	if semantic, ok := errors.AsType[*json.SemanticError](err); ok {
 		where := semantic.JSONPointer.LastToken()

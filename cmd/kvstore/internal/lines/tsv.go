@@ -1,4 +1,4 @@
-package commands
+package lines
 
 import (
 	"bytes"
@@ -8,22 +8,26 @@ import (
 	"unicode/utf8"
 )
 
-// tsv is a line for each pair: key, tab, value. In both, \t, \n, \r and \\ stand for the characters that a field cannot have as they
-// are, and \xHH for any byte. With --base64 or --hex both are in that encoding, without escapes.
-type tsv struct{ encoding encoding }
+// TSV is a line of key, tab and value. In both fields, \t, \n, \r and \\ stand
+// for tab, newline, carriage return and backslash, and \xHH for any byte. With
+// [Base64] or [Hex], both fields are in that encoding, without escapes.
+type TSV struct{ Encoding Encoding }
 
-func (f tsv) append(dst, key, value []byte) []byte {
-	if f.encoding != plainText {
-		return raw(f).append(dst, key, value)
+// Append implements [Format].
+func (f TSV) Append(dst, key, value []byte) []byte {
+	if f.Encoding != Plain {
+		return Raw(f).Append(dst, key, value)
 	}
 	dst = append(appendEscaped(dst, key), '\t')
 	return appendEscaped(dst, value)
 }
 
-func (f tsv) parse(line []byte) (key string, value []byte, err error) {
+// Parse implements [Codec].
+func (f TSV) Parse(line []byte) (key string, value []byte, err error) {
 	left, right, ok := bytes.Cut(line, []byte{'\t'})
 	if !ok || bytes.IndexByte(right, '\t') >= 0 {
-		return "", nil, fmt.Errorf("%d tabs instead of one; a tab in a key or value is written as \\t", bytes.Count(line, []byte{'\t'}))
+		tabs := bytes.Count(line, []byte{'\t'})
+		return "", nil, fmt.Errorf("%d tabs instead of one; a tab in a key or value is written as \\t", tabs)
 	}
 	k, err := f.field(left)
 	if err != nil {
@@ -35,17 +39,18 @@ func (f tsv) parse(line []byte) (key string, value []byte, err error) {
 	return string(k), value, nil
 }
 
-func (f tsv) field(text []byte) ([]byte, error) {
-	if f.encoding != plainText {
-		return f.encoding.decode(string(text))
+func (f TSV) field(text []byte) ([]byte, error) {
+	if f.Encoding != Plain {
+		return f.Encoding.Decode(string(text))
 	}
 	return unescape(text)
 }
 
 const hexDigits = "0123456789abcdef"
 
-// appendEscaped appends b with what a field of TSV cannot have as it is escaped: \t, \n, \r, \\, and \xHH for other control
-// characters and for bytes that are not UTF-8.
+// appendEscaped appends b as a field of TSV. It escapes the characters that a
+// field cannot hold as \t, \n, \r and \\, and other control characters and bytes
+// that are not UTF-8 as \xHH.
 func appendEscaped(dst, b []byte) []byte {
 	for {
 		plain := 0
@@ -75,7 +80,8 @@ func appendEscaped(dst, b []byte) []byte {
 	}
 }
 
-// unescape is the inverse of appendEscaped. It returns text itself if there is nothing escaped in it.
+// unescape is the inverse of appendEscaped. If text has no escapes, it returns
+// text itself.
 func unescape(text []byte) ([]byte, error) {
 	at := bytes.IndexByte(text, '\\')
 	if at < 0 {
@@ -94,7 +100,8 @@ func unescape(text []byte) ([]byte, error) {
 	return append(b, text...), nil
 }
 
-// escaped returns the byte that text, which follows a backslash, begins with, and how long it is there.
+// escaped returns the byte for the escape at the start of text, which follows a
+// backslash, and the length of that escape.
 func escaped(text []byte) (char byte, size int, err error) {
 	if len(text) == 0 {
 		return 0, 0, errors.New("a backslash at the end, which is written as \\\\")

@@ -1,4 +1,4 @@
-package commands
+package bench
 
 import (
 	"bufio"
@@ -17,33 +17,36 @@ const (
 	plotHeight = 11 * vg.Centimeter
 )
 
-// plot draws, for the floor and each result, which part of the calls took how long at most, as SVG.
-func (b *benchReport) plot(w *bufio.Writer) error {
+// WritePlot writes an SVG with a line for the floor and for each result: the
+// percentage of calls that took no longer than a time.
+func (r *Report) WritePlot(w *bufio.Writer) error {
 	p := plot.New()
 	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = "Latency", "µs", "% of the calls"
 	p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
 	p.Legend.Top = true
 	p.Add(plotter.NewGrid())
-	for i, r := range append([]*benchResult{b.Floor}, b.Results...) {
-		line, err := plotter.NewLine(r.cumulative())
+	for i, result := range r.all() {
+		line, err := plotter.NewLine(result.cumulative())
 		if err != nil {
 			return err
 		}
-		line.Color, line.Width, line.Dashes = plotutil.Color(i), vg.Points(1.5), plotutil.Dashes(i/len(plotutil.DefaultColors))
+		line.Color, line.Width = plotutil.Color(i), vg.Points(1.5)
+		line.Dashes = plotutil.Dashes(i / len(plotutil.DefaultColors))
 		p.Add(line)
-		p.Legend.Add(r.title(), line)
+		p.Legend.Add(result.title(), line)
 	}
 	return writeSVG(w, p)
 }
 
-// cumulative has 16 points for each power of two: microseconds, and the percentage that took no longer.
-func (r *benchResult) cumulative() plotter.XYs {
+// cumulative returns 16 points for each power of two: microseconds, and the
+// percentage of calls that took no longer.
+func (r *Result) cumulative() plotter.XYs {
 	var points plotter.XYs
 	seen := uint64(0)
-	for _, bar := range bars(r.histogram, 16) {
-		seen += bar.Count
+	for _, b := range buckets(r.histogram, 16) {
+		seen += b.Count
 		points = append(points, plotter.XY{
-			X: math.Max(1e-3, float64(bar.UpTo)/1e3), // a logarithm is taken of it
+			X: math.Max(1e-3, float64(b.UpTo)/1e3), // above 0, for the logarithm
 			Y: 100 * float64(seen) / float64(r.histogram.TotalCount()),
 		})
 	}
