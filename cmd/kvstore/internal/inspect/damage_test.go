@@ -18,7 +18,7 @@ import (
 	"kvstore/internal/format"
 )
 
-// Directories of a few small files, damaged in every way that can be thought of.
+// This file makes directories of a few small files, and damages them in many ways.
 
 var (
 	seedFlag  = flag.Uint64("seed", 0, "of the damage; 0 means by the clock")
@@ -30,14 +30,14 @@ var (
 	castagnoli   = crc32.MakeTable(crc32.Castagnoli)
 )
 
-// image is a data directory in memory, and what is in it.
+// image is a data directory in memory.
 type image struct {
 	files  map[string][]byte
 	dirs   []string // names of directories in it
 	groups []placed
 }
 
-// placed is a group where it was written.
+// placed is a group and its place.
 type placed struct {
 	file        string
 	offset, end int
@@ -50,7 +50,8 @@ type op struct {
 	deleted    bool
 }
 
-// imageBuilder writes an image as the store would: each group knows the one before it to be durable.
+// imageBuilder writes an image as the store would: the COMMIT of each group says
+// that the group before it is durable.
 type imageBuilder struct {
 	image
 	random *rand.Rand
@@ -100,7 +101,9 @@ func (b *imageBuilder) snapshot(number uint64) {
 
 // snapshotBytes returns a snapshot of blocks of two pairs.
 func snapshotBytes(number, group uint64, state map[string]string) []byte {
-	info := &format.Snapshot{Timestamp: int64(group), Count: uint32(len(state)), ID: ours, Number: number, LastGroup: group}
+	info := &format.Snapshot{
+		Timestamp: int64(group), Count: uint32(len(state)), ID: ours, Number: number, LastGroup: group,
+	}
 	data := format.AppendSnapshotHeader(nil, info)
 	keys := slices.Sorted(maps.Keys(state))
 	for pair := range slices.Chunk(keys, 2) {
@@ -115,8 +118,8 @@ func snapshotBytes(number, group uint64, state map[string]string) []byte {
 	return format.AppendSnapshotTail(data, info)
 }
 
-// images returns the shapes that a directory has after a crash: before the first snapshot, after one, and before what it covers was
-// removed.
+// images returns the shapes that a directory has after a crash: before the first
+// snapshot, after one, and before the log that it covers was removed.
 func images(random *rand.Rand) map[string]*imageBuilder {
 	all := map[string]*imageBuilder{}
 	begin := func(name string) *imageBuilder {
@@ -155,7 +158,7 @@ func (i *image) clone() *image {
 	return c
 }
 
-// write makes a directory of the image.
+// write writes the image to a directory.
 func (i *image) write(t *testing.T, dir string) {
 	t.Helper()
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -198,13 +201,14 @@ func (i *image) newest(prefix string) string {
 	return names[len(names)-1]
 }
 
-// breakage is one way to break a directory. It does nothing to one that has not what it breaks.
+// breakage is one way to break a directory. It does nothing to a directory that
+// lacks what it breaks.
 type breakage struct {
 	name  string
 	apply func(i *image, random *rand.Rand)
 }
 
-// flip returns a breakage that flips a bit somewhere in a part of a file.
+// flip returns a breakage that flips a random bit in a part of a file.
 func flip(name, prefix string, part func(i *image, file string) [][2]int) breakage {
 	return breakage{name, func(i *image, random *rand.Rand) {
 		file := i.pick(random, prefix)
@@ -219,7 +223,7 @@ func flip(name, prefix string, part func(i *image, file string) [][2]int) breaka
 	}}
 }
 
-// change returns a breakage that makes another file of one.
+// change returns a breakage that replaces a file's bytes.
 func change(name, prefix string, f func(b []byte, random *rand.Rand) []byte) breakage {
 	return breakage{name, func(i *image, random *rand.Rand) {
 		if file := i.pick(random, prefix); file != "" {
@@ -228,7 +232,7 @@ func change(name, prefix string, f func(b []byte, random *rand.Rand) []byte) bre
 	}}
 }
 
-// move returns a breakage that gives a file another number.
+// move returns a breakage that changes the number in a file's name.
 func move(name, prefix string, rename func(number uint64) string, keep bool) breakage {
 	return breakage{name, func(i *image, random *rand.Rand) {
 		file := i.pick(random, prefix)
@@ -248,7 +252,7 @@ func move(name, prefix string, rename func(number uint64) string, keep bool) bre
 	}}
 }
 
-// appended returns a breakage that writes one more group, all of whose checksums are right.
+// appended returns a breakage that appends a group with right checksums.
 func appended(name string, entries []byte) breakage {
 	return breakage{name, func(i *image, _ *rand.Rand) {
 		file := i.newest("wal-")
@@ -288,7 +292,7 @@ func commits(i *image, file string) (parts [][2]int) {
 	return parts
 }
 
-// behind is what follows the last group: END, if it is there, and zeros.
+// behind is what follows the last group: END, if there is one, and zeros.
 func behind(i *image, file string) [][2]int {
 	at := commits(i, file)
 	return [][2]int{{at[len(at)-1][1], at[len(at)-1][1] + format.EndEntryBytes}}
@@ -304,7 +308,7 @@ func snapshotPart(from, to func(size, trailer int) int) func(i *image, file stri
 
 func wholeFile(i *image, file string) [][2]int { return [][2]int{{0, len(i.files[file])}} }
 
-// resealed gives the tail of a snapshot a right checksum again.
+// resealed makes the checksum of a snapshot's tail right again.
 func resealed(b []byte, change func(b []byte)) []byte {
 	b = bytes.Clone(b)
 	change(b)
@@ -315,20 +319,27 @@ func resealed(b []byte, change func(b []byte)) []byte {
 func breakages() []breakage {
 	none := func(*image, *rand.Rand) {}
 	zero := func(int, int) int { return 0 }
+	headerEnd := func(int, int) int { return 16 }
+	trailerStart := func(_, trailer int) int { return trailer }
+	footerStart := func(size, _ int) int { return size - 16 }
+	fileEnd := func(size, _ int) int { return size }
 	return []breakage{
 		{"none", none},
 		flip("a bit of SEGMENT", "wal-", header),
 		flip("a bit of an entry", "wal-", bodies),
 		flip("a bit of COMMIT", "wal-", commits),
 		flip("a bit of END", "wal-", behind),
-		flip("a bit of a snapshot's header", "snapshot-", snapshotPart(zero, func(int, int) int { return 16 })),
-		flip("a bit of a block", "snapshot-", snapshotPart(func(int, int) int { return 16 }, func(_, trailer int) int { return trailer })),
-		flip("a bit of the trailer", "snapshot-", snapshotPart(func(_, trailer int) int { return trailer }, func(size, _ int) int { return size - 16 })),
-		flip("a bit of the footer", "snapshot-", snapshotPart(func(size, _ int) int { return size - 16 }, func(size, _ int) int { return size })),
+		flip("a bit of a snapshot's header", "snapshot-", snapshotPart(zero, headerEnd)),
+		flip("a bit of a block", "snapshot-", snapshotPart(headerEnd, trailerStart)),
+		flip("a bit of the trailer", "snapshot-", snapshotPart(trailerStart, footerStart)),
+		flip("a bit of the footer", "snapshot-", snapshotPart(footerStart, fileEnd)),
 		flip("a bit somewhere", "", wholeFile),
 		change("a file cut short", "", func(b []byte, random *rand.Rand) []byte { return b[:random.IntN(len(b)+1)] }),
 		change("a segment cut short", "wal-", func(b []byte, random *rand.Rand) []byte { return b[:random.IntN(len(b)+1)] }),
-		change("zeros from somewhere on", "", func(b []byte, random *rand.Rand) []byte { clear(b[random.IntN(len(b)):]); return b }),
+		change("zeros from somewhere on", "", func(b []byte, random *rand.Rand) []byte {
+			clear(b[random.IntN(len(b)):])
+			return b
+		}),
 		change("a run of zeros", "", func(b []byte, random *rand.Rand) []byte {
 			at := random.IntN(len(b))
 			clear(b[at:min(len(b), at+1+random.IntN(64))])
@@ -346,7 +357,9 @@ func breakages() []breakage {
 			at := random.IntN(len(b))
 			return slices.Delete(b, at, min(len(b), at+1+random.IntN(8)))
 		}),
-		change("bytes put in", "", func(b []byte, random *rand.Rand) []byte { return slices.Insert(b, random.IntN(len(b)), 'K', 'V') }),
+		change("bytes put in", "", func(b []byte, random *rand.Rand) []byte {
+			return slices.Insert(b, random.IntN(len(b)), 'K', 'V')
+		}),
 		change("garbage behind all", "", func(b []byte, _ *rand.Rand) []byte { return append(b, "garbage"...) }),
 		change("zeros behind all", "", func(b []byte, _ *rand.Rand) []byte { return append(b, make([]byte, 50)...) }),
 		change("a foreign segment", "wal-", func(b []byte, _ *rand.Rand) []byte {
@@ -388,7 +401,7 @@ func breakages() []breakage {
 	}
 }
 
-// twice returns a snapshot in which the last pair is the first one again.
+// twice returns a snapshot whose last pair is the first one again.
 func twice(b []byte) []byte {
 	r, err := format.ReadSnapshot(bytes.NewReader(b), int64(len(b)), "")
 	if err != nil || len(r.Info.Blocks) < 2 {
@@ -404,7 +417,7 @@ func twice(b []byte) []byte {
 	return format.AppendSnapshotTail(body, &info)
 }
 
-// broken runs a test on many directories, each broken in one way or two.
+// broken runs a test on many directories, each broken in one or two ways.
 func broken(t *testing.T, test func(t *testing.T, whole *imageBuilder, i *image)) {
 	seed := *seedFlag
 	if seed == 0 {
@@ -413,7 +426,7 @@ func broken(t *testing.T, test func(t *testing.T, whole *imageBuilder, i *image)
 	t.Logf("-seed %d", seed)
 	for _, b := range breakages() {
 		t.Run(b.name, func(t *testing.T) {
-			t.Parallel() // it waits for the disk most of the time
+			t.Parallel() // the test mostly waits for the disk
 			random := rand.New(rand.NewPCG(seed, uint64(len(b.name))))
 			for range *casesFlag {
 				all := images(random)

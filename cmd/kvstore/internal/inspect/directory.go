@@ -1,8 +1,9 @@
-// Package inspect looks at the files of a store without opening it: it takes no lock, and writes nothing where it looks. So it works on a
-// copy, on what Open refuses, and on the directory of a store that is being written to meanwhile.
+// Package inspect reads the files of a store without opening it. It takes no
+// lock and writes nothing to the directory. So it works on a copy, on a directory
+// that Open refuses, and beside a store that is open for writing.
 //
-// What bytes mean is decided by package format, for Open as well as here. This package adds what Open has no use for: it goes on behind
-// damage.
+// Package format decides what bytes mean, for Open and for this package. This
+// package adds what Open does not need: it continues behind damage.
 package inspect
 
 import (
@@ -19,24 +20,25 @@ import (
 	"kvstore/internal/format"
 )
 
-// directory is the files of a store as of one moment, opened: what a snapshot removes later stays readable.
+// directory is the open files of a store, as of one moment. Since they are open,
+// they stay readable when a snapshot removes them.
 type directory struct {
 	path  string
 	files format.Files
 	data  []dataFile // in the order of their numbers
-	bad   error      // a name that no store gives, a [*format.Damage]
+	bad   error      // a name that no store uses, as a [*format.Damage]
 }
 
 // dataFile is a segment or a snapshot.
 type dataFile struct {
 	*os.File
 	name       string // base name
-	number     uint64 // the one in the name
+	number     uint64 // in the name
 	isSnapshot bool
 	size       int64 // when it was opened
 }
 
-// openDirectory opens all files.
+// openDirectory opens all files of the store in path.
 func openDirectory(path string) (*directory, error) {
 	for {
 		d := &directory{path: path}
@@ -51,11 +53,13 @@ func openDirectory(path string) (*directory, error) {
 	}
 }
 
-// errChanged says that files came or went while they were being opened. They do that seldom, so it is tried again until they do not.
+// errChanged is returned when files were created or removed while they were being
+// opened. That is rare, so the caller retries until it succeeds.
 var errChanged = errors.New("the directory has changed")
 
-// openAll lists the directory, opens what is there, and lists it once more: what is in both lists was there together. One list alone
-// is not of one moment.
+// openAll lists the directory, opens the files, and lists it again. If the lists
+// are equal, all files existed at the same moment. A single list does not prove
+// that, since a directory may change while it is read.
 func (d *directory) openAll() (err error) {
 	if d.files, d.bad, err = list(d.path); err != nil {
 		return err
@@ -93,7 +97,8 @@ func (f *dataFile) open(dir string) (err error) {
 	return nil
 }
 
-// list lists a directory; bad is the first name that no store gives to a file, though it looks like that.
+// list lists a directory. bad is the first name that resembles that of a store's
+// file but that no store uses.
 func list(path string) (files format.Files, bad, err error) {
 	entries, err := os.ReadDir(path)
 	if err != nil {
@@ -116,7 +121,8 @@ func list(path string) (files format.Files, bad, err error) {
 	}
 }
 
-// inOrder returns the files by their numbers: a snapshot comes before the segment of its number, which goes on from it.
+// inOrder returns the files in the order of their numbers. A snapshot comes before
+// the segment with its number, which continues from it.
 func inOrder(files *format.Files) []dataFile {
 	var all []dataFile
 	for _, number := range files.Snapshots {
@@ -129,19 +135,22 @@ func inOrder(files *format.Files) []dataFile {
 	return all
 }
 
-// find returns the file of a snapshot or a segment that is known to be there.
+// find returns the file of a snapshot or a segment, which must be in the directory.
 func (d *directory) find(number uint64, isSnapshot bool) *dataFile {
-	i := slices.IndexFunc(d.data, func(f dataFile) bool { return f.number == number && f.isSnapshot == isSnapshot })
+	i := slices.IndexFunc(d.data, func(f dataFile) bool {
+		return f.number == number && f.isSnapshot == isSnapshot
+	})
 	return &d.data[i]
 }
 
 func (d *directory) close() {
 	for _, f := range d.data {
-		_ = f.Close() // nothing was written
+		_ = f.Close() // the file was only read
 	}
 }
 
-// read returns the bytes of the file, in the memory of buf if that is enough.
+// read returns the bytes of the file. It uses the memory of buf if it is large
+// enough.
 func (f *dataFile) read(buf []byte) ([]byte, error) {
 	if f.size > math.MaxInt {
 		return nil, fmt.Errorf("%s is too large for this platform: %d bytes", f.name, f.size)
@@ -150,19 +159,21 @@ func (f *dataFile) read(buf []byte) ([]byte, error) {
 	return data, f.readAgain(data, 0)
 }
 
-// readAgain reads data[offset:], which is what the file has from there on.
+// readAgain reads data[offset:] from the file again.
 func (f *dataFile) readAgain(data []byte, offset int) error {
 	if offset == len(data) {
 		return nil
 	}
-	if _, err := io.ReadFull(io.NewSectionReader(f, int64(offset), int64(len(data)-offset)), data[offset:]); err != nil {
+	section := io.NewSectionReader(f, int64(offset), int64(len(data)-offset))
+	if _, err := io.ReadFull(section, data[offset:]); err != nil {
 		return fmt.Errorf("read %s: %w", f.name, err)
 	}
 	return nil
 }
 
-// identity returns the id of the store that most of the files are of; the first of several. The snapshots' are given, in the order
-// in which they count.
+// identity returns the store id that most of the files have, or the first of
+// several. The caller passes the snapshots that it has read, in the order in
+// which they count.
 func (d *directory) identity(snapshots ...*format.Snapshot) format.StoreID {
 	var best format.StoreID
 	votes := map[format.StoreID]int{}
@@ -182,7 +193,7 @@ func (d *directory) identity(snapshots ...*format.Snapshot) format.StoreID {
 		}
 		head := make([]byte, format.SegmentEntryBytes)
 		if _, err := f.ReadAt(head, 0); err != nil {
-			continue // too short, or to be reported when all of it is read
+			continue // too short, or a read error that a later read reports
 		}
 		if h, ok := format.DecodeHeader(head); ok && h.Version == format.Version {
 			vote(h.ID)

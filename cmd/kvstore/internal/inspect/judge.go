@@ -6,7 +6,7 @@ import (
 	"kvstore/internal/format"
 )
 
-// Verdict is what Open would make of a directory.
+// Verdict is what Open would do with a directory.
 type Verdict string
 
 // The verdicts.
@@ -17,17 +17,19 @@ const (
 	Later      Verdict = "later version" // Open refuses it: a later version of the package wrote it
 )
 
-// judgement is what Open would say, and why. It is strict: it ends at the first thing that Open would stumble over.
+// judgement is what Open would do with a directory, and why. Like Open, it ends
+// at the first defect.
 type judgement struct {
 	verdict Verdict
 	reason  error // for Corrupt and Later
 	dropped *Dropped
 }
 
-// refuses reports whether Open does.
+// refuses reports whether Open would refuse the directory.
 func (j judgement) refuses() bool { return j.verdict == Corrupt || j.verdict == Later }
 
-// verdictOn turns an error into a verdict; ok is false if it is none, but one of reading.
+// verdictOn returns the verdict that an error of package format means. ok is
+// false for other errors, which are those of reading.
 func verdictOn(err error) (v Verdict, ok bool) {
 	if _, isDamage := errors.AsType[*format.Damage](err); isDamage {
 		return Corrupt, true
@@ -38,7 +40,8 @@ func verdictOn(err error) (v Verdict, ok bool) {
 	return "", false
 }
 
-// judge goes through the files as Open does; newest is what was found of the newest snapshot. An error is one of reading.
+// judge reads the files as Open does. newest is what the caller found in the
+// newest snapshot. An error is one of reading.
 func (d *directory) judge(newest snapshotFound) (judgement, error) {
 	dropped, err := d.replay(newest)
 	switch v, ok := verdictOn(err); {
@@ -52,7 +55,7 @@ func (d *directory) judge(newest snapshotFound) (judgement, error) {
 	return judgement{verdict: Sound}, nil
 }
 
-// replay is judge with the verdict as an error.
+// replay is judge, but returns the verdict as an error.
 func (d *directory) replay(newest snapshotFound) (*Dropped, error) {
 	if d.bad != nil {
 		return nil, d.bad
@@ -85,15 +88,17 @@ func (d *directory) replay(newest snapshotFound) (*Dropped, error) {
 	return nil, nil
 }
 
-// judgeSegment judges a segment. If it is the last one, a store may be writing to it meanwhile, so that what was read of a group may be older
-// than what was read behind it. But what proves a group durable was written when all of that group was there: so the spot in question is
-// read once more, after the proof was seen, and only what is bad then is damage.
+// judgeSegment judges a segment. A store may be writing to the last one: then the
+// bytes that were read of a group may be older than those behind it. A proof that
+// a group is durable, however, is written only after the whole group. So
+// judgeSegment reads the bad bytes once more after it has seen the proof, and
+// only what is still bad is damage.
 func judgeSegment(f *dataFile, data []byte, chain *format.Chain, isLast bool) (format.Tail, error) {
 	scanner, err := chain.Scan(f.number, data)
 	if err != nil {
 		return format.Tail{}, err
 	}
-	seen, proven := -1, false // the spot that was bad before, and whether it was damage
+	seen, proven := -1, false // the offset of the previous bad bytes, and whether they were damage
 	for {
 		for ok := true; ok; {
 			if _, ok, err = scanner.Next(); err != nil {

@@ -12,11 +12,12 @@ import (
 	"kvstore/internal/format"
 )
 
-// What is said of the directory of a store that is open right now.
+// This file tests what is reported of a store that is open for writing.
 
 const liveWrites = 300
 
-// liveStore writes to a store, with rotations and snapshots among it, until the test ends or so many writes are done. It closes done then.
+// liveStore writes to a store, which rotates its log and writes snapshots, until
+// the test ends or writes are done. Then it closes done.
 func liveStore(t *testing.T, writes int) (dir string, done chan struct{}) {
 	t.Helper()
 	dir, done = t.TempDir(), make(chan struct{})
@@ -47,7 +48,7 @@ func liveStore(t *testing.T, writes int) (dir string, done chan struct{}) {
 	return dir, done
 }
 
-// A store that is written to is never called damaged, nor is its log.
+// Neither a store under way nor its log is ever reported as damaged.
 func TestLiveStoreIsSound(t *testing.T) {
 	dir, done := liveStore(t, 2*liveWrites)
 	for ended := false; !ended; {
@@ -75,14 +76,14 @@ func TestLiveStoreIsSound(t *testing.T) {
 	}
 }
 
-// follower follows a log and notes what it sees.
+// follower follows a log and records what it sees.
 type follower struct {
 	t      *testing.T
 	last   uint64
 	gaps   int
 	seen   int
 	key    string // of the last SET
-	wanted string // the key that ends it
+	wanted string // the key that ends the loop
 	end    context.CancelFunc
 }
 
@@ -122,7 +123,8 @@ func follow(t *testing.T, dir, wanted string, idle func() error) *follower {
 	return f
 }
 
-// --follow sees each write once and in order, across segments, snapshots that remove them, and sessions.
+// --follow sees each write once and in order, across segments, snapshots that
+// remove segments, and sessions.
 func TestFollow(t *testing.T) {
 	dir := t.TempDir()
 	session := func(f func(s *kvstore.Store)) {
@@ -142,7 +144,7 @@ func TestFollow(t *testing.T) {
 	}
 	session(func(s *kvstore.Store) {
 		set(s, "first", 1)
-		// Each step is taken when the follower has read all before it, and waits.
+		// Each step begins when the follower has read everything before it, and waits.
 		steps := []func(){
 			func() { set(s, "second", 1) },
 			func() {
@@ -155,7 +157,7 @@ func TestFollow(t *testing.T) {
 					t.Error(err)
 				}
 			},
-			func() {}, // it has to find the segment that the snapshot began
+			func() {}, // the follower has to find the segment behind the snapshot
 			func() { set(s, "third", 1) },
 		}
 		f := follow(t, dir, "third", func() error {
@@ -169,8 +171,9 @@ func TestFollow(t *testing.T) {
 			t.Errorf("%d writes seen, want 103; %d gaps", f.seen, f.gaps)
 		}
 	})
-	// A session without writes leaves no segment, and the next one begins the one of the same number. What a session has written and
-	// removed between two looks was not seen.
+	// A session without writes leaves no segment, and the next session reuses its
+	// number. The follower does not see what a session has written and removed
+	// between two looks.
 	var last *kvstore.Store
 	step := 0
 	f := follow(t, dir, "fourth", func() (err error) {
@@ -193,7 +196,8 @@ func TestFollow(t *testing.T) {
 	}
 }
 
-// A log that is written to as fast as it can be is followed without a gap as long as nothing is removed.
+// The follower sees every write of a store that writes at full speed, as long as no
+// segment is removed.
 func TestFollowBusyStore(t *testing.T) {
 	dir := t.TempDir()
 	s, err := kvstore.Open(dir)
@@ -219,7 +223,7 @@ func TestFollowBusyStore(t *testing.T) {
 	}
 }
 
-// What is printed of a damaged log: nothing that is whole is left out, and what is not is named.
+// The output for a damaged log has everything that is valid, and the damage.
 func TestLogOfDamage(t *testing.T) {
 	b := images(rand.New(rand.NewPCG(1, 2)))["log"]
 	i := b.clone()
@@ -239,13 +243,15 @@ func TestLogOfDamage(t *testing.T) {
 		}
 		return nil
 	}, nil)
-	if err != nil || fmt.Sprint(groups) != "[1 3 4 5 6 7 8 9]" || len(damaged) != 1 || damaged[0].Offset != int64(second.offset) {
+	wanted := fmt.Sprint(groups) == "[1 3 4 5 6 7 8 9]"
+	if err != nil || !wanted || len(damaged) != 1 || damaged[0].Offset != int64(second.offset) {
 		t.Fatalf("groups %v, damage %+v, %v", groups, damaged, err)
 	}
 }
 
-// One look may see a group half, as it was before it was written, and the one behind it, which says that it was durable, as it is now. Only
-// what is bad in a look that began after that was seen is damage.
+// One read may see a group before it was written, and behind it a later group that
+// says that it is durable. Only what is still bad in a read that began after this
+// proof is damage.
 func TestLogOfGroupsThatAppearWhileItLooks(t *testing.T) {
 	i := images(rand.New(rand.NewPCG(1, 2)))["log"].clone()
 	groups := i.groups[len(i.groups)-2:] // of the last segment
@@ -264,7 +270,7 @@ func TestLogOfGroupsThatAppearWhileItLooks(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer d.close()
-	looks, last := 0, uint64(0)
+	reads, last := 0, uint64(0)
 	l := &logReader{ctx: t.Context(), path: dir, id: d.identity()}
 	l.emit = func(r *Record) error {
 		if r.What == Damaged || r.What == Torn {
@@ -273,21 +279,21 @@ func TestLogOfGroupsThatAppearWhileItLooks(t *testing.T) {
 		last = max(last, r.Group)
 		return nil
 	}
-	l.look = func(_ *dataFile, data []byte, offset int) error {
-		if looks++; looks == 2 {
+	l.readAgain = func(_ *dataFile, data []byte, offset int) error {
+		if reads++; reads == 2 {
 			copy(data[offset:], half[offset:])
 		}
-		if looks > 2 {
+		if reads > 2 {
 			copy(data[offset:], now[offset:])
 		}
 		return nil
 	}
 	if err := l.log(d); err != nil || last != uint64(len(i.groups)) {
-		t.Fatalf("the last group is %d of %d, after %d looks: %v", last, len(i.groups), looks, err)
+		t.Fatalf("the last group is %d of %d, after %d reads: %v", last, len(i.groups), reads, err)
 	}
 }
 
-// An incomplete write at the end is none of damage.
+// An incomplete write at the end is no damage.
 func TestLogOfTornTail(t *testing.T) {
 	i := images(rand.New(rand.NewPCG(1, 2)))["log"].clone()
 	name := format.SegmentName(3)

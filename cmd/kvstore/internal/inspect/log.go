@@ -12,25 +12,26 @@ import (
 	"kvstore/internal/format"
 )
 
-// Record is one thing in the log. Which fields are set depends on What.
+// Record is an entry of the log, or other bytes in it. Which fields are set
+// depends on What.
 type Record struct {
 	What    What
 	File    string // base name
 	Offset  int64
 	Bytes   int64
 	Place   Place
-	Group   uint64 // its number; of END, the last one's
+	Group   uint64 // the group's number; of END, that of the last group
 	Durable uint64 // D of COMMIT and END
 	Key     []byte // valid until emit returns
-	Value   int64  // bytes of it
+	Value   int64  // bytes of the value
 	Version int64  // of the commit
-	Note    string // what there is to say, of all but entries
+	Note    string // an explanation, if there is one
 }
 
-// What tells records apart.
+// What is the kind of a record.
 type What string
 
-// Entries, and what else there is.
+// Entries, and other bytes in the log.
 const (
 	Segment   What = "SEGMENT"
 	Set       What = "SET"
@@ -39,13 +40,13 @@ const (
 	Commit    What = "COMMIT"
 	End       What = "END"
 	Damaged   What = "damage"
-	Torn      What = "torn"     // an incomplete write at the end: of a crash, or under way
+	Torn      What = "torn"     // an incomplete write at the end, left by a crash or under way
 	Unjudged  What = "unjudged" // behind END
-	Reserved  What = "reserved" // space
-	GapRecord What = "gap"      // segments that were removed before they were read
+	Reserved  What = "reserved" // zeros, space for more
+	GapRecord What = "gap"      // segments that the store removed before they were read
 )
 
-// Place is where in a group an entry is.
+// Place is the place of an entry in its group.
 type Place int
 
 // The places.
@@ -56,22 +57,25 @@ const (
 	Last
 )
 
-// pollInterval is how often a log that is followed is looked at.
+// pollInterval is the time between two looks at a log that is followed.
 const pollInterval = 100 * time.Millisecond
 
-// Log hands the records of a store's log to emit, in their order. With follow it then waits for what is appended, across segments, until
-// ctx ends; idle is called before each wait. In memory is one segment at a time.
+// Log calls emit with the records of a store's log, in their order. With follow,
+// it then waits for more records, across segments, until ctx ends. It calls idle
+// before each wait. It holds one segment in memory.
 func Log(ctx context.Context, path string, follow bool, emit func(r *Record) error, idle func() error) error {
 	d, err := openDirectory(path)
 	if err != nil {
 		return err
 	}
 	defer d.close()
-	l := &logReader{ctx: ctx, path: path, follow: follow, emit: emit, idle: idle, look: (*dataFile).readAgain, id: d.identity()}
+	l := &logReader{
+		ctx: ctx, path: path, follow: follow, emit: emit, idle: idle, readAgain: (*dataFile).readAgain, id: d.identity(),
+	}
 	return l.log(d)
 }
 
-// log hands on what is in d and then, if the log is followed, what comes.
+// log emits what is in d and then, if the log is followed, what the store writes.
 func (l *logReader) log(d *directory) error {
 	for i := range d.data {
 		f := &d.data[i]
@@ -85,31 +89,31 @@ func (l *logReader) log(d *directory) error {
 	}
 	l.next = max(l.next, d.files.Newest(), 1)
 	for l.follow {
-		if err := l.follows(); err != nil {
+		if err := l.nextSegment(); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// logReader goes through the log.
+// logReader reads the log.
 type logReader struct {
-	ctx    context.Context
-	path   string
-	follow bool
-	emit   func(r *Record) error
-	idle   func() error
-	look   func(f *dataFile, data []byte, offset int) error // readAgain, or what a test has in its place
-	id     format.StoreID
-	next   uint64 // the segment that comes next
-	last   uint64 // the last group
+	ctx       context.Context
+	path      string
+	follow    bool
+	emit      func(r *Record) error
+	idle      func() error
+	readAgain func(f *dataFile, data []byte, offset int) error // dataFile.readAgain; tests replace it
+	id        format.StoreID
+	next      uint64 // the number of the next segment
+	last      uint64 // the last group
 
-	// Of the segment that is read.
+	// Of the current segment.
 	file *dataFile
 	data format.Segment
 }
 
-// wait waits for a moment.
+// wait waits for pollInterval.
 func (l *logReader) wait() error {
 	if err := l.idle(); err != nil {
 		return err
@@ -124,9 +128,9 @@ func (l *logReader) wait() error {
 	}
 }
 
-// follows reads the next segment, when it is there.
-func (l *logReader) follows() error {
-	number, err := l.following(l.next)
+// nextSegment reads the next segment if it exists, or waits.
+func (l *logReader) nextSegment() error {
+	number, err := l.firstFrom(l.next)
 	if err != nil {
 		return err
 	}
@@ -135,13 +139,14 @@ func (l *logReader) follows() error {
 	}
 	f := &dataFile{name: format.SegmentName(number), number: number}
 	switch err := f.open(l.path); {
-	case errors.Is(err, fs.ErrNotExist): // a snapshot came in between
+	case errors.Is(err, fs.ErrNotExist): // a snapshot has removed it
 		return nil
 	case err != nil:
 		return err
 	}
 	if number > l.next {
-		note := fmt.Sprintf("segments %d to %d were removed before they were read: a snapshot covers them", l.next, number-1)
+		note := fmt.Sprintf("segments %d to %d were removed before they were read: a snapshot covers them",
+			l.next, number-1)
 		if err := l.emit(&Record{What: GapRecord, File: f.name, Note: note}); err != nil {
 			return errors.Join(err, f.Close())
 		}
@@ -151,8 +156,9 @@ func (l *logReader) follows() error {
 	return errors.Join(err, f.Close())
 }
 
-// following returns the number of the first segment from this one on, 0 if there is none.
-func (l *logReader) following(number uint64) (uint64, error) {
+// firstFrom returns the number of the first segment from number on, or 0 if there
+// is none.
+func (l *logReader) firstFrom(number uint64) (uint64, error) {
 	files, _, err := list(l.path)
 	if err != nil {
 		return 0, err
@@ -165,7 +171,8 @@ func (l *logReader) following(number uint64) (uint64, error) {
 	return 0, nil
 }
 
-// segment hands on the records of a segment; isLast says that nothing is known to follow it.
+// segment emits the records of a segment. isLast says that no later segment is
+// known.
 func (l *logReader) segment(f *dataFile, isLast bool) error {
 	data, err := f.read(l.data.Data)
 	if err != nil {
@@ -178,24 +185,24 @@ func (l *logReader) segment(f *dataFile, isLast bool) error {
 	ended := false
 	for at := format.SegmentEntryBytes; at < len(l.data.Data); {
 		p := pieceAt(&l.data, at, ended)
-		if isLast && !ended && (p.kind == hole || p.kind == zeros) {
+		if isLast && !ended && (p.kind == invalid || p.kind == zeros) {
 			if p, isLast, err = l.settle(p); err != nil {
 				return err
 			}
 		}
 		if p.bytes == 0 {
-			return nil // an opener has cut off what a crash had left
+			return nil // an opener has cut off what a crash left
 		}
 		if err := l.piece(&p, ended, isLast); err != nil {
 			return err
 		}
-		ended = ended || p.kind == wholeEnd
+		ended = ended || p.kind == validEnd
 		at += p.bytes
 	}
 	return nil
 }
 
-// header hands on SEGMENT.
+// header emits SEGMENT.
 func (l *logReader) header() error {
 	r := Record{What: Segment, File: l.file.name}
 	chain := format.Chain{ID: l.id, KnowsID: l.id != format.StoreID{}}
@@ -216,13 +223,15 @@ func (l *logReader) header() error {
 	return l.emit(&r)
 }
 
-// settle looks again at what is no group, since a store may be writing it right now: what is bad after it was proven to have been written
-// is bad for good. One look takes in what is written while it lasts, so the proof has to be from before it. When the log is followed, it waits there for
-// what comes, until a later segment shows that nothing will.
+// settle reads invalid bytes again, since a store may be writing them right now.
+// What is still bad after a proof that it was written is damage. A read may see
+// bytes that are written while it lasts, so the proof must be from before the
+// read. If the log is followed, settle waits for the bytes to become valid, until
+// a later segment shows that they will not.
 func (l *logReader) settle(p piece) (_ piece, isLast bool, err error) {
 	isLast = true
-	for looked := 0; ; looked++ {
-		later, err := l.following(l.file.number + 1)
+	for reads := 0; ; reads++ {
+		later, err := l.firstFrom(l.file.number + 1)
 		if err != nil {
 			return p, isLast, err
 		}
@@ -230,7 +239,7 @@ func (l *logReader) settle(p piece) (_ piece, isLast bool, err error) {
 		if err := l.reopen(); err != nil {
 			return p, isLast, err
 		}
-		if err := l.look(l.file, l.data.Data, p.offset); err != nil {
+		if err := l.readAgain(l.file, l.data.Data, p.offset); err != nil {
 			return p, isLast, err
 		}
 		if p.offset >= len(l.data.Data) {
@@ -238,8 +247,8 @@ func (l *logReader) settle(p piece) (_ piece, isLast bool, err error) {
 		}
 		p = pieceAt(&l.data, p.offset, false)
 		isLast = later == 0
-		settled := looked > 0 && !l.follow && (proven || !l.isLost(&p)) || !isLast
-		if p.kind == wholeGroup || p.kind == wholeEnd || settled {
+		settled := reads > 0 && !l.follow && (proven || !l.isLost(&p)) || !isLast
+		if p.kind == validGroup || p.kind == validEnd || settled {
 			return p, isLast, nil
 		}
 		if l.follow {
@@ -250,12 +259,12 @@ func (l *logReader) settle(p piece) (_ piece, isLast bool, err error) {
 	}
 }
 
-// reopen opens the segment anew if another file has its name: that of an opener, which repairs by replacing. Up to where it was read, it
-// is the same.
+// reopen opens the segment again if another file has its name: an opener repairs
+// a segment by replacing the file. The bytes that were read so far are the same.
 func (l *logReader) reopen() error {
 	info, err := os.Stat(filepath.Join(l.path, l.file.name))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil // what was opened has all that there was
+		return nil // the open file has everything
 	}
 	if err != nil {
 		return err
@@ -273,13 +282,13 @@ func (l *logReader) reopen() error {
 	return err
 }
 
-// piece hands on the records of a piece.
+// piece emits the records of a piece.
 func (l *logReader) piece(p *piece, ended, isLast bool) error {
 	r := Record{File: l.file.name, Offset: int64(p.offset), Bytes: int64(p.bytes)}
 	switch p.kind {
-	case wholeGroup:
+	case validGroup:
 		return l.group(&p.group)
-	case wholeEnd:
+	case validEnd:
 		r.What, r.Group, r.Durable = End, p.end.Group, p.end.Durable
 		e, _ := format.DecodeEntry(l.data.Data[p.offset:])
 		r.Version = e.Timestamp
@@ -288,7 +297,7 @@ func (l *logReader) piece(p *piece, ended, isLast bool) error {
 		if !ended && !isLast {
 			r.What, r.Note = Damaged, "the segment has no end, though a later one exists"
 		}
-	case hole:
+	case invalid:
 		switch {
 		case ended:
 			r.What, r.Note = Unjudged, "behind the end of the segment"
@@ -301,9 +310,10 @@ func (l *logReader) piece(p *piece, ended, isLast bool) error {
 	return l.emit(&r)
 }
 
-// isLost reports whether what lies behind a piece that is no group proves that there was one.
+// isLost reports whether the bytes behind an invalid piece prove that a group was
+// there.
 func (l *logReader) isLost(p *piece) bool {
-	if p.kind != hole {
+	if p.kind != invalid {
 		return false
 	}
 	durable, _ := l.data.DurableBehind(p.offset)
@@ -311,7 +321,7 @@ func (l *logReader) isLost(p *piece) bool {
 	return durable > l.last || behind && durable == 0
 }
 
-// lossText says what is known of damage.
+// lossText describes damage.
 func (l *logReader) lossText(p *piece) string {
 	text := "no whole group"
 	if durable, _ := l.data.DurableBehind(p.offset); durable > l.last {
@@ -323,7 +333,7 @@ func (l *logReader) lossText(p *piece) string {
 	return text
 }
 
-// group hands on the entries of a group.
+// group emits the entries of a group.
 func (l *logReader) group(g *format.Group) error {
 	note := ""
 	if l.last > 0 && g.Number != l.last+1 {
@@ -357,7 +367,7 @@ func whatOf(o format.Op) What {
 		return Delete
 	case format.OpCommit:
 		return Commit
-	case format.OpSegment, format.OpEnd: // in no group
+	case format.OpSegment, format.OpEnd: // never in a group
 	}
 	return Unknown
 }

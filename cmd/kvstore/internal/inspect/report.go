@@ -7,11 +7,11 @@ import (
 	"kvstore/internal/format"
 )
 
-// File is a file of the store, and what is whole in it.
+// File is a file of the store, and what is valid in it.
 type File struct {
 	File       string    `json:"file"`
 	Bytes      int64     `json:"bytes"`
-	Needed     bool      `json:"needed"` // Open reads it; the others it removes
+	Needed     bool      `json:"needed"` // Open reads the file; it removes the others
 	Pairs      uint64    `json:"pairs,omitempty"`
 	Groups     uint64    `json:"groups,omitempty"`
 	Entries    uint64    `json:"entries,omitempty"`
@@ -21,7 +21,7 @@ type File struct {
 	To         time.Time `json:"to,omitzero"` // time of the last commit
 }
 
-// count takes in a whole group.
+// count counts a valid group.
 func (f *File) count(g *format.Group) {
 	if f.Groups == 0 {
 		f.FirstGroup, f.From = g.Number, at(firstVersion(g))
@@ -31,49 +31,50 @@ func (f *File) count(g *format.Group) {
 	f.LastGroup, f.To = g.Number, at(lastVersion(g))
 }
 
-// Damage is something in a file that is wrong, and what is lost by it.
+// Damage is a defect in a file, and its cost.
 type Damage struct {
 	File       string    `json:"file"`
 	Offset     int64     `json:"offset"`
-	Bytes      int64     `json:"bytes,omitempty"` // 0 if it is not known how many
+	Bytes      int64     `json:"bytes,omitempty"` // 0 if unknown
 	Reason     string    `json:"reason"`
 	Needed     bool      `json:"needed"`                // Open would read it
-	Loss       Loss      `json:"loss"`                  // what it has cost
-	Pairs      uint64    `json:"pairs,omitempty"`       // that are lost, of a snapshot
-	FirstGroup uint64    `json:"first_group,omitempty"` // groups that are missing, of the log
+	Loss       Loss      `json:"loss"`                  // whether data is lost
+	Pairs      uint64    `json:"pairs,omitempty"`       // lost pairs of a snapshot
+	FirstGroup uint64    `json:"first_group,omitempty"` // missing groups of the log
 	LastGroup  uint64    `json:"last_group,omitempty"`
-	After      time.Time `json:"after,omitzero"` // what is lost was written after this
+	After      time.Time `json:"after,omitzero"` // the lost data was written after this time
 	Before     time.Time `json:"before,omitzero"`
 	Keys       *Keys     `json:"keys,omitempty"`
 
-	later bool // no damage, but what a later version has written
+	later bool // a later version wrote it, so it is no damage
 }
 
-// Loss tells whether something is lost by damage.
+// Loss says whether damage has lost data.
 type Loss string
 
-// Groups have numbers, so that mostly it is known.
+// Since groups have numbers, it is mostly known whether one is missing.
 const (
-	None     Loss = "none"     // all that belongs there is elsewhere, or was none of the store's data
-	Possible Loss = "possible" // nothing proves that there was anything, nor that there was not
+	None     Loss = "none"     // the data is elsewhere, or there was none
+	Possible Loss = "possible" // nothing proves that there was data, or that there was none
 	Certain  Loss = "certain"
 )
 
-// missing notes groups that are not there.
+// missing records groups that are missing.
 func (d *Damage) missing(first, last uint64) {
 	if first <= last {
 		d.FirstGroup, d.LastGroup = first, last
 	}
 }
 
-// Keys are keys that can still be made out where something is damaged. Nothing vouches for them, and there may have been more.
+// Keys are keys that are still readable in damaged bytes. No checksum proves
+// them, and there may have been more.
 type Keys struct {
 	Count int    `json:"count"`
 	First []byte `json:"first"`
 	Last  []byte `json:"last"`
 }
 
-// newKeys returns what there is to say of keys, which rise; nil for none.
+// newKeys summarizes keys, which must be sorted; it returns nil for none.
 func newKeys(keys []string) *Keys {
 	if len(keys) == 0 {
 		return nil
@@ -81,14 +82,15 @@ func newKeys(keys []string) *Keys {
 	return &Keys{Count: len(keys), First: []byte(keys[0]), Last: []byte(keys[len(keys)-1])}
 }
 
-// Dropped is an incomplete write at the end of the log: of a crash, or of a store that is being written to.
+// Dropped is an incomplete write at the end of the log. A crash has left it, or an
+// open store has not finished it.
 type Dropped struct {
 	File   string `json:"file"`
 	Offset int64  `json:"offset"`
 	Bytes  int64  `json:"bytes"`
 }
 
-// at returns the time of a version, the zero time for none.
+// at returns the time of a version, or the zero time for version 0.
 func at(version int64) time.Time {
 	if version == 0 {
 		return time.Time{}
@@ -96,7 +98,7 @@ func at(version int64) time.Time {
 	return time.Unix(0, version)
 }
 
-// damageOf returns what an error of package format says; ok is false for other errors.
+// damageOf converts an error of package format. ok is false for other errors.
 func damageOf(err error) (d Damage, ok bool) {
 	if e, ok := errors.AsType[*format.Damage](err); ok {
 		return Damage{File: e.File, Offset: e.Offset, Reason: e.Reason, Loss: Possible}, true

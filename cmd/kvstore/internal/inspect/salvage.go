@@ -14,36 +14,45 @@ import (
 	"kvstore/internal/format"
 )
 
-// Account is what Salvage has brought over, and what it has not.
+// Account is what Salvage has copied, and what is lost.
 type Account struct {
 	Source   string   `json:"source"`
 	Target   string   `json:"target"`
 	Snapshot string   `json:"snapshot,omitempty"` // the newest whole one, with which the new store begins
-	Pairs    uint64   `json:"pairs"`              // taken from snapshots
-	Groups   uint64   `json:"groups"`             // taken from the log
+	Pairs    uint64   `json:"pairs"`              // copied from snapshots
+	Groups   uint64   `json:"groups"`             // copied from the log
 	Entries  uint64   `json:"entries"`            // SET and DELETE entries in them
-	Last     uint64   `json:"last_group"`         // the newest group that is in the new store
-	Stopped  bool     `json:"stopped"`            // at the first loss, with something behind it
+	Last     uint64   `json:"last_group"`         // the newest group in the new store
+	Stopped  bool     `json:"stopped"`            // Salvage stopped at the first loss
 	Keys     int      `json:"keys"`               // in the new store
 	Files    []File   `json:"files"`
 	Damage   []Damage `json:"damage"`
-	Lossy    bool     `json:"lossy"` // something is certainly lost
+	Lossy    bool     `json:"lossy"` // data is certainly lost
 }
 
-// Salvage makes a store in target, which must be empty or not there, of all that can be proven in source; it writes nothing there. The new store
-// begins with the newest snapshot that is whole and goes on with all whole groups, in their order. Of a newer snapshot that is damaged it
-// takes the whole blocks, unless the log has all that was to be in it.
+// Salvage makes a store in target of everything in source that checksums prove.
+// target must be empty or must not exist; nothing is written to source. The new
+// store begins with the newest whole snapshot, and all valid groups follow in
+// their order. Of a newer snapshot that is damaged, Salvage copies the valid
+// blocks, unless the log has everything that the snapshot covers.
 //
-// untilLoss ends it where something is certainly missing: what comes out is a state that the store once had.
+// With untilLoss, Salvage stops where data is certainly missing: the result is
+// then a state that the store once had.
 //
-// An error is one of reading or writing, ErrVersion for files of a later version, or fs.ErrExist. Then there is nothing in target.
-func Salvage(ctx context.Context, source, target string, untilLoss bool, progress func(done, total int64)) (*Account, error) {
+// An error is one of reading or writing, ErrVersion for files of a later version,
+// or fs.ErrExist. After an error, target is empty or does not exist.
+func Salvage(
+	ctx context.Context, source, target string, untilLoss bool, progress func(done, total int64),
+) (*Account, error) {
 	d, err := openDirectory(source)
 	if err != nil {
 		return nil, err
 	}
 	defer d.close()
-	s := &salvage{directory: d, ctx: ctx, untilLoss: untilLoss, progress: progress, account: &Account{Source: source, Target: target}}
+	s := &salvage{
+		directory: d, ctx: ctx, untilLoss: untilLoss, progress: progress,
+		account: &Account{Source: source, Target: target},
+	}
 	if err := s.look(); err != nil {
 		return nil, err
 	}
@@ -61,7 +70,8 @@ func Salvage(ctx context.Context, source, target string, untilLoss bool, progres
 	return s.account, nil
 }
 
-// emptyDir wants an empty directory at path, or none: isNew.
+// emptyDir returns an error unless path is an empty directory, or does not exist:
+// then it is new.
 func emptyDir(path string) (isNew bool, err error) {
 	entries, err := os.ReadDir(path)
 	switch {
@@ -73,7 +83,8 @@ func emptyDir(path string) (isNew bool, err error) {
 	return false, err
 }
 
-// clearDir removes what a store has left in path, where nothing was before, and path too if it was not there.
+// clearDir removes what a failed salvage has left in path, and path itself if it is
+// new.
 func clearDir(path string, isNew bool) error {
 	entries, err := os.ReadDir(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -88,7 +99,7 @@ func clearDir(path string, isNew bool) error {
 	return err
 }
 
-// salvage is one under way.
+// salvage is a running Salvage.
 type salvage struct {
 	*directory
 	ctx         context.Context
@@ -96,8 +107,8 @@ type salvage struct {
 	progress    func(done, total int64)
 	done, total int64
 
-	sources []source // in the order of what is in them
-	base    int      // of sources: the newest whole snapshot; -1 for none
+	sources []source // in the order of their contents
+	base    int      // index in sources of the newest whole snapshot; -1 for none
 	survey  *survey
 	store   *kvstore.Store
 	batch   kvstore.Batch
@@ -106,14 +117,15 @@ type salvage struct {
 	account *Account
 }
 
-// source is a file and what it is, whatever its name says.
+// source is a file. Its number is the one in its contents, which its name may
+// contradict.
 type source struct {
 	dataFile
 	number uint64
 	found  snapshotFound // of a snapshot
 }
 
-// look finds out what there is, and with which snapshot to begin.
+// look identifies the files and chooses the snapshot to begin with.
 func (s *salvage) look() error {
 	var infos []*format.Snapshot
 	for _, f := range s.data {
@@ -145,7 +157,7 @@ func (s *salvage) look() error {
 	return nil
 }
 
-// begin has the new store begin with a snapshot.
+// begin makes the new store begin with a snapshot.
 func (s *salvage) begin(src *source) {
 	s.account.Snapshot = src.name
 	if found := src.found; found.guessed {
@@ -156,7 +168,7 @@ func (s *salvage) begin(src *source) {
 	s.report(src, None)
 }
 
-// report notes what is wrong with a snapshot, and what that has cost.
+// report reports the damage in a snapshot, with this loss.
 func (s *salvage) report(src *source, loss Loss) {
 	for _, d := range src.found.damage(&src.dataFile, true) {
 		d.Loss = loss
@@ -164,17 +176,18 @@ func (s *salvage) report(src *source, loss Loss) {
 	}
 }
 
-// identify looks at what the file is: by its name, or better by what it says itself.
+// identify reads what the file is. Its contents count more than its name.
 func (src *source) identify(ctx context.Context) error {
 	if !src.isSnapshot {
 		head := make([]byte, format.SegmentEntryBytes)
-		n, _ := src.ReadAt(head, 0) // what cannot be read is reported later
+		n, _ := src.ReadAt(head, 0) // a later read reports the error
 		if h, ok := format.DecodeHeader(head[:n]); ok && h.Version == format.Version {
 			src.number = h.Number
 		}
 		return nil
 	}
-	found, err := surveySnapshot(&src.dataFile, true, func(format.Pair) error { return ctx.Err() }, func(int64) {})
+	ignore := func(format.Pair) error { return ctx.Err() }
+	found, err := surveySnapshot(&src.dataFile, true, ignore, func(int64) {})
 	switch v, _ := verdictOn(found.err); {
 	case ctx.Err() != nil:
 		return ctx.Err()
@@ -189,10 +202,11 @@ func (src *source) identify(ctx context.Context) error {
 	return nil
 }
 
-// laterError says that the files are not for this version.
+// laterError returns the error for files of a later version.
 func laterError(reason error) error { return fmt.Errorf("%w: %w", kvstore.ErrVersion, reason) }
 
-// compareSources orders files by what is in them: a snapshot comes before the segment that goes on from it.
+// compareSources orders files by their contents. A snapshot comes before the
+// segment that continues from it.
 func compareSources(a, b source) int {
 	return cmp.Or(cmp.Compare(a.number, b.number), cmp.Compare(b.kind(), a.kind()))
 }
@@ -204,13 +218,13 @@ func (src *source) kind() int {
 	return 0
 }
 
-// errLoss ends a salvage that is to go no further than the first loss.
+// errLoss stops a salvage with untilLoss at the first loss.
 var errLoss = errors.New("something is lost")
 
 // fill makes the store.
 func (s *salvage) fill(target string) (err error) {
 	config := kvstore.DefaultConfig(target)
-	config.SyncWrites = false // nothing counts before Close has made all of it durable
+	config.SyncWrites = false // Close makes everything durable
 	if s.store, err = kvstore.OpenWithConfig(config); err != nil {
 		return err
 	}
@@ -228,9 +242,9 @@ func (s *salvage) fill(target string) (err error) {
 	return errors.Join(err, s.store.Close())
 }
 
-// take brings over the snapshot to begin with, and what follows it.
+// take copies the snapshot to begin with, and what follows it.
 func (s *salvage) take() error {
-	for _, src := range s.sources[max(s.base, 0):] { // those before it are covered
+	for _, src := range s.sources[max(s.base, 0):] { // the snapshot covers those before it
 		s.total += src.size
 	}
 	if s.base >= 0 {
@@ -256,11 +270,13 @@ func (s *salvage) take() error {
 	return nil
 }
 
-// segment takes the whole groups of a segment. One that cannot be read is lost.
+// segment copies the valid groups of a segment. A segment that cannot be read is
+// lost as a whole.
 func (s *salvage) segment(src *source) error {
 	data, err := src.read(s.buf)
 	if err != nil {
-		s.survey.pending = append(s.survey.pending, Damage{File: src.name, Reason: err.Error(), Needed: true, Loss: Possible})
+		damage := Damage{File: src.name, Reason: err.Error(), Needed: true, Loss: Possible}
+		s.survey.pending = append(s.survey.pending, damage)
 		return nil
 	}
 	s.buf = data
@@ -272,8 +288,9 @@ func (s *salvage) segment(src *source) error {
 	return nil
 }
 
-// damagedSnapshot takes the whole blocks of a snapshot: they are as of its moment, so they are right whatever was lost before. If the log
-// before it has all that it covers, nothing is lost with the others.
+// damagedSnapshot copies the valid blocks of a snapshot. They are right as of the
+// snapshot's moment, whatever was lost before. If the log has everything that the
+// snapshot covers, the damaged blocks lose nothing.
 func (s *salvage) damagedSnapshot(src *source) error {
 	v, found := s.survey, &src.found
 	switch {
@@ -281,7 +298,7 @@ func (s *salvage) damagedSnapshot(src *source) error {
 		s.report(src, None)
 		v.damage = append(v.damage, Damage{File: src.name, Reason: "belongs to another store", Loss: None})
 		return nil
-	case found.info == nil || found.guessed: // up to where it goes is seen from the group that comes next
+	case found.info == nil || found.guessed: // the next group shows which groups it covered
 		v.pending = append(v.pending, found.damage(&src.dataFile, true)...)
 	case !v.lossy && v.last >= found.info.LastGroup:
 		s.report(src, None)
@@ -302,7 +319,7 @@ func (s *salvage) damagedSnapshot(src *source) error {
 	return s.pairs(src)
 }
 
-// pairs brings over the pairs in a snapshot's whole blocks.
+// pairs copies the pairs in a snapshot's valid blocks.
 func (s *salvage) pairs(src *source) error {
 	if !src.found.guessed {
 		s.account.Last = max(s.account.Last, src.found.info.LastGroup)
@@ -316,7 +333,7 @@ func (s *salvage) pairs(src *source) error {
 	return err
 }
 
-// group brings over a group.
+// group copies a group.
 func (s *salvage) group(g *format.Group) error {
 	if s.untilLoss && s.survey.lossy {
 		return errLoss
@@ -337,10 +354,10 @@ func (s *salvage) group(g *format.Group) error {
 	return nil
 }
 
-// batchBytes is how much is written at once.
+// batchBytes is the size of a batch.
 const batchBytes = 1 << 20
 
-// grow writes the batch if it is large enough.
+// grow counts a write of n bytes, and flushes the batch if it is large enough.
 func (s *salvage) grow(n int) error {
 	if s.bytes += n + format.EntryOverhead; s.bytes < batchBytes {
 		return nil
@@ -348,6 +365,7 @@ func (s *salvage) grow(n int) error {
 	return s.flush()
 }
 
+// flush writes the batch.
 func (s *salvage) flush() error {
 	err := s.store.Apply(s.ctx, &s.batch)
 	s.batch.Reset()
@@ -360,7 +378,7 @@ func (s *salvage) add(n int64) {
 	s.progress(s.done, s.total)
 }
 
-// verify opens the new store once more.
+// verify opens the new store and compares the number of keys.
 func (s *salvage) verify(target string) error {
 	config := kvstore.DefaultConfig(target)
 	config.ReadOnly = true

@@ -16,13 +16,15 @@ import (
 	"kvstore/internal/format"
 )
 
-// proven is what can be proven of a broken directory, found out by comparing it with the whole one.
+// proven is what can be proven of a broken directory. It compares the directory
+// with the original.
 type proven struct {
 	whole  *imageBuilder
 	broken *image
 }
 
-// has reports whether the bytes of a file are still there, under any name if it is all of them.
+// has reports whether a part of a file still exists. A whole file may have any
+// name.
 func (p proven) has(file string, from, to int) bool {
 	b, want := p.broken.files[file], p.whole.files[file]
 	if len(b) >= to && bytes.Equal(b[from:to], want[from:to]) {
@@ -36,7 +38,8 @@ func (p proven) has(file string, from, to int) bool {
 	return false
 }
 
-// state returns the state that all proven groups and pairs make: the newest whole snapshot, then what follows.
+// state returns the state of all proven groups and pairs: the newest whole
+// snapshot, then what follows.
 func (p proven) state() map[string]string {
 	state, last, complete := map[string]string{}, uint64(0), true
 	next := 0
@@ -83,8 +86,9 @@ func (p proven) state() map[string]string {
 	return state
 }
 
-// pairs puts the pairs of proven blocks into state and returns how many blocks that are: those whose bytes, checksum and place are as they
-// were, in a snapshot where the trailer is found.
+// pairs adds the pairs of proven blocks to into and returns the number of these
+// blocks. A block is proven if its bytes, checksum and place are unchanged, and
+// the trailer of its snapshot can be found.
 func (p proven) pairs(name string, r *format.SnapshotReader, into map[string]string) (proven int) {
 	b := p.broken.files[name]
 	if broken, err := format.ReadSnapshot(bytes.NewReader(b), int64(len(b)), name); err == nil {
@@ -92,8 +96,8 @@ func (p proven) pairs(name string, r *format.SnapshotReader, into map[string]str
 			return 0
 		}
 		for i, block := range r.Info.Blocks {
-			if i < len(broken.Info.Blocks) && block == broken.Info.Blocks[i] && p.has(name, int(block.Offset), int(r.BlockEnd(i))) &&
-				broken.BlockEnd(i) == r.BlockEnd(i) {
+			known := i < len(broken.Info.Blocks) && block == broken.Info.Blocks[i]
+			if known && p.has(name, int(block.Offset), int(r.BlockEnd(i))) && broken.BlockEnd(i) == r.BlockEnd(i) {
 				_, _ = r.ReadBlock(i, nil, func(p format.Pair) { into[string(p.Key)] = string(p.Value) })
 				proven++
 			}
@@ -106,7 +110,7 @@ func (p proven) pairs(name string, r *format.SnapshotReader, into map[string]str
 		return 0
 	}
 	for i := range r.Info.Blocks {
-		next := min(entries+16*(i+2), size-16) // behind the next one, which tells where this one ends
+		next := min(entries+16*(i+2), size-16) // the end of the next entry, which says where this block ends
 		if p.has(name, int(r.Info.Blocks[i].Offset), int(r.BlockEnd(i))) && p.has(name, entries+16*i, next) {
 			_, _ = r.ReadBlock(i, nil, func(p format.Pair) { into[string(p.Key)] = string(p.Value) })
 			proven++
@@ -115,11 +119,13 @@ func (p proven) pairs(name string, r *format.SnapshotReader, into map[string]str
 	return proven
 }
 
-// sure reports whether state is all that can be proven: in a snapshot of another length, or with a damaged trailer, there may be more.
+// sure reports whether nothing but state can be proven. A snapshot of another
+// length, or with a damaged trailer, may prove more.
 func (p proven) sure() bool {
 	for name, want := range p.whole.files {
 		if r, err := format.ReadSnapshot(bytes.NewReader(want), int64(len(want)), name); err == nil {
-			if b := p.broken.files[name]; b != nil && (len(b) != len(want) || !bytes.Equal(b[r.TrailerAt:], want[r.TrailerAt:])) {
+			b := p.broken.files[name]
+			if b != nil && (len(b) != len(want) || !bytes.Equal(b[r.TrailerAt:], want[r.TrailerAt:])) {
 				return false
 			}
 		}
@@ -127,14 +133,15 @@ func (p proven) sure() bool {
 	return true
 }
 
-// checkAccount wants the groups that are missing to be the ones that the account names, as far as something vouches for them.
+// checkAccount requires that the account names exactly the missing groups, as far
+// as they are provable.
 func (p proven) checkAccount(t *testing.T, account *Account) {
 	t.Helper()
 	covered := uint64(0)
 	for name, b := range p.whole.files {
 		if r, err := format.ReadSnapshot(bytes.NewReader(b), int64(len(b)), name); err == nil {
 			if !bytes.Equal(b, p.broken.files[name]) {
-				return // what it covers and has not is told in keys, not in groups
+				return // the account has keys of snapshots, not the groups that they cover
 			}
 			covered = max(covered, r.Info.LastGroup)
 		}
@@ -153,7 +160,8 @@ func (p proven) checkAccount(t *testing.T, account *Account) {
 	}
 }
 
-// holds reports whether got has all keys of want, and no value that its key never had.
+// holds reports whether got has all keys of want, and no value that its key never
+// had.
 func (p proven) holds(got, want map[string]string) bool {
 	had := map[string]bool{}
 	for _, g := range p.whole.groups {
@@ -180,7 +188,8 @@ func pairs(r *format.SnapshotReader, into map[string]string) {
 	}
 }
 
-// All that is proven comes back, and nothing else; and the account does not say that all is well when it is not.
+// The new store has everything that is proven, and nothing else. The account
+// reports a loss if there is one.
 func TestSalvage(t *testing.T) {
 	broken(t, func(t *testing.T, whole *imageBuilder, i *image) {
 		source, target := t.TempDir(), filepath.Join(t.TempDir(), "new")
@@ -214,7 +223,8 @@ func TestSalvage(t *testing.T) {
 	})
 }
 
-// undetectable reports whether what is left could have been all: the newest files were removed whole, or the last one ends with a group.
+// undetectable reports whether the loss cannot be noticed: the newest files were
+// removed as a whole, or the last one ends with a valid group.
 func undetectable(whole *imageBuilder, i *image) bool {
 	for _, prefix := range []string{"wal-", "snapshot-"} {
 		if newest := whole.newest(prefix); newest != "" && i.files[newest] == nil {
@@ -234,7 +244,7 @@ func undetectable(whole *imageBuilder, i *image) bool {
 	})
 }
 
-// Up to the first loss, what comes back is a state that the store once had.
+// With untilLoss, the new store has a state that the old one once had.
 func TestSalvageUntilLoss(t *testing.T) {
 	broken(t, func(t *testing.T, whole *imageBuilder, i *image) {
 		source, target := t.TempDir(), t.TempDir()
@@ -250,7 +260,7 @@ func TestSalvageUntilLoss(t *testing.T) {
 		once := len(got) == 0
 		for _, g := range whole.groups {
 			g.apply(state)
-			// Of a snapshot whose trailer is damaged it is not known up to which group it goes.
+			// If the trailer of a snapshot is damaged, its last group is unknown.
 			once = once || maps.Equal(got, state) && (g.number == account.Last || account.Last == 0)
 		}
 		if !once {
@@ -259,7 +269,7 @@ func TestSalvageUntilLoss(t *testing.T) {
 	})
 }
 
-// contents returns what is in a store, and wants it to be sound.
+// contents returns what is in a store, which must be sound.
 func contents(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	if r, err := Verify(dir, noProgress); err != nil || r.Verdict != Sound {
@@ -282,7 +292,7 @@ func contents(t *testing.T, dir string) map[string]string {
 	return state
 }
 
-// The target must be empty; who interrupts finds it empty.
+// The target must be empty, and is empty again after an interruption.
 func TestSalvageTarget(t *testing.T) {
 	source := t.TempDir()
 	images(rand.New(rand.NewPCG(1, 1)))["log"].write(t, source)

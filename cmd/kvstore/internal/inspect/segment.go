@@ -8,25 +8,26 @@ import (
 	"kvstore/internal/format"
 )
 
-// piece is a part of a segment, behind its SEGMENT entry. Pieces follow each other without a gap.
+// piece is a part of a segment behind its SEGMENT entry. Pieces adjoin.
 type piece struct {
 	kind   pieceKind
 	offset int
 	bytes  int
-	group  format.Group // of wholeGroup
-	end    format.End   // of wholeEnd
+	group  format.Group // of a validGroup
+	end    format.End   // of a validEnd
 }
 
 type pieceKind int
 
 const (
-	wholeGroup pieceKind = iota // with right checksums, whatever its number
-	wholeEnd
-	hole  // what is none of these, before something that is, or before zeros
-	zeros // up to the end of the file
+	validGroup pieceKind = iota // its checksums are right; its number may be any
+	validEnd
+	invalid // other bytes, up to the next piece that is valid or zeros
+	zeros   // up to the end of the file
 )
 
-// pieces takes a segment apart from offset on, and goes on behind what is damaged. All that it finds behind END is one hole, or zeros.
+// pieces splits a segment into pieces from offset on, and continues behind damage.
+// Everything behind END is one invalid piece, or zeros.
 func pieces(s *format.Segment, offset int) iter.Seq[piece] {
 	return func(yield func(piece) bool) {
 		ended := false
@@ -36,29 +37,30 @@ func pieces(s *format.Segment, offset int) iter.Seq[piece] {
 				return
 			}
 			at += p.bytes
-			ended = ended || p.kind == wholeEnd
+			ended = ended || p.kind == validEnd
 		}
 	}
 }
 
+// pieceAt returns the piece at an offset. ended says that it is behind END.
 func pieceAt(s *format.Segment, at int, ended bool) piece {
 	left := len(bytes.TrimRight(s.Data[at:], "\x00"))
 	if left == 0 {
 		return piece{kind: zeros, offset: at, bytes: len(s.Data) - at}
 	}
 	if ended {
-		return piece{kind: hole, offset: at, bytes: left}
+		return piece{kind: invalid, offset: at, bytes: left}
 	}
 	if g, ok := s.GroupAt(at); ok {
-		return piece{kind: wholeGroup, offset: at, bytes: len(g.Bytes), group: g}
+		return piece{kind: validGroup, offset: at, bytes: len(g.Bytes), group: g}
 	}
 	if end, ok := s.EndAt(at); ok {
-		return piece{kind: wholeEnd, offset: at, bytes: format.EndEntryBytes, end: end}
+		return piece{kind: validEnd, offset: at, bytes: format.EndEntryBytes, end: end}
 	}
 	if next, ok := s.NextIntact(at); ok {
-		return piece{kind: hole, offset: at, bytes: next - at}
+		return piece{kind: invalid, offset: at, bytes: next - at}
 	}
-	return piece{kind: hole, offset: at, bytes: left}
+	return piece{kind: invalid, offset: at, bytes: left}
 }
 
 // lastVersion returns the version of the last commit in a group.
@@ -67,13 +69,14 @@ func lastVersion(g *format.Group) int64 {
 	return e.Timestamp
 }
 
-// firstVersion returns the version of the first one.
+// firstVersion returns the version of the first commit in a group.
 func firstVersion(g *format.Group) int64 {
 	e, _ := format.DecodeEntry(g.Bytes)
 	return e.Timestamp
 }
 
-// readableKeys returns keys of SET and DELETE entries that can still be made out in bytes that nothing vouches for, rising, each once.
+// readableKeys returns the keys of SET and DELETE entries that are still readable
+// in invalid bytes, sorted and without duplicates. No checksum proves them.
 func readableKeys(b []byte) []string {
 	var keys []string
 	for len(b) > 0 {

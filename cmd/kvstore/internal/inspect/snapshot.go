@@ -7,14 +7,14 @@ import (
 	"kvstore/internal/format"
 )
 
-// snapshotFound is what was found of a snapshot file.
+// snapshotFound is what was found in a snapshot file.
 type snapshotFound struct {
-	info    *format.Snapshot // nil if nothing of it is proven
-	err     error            // the first thing that Open would stumble over
+	info    *format.Snapshot // nil if no checksum proves it
+	err     error            // why Open would refuse the file
 	bad     []badBlock
-	doubled bool // a key is there twice
-	guessed bool // the blocks alone are proven, not what else info says
-	covered bool // the blocks are all that there were
+	doubled bool // a key occurs twice
+	guessed bool // checksums prove the blocks, but not the rest of info
+	covered bool // no block is missing
 }
 
 // badBlock is a block whose pairs are lost.
@@ -22,13 +22,13 @@ type badBlock struct {
 	offset, bytes int64
 	pairs         uint32
 	reason        string
-	keys          []string // that can be made out; nothing vouches for them
+	keys          []string // that are still readable; no checksum proves them
 }
 
-// whole reports whether all pairs are proven, whatever the file's name.
+// whole reports whether checksums prove all pairs. The file's name plays no role.
 func (s *snapshotFound) whole() bool { return s.covered && len(s.bad) == 0 && !s.doubled }
 
-// file returns what is told of the file.
+// file describes the file for a report.
 func (s *snapshotFound) file(f *dataFile, needed bool) File {
 	file := File{File: f.name, Bytes: f.size, Needed: needed}
 	if s.info != nil {
@@ -37,7 +37,7 @@ func (s *snapshotFound) file(f *dataFile, needed bool) File {
 	return file
 }
 
-// damage returns what is wrong with it.
+// damage returns the defects of the file.
 func (s *snapshotFound) damage(f *dataFile, needed bool) []Damage {
 	var all []Damage
 	for _, b := range s.bad {
@@ -57,9 +57,13 @@ func (s *snapshotFound) damage(f *dataFile, needed bool) []Damage {
 	return all
 }
 
-// surveySnapshot verifies all of a snapshot, and hands the pairs of its whole blocks to add. With anyhow it looks for blocks too where Open
-// would find none. An error is that of add, or of reading.
-func surveySnapshot(f *dataFile, anyhow bool, add func(p format.Pair) error, done func(n int64)) (snapshotFound, error) {
+// surveySnapshot verifies all of a snapshot and calls add with the pairs of its
+// valid blocks. With anyhow, it also searches for blocks if Open would find none.
+// It calls done with the number of bytes that it has read. An error is that of
+// add, or of reading.
+func surveySnapshot(
+	f *dataFile, anyhow bool, add func(format.Pair) error, done func(n int64),
+) (snapshotFound, error) {
 	r, err := format.ReadSnapshot(f, f.size, f.name)
 	verdict, damaged := verdictOn(err)
 	if err != nil && !damaged {
@@ -95,16 +99,16 @@ func surveySnapshot(f *dataFile, anyhow bool, add func(p format.Pair) error, don
 	return s.found, err
 }
 
-// snapshotSurvey goes through the blocks of a snapshot.
+// snapshotSurvey verifies the blocks of a snapshot.
 type snapshotSurvey struct {
 	reader *format.SnapshotReader
 	seed   maphash.Seed
 	add    func(p format.Pair) error
-	hashes []uint64 // of the keys in whole blocks
+	hashes []uint64 // of the keys in valid blocks
 	found  snapshotFound
 }
 
-// block reads one block. Its pairs are handed on when all of it was verified.
+// block reads one block. It passes the pairs on once the whole block is verified.
 func (s *snapshotSurvey) block(i int) error {
 	info := s.reader.Info.Blocks[i]
 	var pairs []format.Pair
@@ -138,7 +142,8 @@ func (s *snapshotSurvey) block(i int) error {
 	return nil
 }
 
-// checkKeys wants no key to be there twice. It knows the keys by their hashes, a few bytes each; those that share one are read again.
+// checkKeys returns a verdict if a key occurs twice. To save memory it keeps only
+// hashes of the keys, and reads those with equal hashes again.
 func (s *snapshotSurvey) checkKeys() (verdict, err error) {
 	slices.Sort(s.hashes)
 	suspects := map[uint64]bool{}

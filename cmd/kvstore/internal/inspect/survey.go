@@ -6,24 +6,26 @@ import (
 	"kvstore/internal/format"
 )
 
-// survey goes through snapshots and segments in their order, and on behind damage, which Open does not. It tells what is lost, and hands on
-// what is whole.
+// survey reads snapshots and segments in their order. Unlike Open, it continues
+// behind damage. It determines what is lost, and passes on what is valid.
 //
-// What a bad spot has cost is seen only from what comes behind it: groups have numbers. So damage is pending until the next whole group.
+// Groups have numbers, so only the next valid group shows what damage before it
+// has cost. Until then, the damage is pending.
 type survey struct {
 	id      format.StoreID // of the store
 	last    uint64         // the last group so far
-	unknown bool           // last is not known
+	unknown bool           // last is unknown
 	version int64          // of the last commit so far
-	lossy   bool           // something is lost
+	lossy   bool           // data is lost
 	files   []File
 	damage  []Damage
-	pending []Damage // bad spots since the last whole group
+	pending []Damage // since the last valid group
 
-	group func(g *format.Group) error // gets each whole group that is newer than those before
+	group func(g *format.Group) error // called with each valid group that is newer than the last
 }
 
-// newSurvey begins with a snapshot; nil if there is none.
+// newSurvey returns a survey that begins with a snapshot, or with nothing if info
+// is nil.
 func newSurvey(id format.StoreID, info *format.Snapshot, group func(g *format.Group) error) *survey {
 	s := &survey{id: id, group: group}
 	if info != nil {
@@ -32,7 +34,7 @@ func newSurvey(id format.StoreID, info *format.Snapshot, group func(g *format.Gr
 	return s
 }
 
-// segment goes through one segment. data must not change meanwhile.
+// segment surveys one segment. data must not change meanwhile.
 func (s *survey) segment(f *dataFile, data []byte, needed, isLast bool) error {
 	o := &segmentSurvey{survey: s, file: File{File: f.name, Bytes: int64(len(data)), Needed: needed}}
 	o.segment = format.Segment{ID: s.id, Number: f.number, Data: data}
@@ -43,15 +45,15 @@ func (s *survey) segment(f *dataFile, data []byte, needed, isLast bool) error {
 	ended := false
 	for p := range pieces(&o.segment, format.SegmentEntryBytes) {
 		switch {
-		case p.kind == wholeGroup:
-			if err := o.wholeGroup(&p.group); err != nil {
+		case p.kind == validGroup:
+			if err := o.validGroup(&p.group); err != nil {
 				return err
 			}
-		case p.kind == wholeEnd:
-			o.wholeEnd(p)
+		case p.kind == validEnd:
+			o.validEnd(p)
 			ended = true
-		case p.kind == hole && !ended: // behind END nothing counts
-			o.hole(p)
+		case p.kind == invalid && !ended: // behind END nothing counts
+			o.invalid(p)
 		}
 	}
 	if !ended && !isLast {
@@ -60,7 +62,7 @@ func (s *survey) segment(f *dataFile, data []byte, needed, isLast bool) error {
 	return nil
 }
 
-// end tells that nothing follows.
+// end ends the survey: nothing follows.
 func (s *survey) end() {
 	for _, d := range s.pending {
 		if d.FirstGroup > 0 || d.Loss == Certain {
@@ -71,8 +73,9 @@ func (s *survey) end() {
 	s.pending = nil
 }
 
-// resolve settles what the pending damage has cost: the groups between the last one and next, which was written at version; at the earliest.
-// It takes the file and the offset where that is for the case that nothing is pending.
+// resolve determines what the pending damage has cost: the groups between the last
+// one and next. version is that of next. If no damage is pending and groups are
+// missing all the same, they belong at the place of here.
 func (s *survey) resolve(next uint64, version int64, here Damage) {
 	gap := !s.unknown && next > s.last+1
 	if gap && len(s.pending) == 0 {
@@ -85,7 +88,7 @@ func (s *survey) resolve(next uint64, version int64, here Damage) {
 			d.Before = at(version)
 		}
 		d.FirstGroup, d.LastGroup, d.Loss = 0, 0, None
-		if gap { // which of several spots had them is not known
+		if gap { // if several places are damaged, each may have had them
 			d.FirstGroup, d.LastGroup = s.last+1, next-1
 		}
 		if gap || s.unknown {
@@ -96,14 +99,15 @@ func (s *survey) resolve(next uint64, version int64, here Damage) {
 	s.pending = nil
 }
 
-// segmentSurvey goes through one segment.
+// segmentSurvey surveys one segment.
 type segmentSurvey struct {
 	*survey
 	segment format.Segment
 	file    File
 }
 
-// header verifies SEGMENT, or does without it. It returns false if no group of the store can be behind it.
+// header verifies SEGMENT, or does without it. It returns false if no group of
+// the store can follow.
 func (o *segmentSurvey) header() bool {
 	chain := format.Chain{ID: o.id, KnowsID: o.id != format.StoreID{}}
 	_, err := chain.Scan(o.segment.Number, o.segment.Data)
@@ -115,7 +119,7 @@ func (o *segmentSurvey) header() bool {
 	switch {
 	case !ok && o.id == format.StoreID{}:
 		o.segment.ID = format.GuessID(o.segment.Data)
-	case !ok: // groups prove by their own checksums that they belong here
+	case !ok: // the checksums of groups prove that they belong to this segment
 	case h.Version != format.Version || chain.KnowsID && h.ID != o.id:
 		return false
 	default:
@@ -124,7 +128,8 @@ func (o *segmentSurvey) header() bool {
 	return true
 }
 
-func (o *segmentSurvey) wholeGroup(g *format.Group) error {
+// validGroup takes a group with right checksums, unless it occurred before.
+func (o *segmentSurvey) validGroup(g *format.Group) error {
 	if !o.unknown && g.Number <= o.last {
 		again := o.spot(g.Offset, len(g.Bytes), fmt.Sprintf("group %d is here again", g.Number))
 		again.Loss = None
@@ -145,15 +150,17 @@ func (o *segmentSurvey) wholeGroup(g *format.Group) error {
 	return o.group(g)
 }
 
-// wholeEnd takes in an END: it knows the last group before it.
-func (o *segmentSurvey) wholeEnd(p piece) {
+// validEnd takes an END, which has the number of the last group before it.
+func (o *segmentSurvey) validEnd(p piece) {
 	if p.end.Group > o.last || o.unknown {
 		o.resolve(p.end.Group+1, 0, o.spot(p.offset, 0, ""))
 		o.last, o.unknown = p.end.Group, false
 	}
 }
 
-func (o *segmentSurvey) hole(p piece) {
+// invalid records bytes that are neither group nor END. A later COMMIT or END may
+// prove that groups were there.
+func (o *segmentSurvey) invalid(p piece) {
 	d := o.bad(p.offset, p.bytes, "no whole group")
 	d.Keys = newKeys(readableKeys(o.segment.Data[p.offset : p.offset+p.bytes]))
 	if durable, _ := o.segment.DurableBehind(p.offset); durable > o.last {
@@ -161,7 +168,7 @@ func (o *segmentSurvey) hole(p piece) {
 	}
 }
 
-// bad notes a bad spot.
+// bad adds pending damage.
 func (o *segmentSurvey) bad(offset, size int, reason string) *Damage {
 	o.pending = append(o.pending, o.spot(offset, size, reason))
 	return &o.pending[len(o.pending)-1]

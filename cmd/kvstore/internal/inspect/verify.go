@@ -6,18 +6,19 @@ import (
 	"kvstore/internal/format"
 )
 
-// Report is what Verify finds.
+// Report is what Verify found.
 type Report struct {
 	Dir     string   `json:"dir"`
 	Verdict Verdict  `json:"verdict"`
 	Reason  string   `json:"reason,omitempty"` // why Open refuses the directory
 	Dropped *Dropped `json:"dropped,omitempty"`
 	Files   []File   `json:"files"`
-	Damage  []Damage `json:"damage"` // also in files that Open does not read
+	Damage  []Damage `json:"damage"` // including files that Open does not read
 }
 
-// Verify verifies every checksum in a directory and says what Open would make of it. progress is told how many of how many bytes have been
-// read. An error is one of reading; then nothing is known.
+// Verify verifies every checksum in a directory and reports what Open would do
+// with it. It calls progress with the number of bytes that it has read. An error
+// is one of reading; the report is then incomplete.
 func Verify(path string, progress func(done, total int64)) (*Report, error) {
 	v := &verifier{report: &Report{Dir: path, Damage: []Damage{}, Files: []File{}}, progress: progress}
 	d, err := openDirectory(path)
@@ -61,7 +62,8 @@ func (v *verifier) add(n int64) {
 	v.progress(v.done, v.total)
 }
 
-// snapshots verifies the snapshots and returns what was found of the newest, the only one that Open reads.
+// snapshots verifies the snapshots and returns what it found in the newest one,
+// which is the only one that Open reads.
 func (v *verifier) snapshots() (newest snapshotFound, err error) {
 	for _, f := range v.data {
 		if !f.isSnapshot {
@@ -78,7 +80,8 @@ func (v *verifier) snapshots() (newest snapshotFound, err error) {
 	return newest, nil
 }
 
-// segments verifies the segments. Unless Open refuses them, what is no group in those that it reads is an incomplete write, and no damage.
+// segments verifies the segments. Unless Open refuses the directory, invalid bytes
+// in the segments that it reads are an incomplete write, and no damage.
 func (v *verifier) segments(newest *format.Snapshot, refused bool) error {
 	id := v.identity(newest)
 	ignore := func(*format.Group) error { return nil }
@@ -97,7 +100,8 @@ func (v *verifier) segments(newest *format.Snapshot, refused bool) error {
 		if f.number >= v.files.Newest() {
 			s = needed
 		}
-		if err := s.segment(&f, buf, s == needed, f.number == v.files.Segments[len(v.files.Segments)-1]); err != nil {
+		isLast := f.number == v.files.Segments[len(v.files.Segments)-1]
+		if err := s.segment(&f, buf, s == needed, isLast); err != nil {
 			return err
 		}
 		v.add(int64(len(buf)))
@@ -112,7 +116,8 @@ func (v *verifier) segments(newest *format.Snapshot, refused bool) error {
 	return nil
 }
 
-// conclude sets the verdict. The reason to refuse is damage, whether or not it was met on the way.
+// conclude sets the verdict. The reason why Open refuses is always reported as
+// damage.
 func (v *verifier) conclude(j judgement) {
 	v.report.Verdict, v.report.Dropped = j.verdict, j.dropped
 	if !j.refuses() {
@@ -121,7 +126,8 @@ func (v *verifier) conclude(j judgement) {
 	v.report.Reason = j.reason.Error()
 	d, _ := damageOf(j.reason)
 	d.Needed = true
-	if !slices.ContainsFunc(v.report.Damage, func(o Damage) bool { return o.File == d.File && o.Offset == d.Offset }) {
+	isReason := func(o Damage) bool { return o.File == d.File && o.Offset == d.Offset }
+	if !slices.ContainsFunc(v.report.Damage, isReason) {
 		v.report.Damage = append(v.report.Damage, d)
 	}
 }

@@ -14,7 +14,7 @@ import (
 
 func noProgress(_, _ int64) {}
 
-// What verify says is what Open does with a copy, to the letter.
+// Verify predicts exactly what Open does with a copy.
 func TestVerifyAgreesWithOpen(t *testing.T) {
 	broken(t, func(t *testing.T, _ *imageBuilder, i *image) {
 		looked, opened := t.TempDir(), t.TempDir()
@@ -33,7 +33,7 @@ func TestVerifyAgreesWithOpen(t *testing.T) {
 			if s != nil {
 				_ = s.Close()
 			}
-			if len(i.dirs) == 0 { // Open does not look at all files
+			if len(i.dirs) == 0 { // Open does not read all files
 				t.Errorf("Verify: %v, Open: %v", err, openErr)
 			}
 			return
@@ -65,7 +65,7 @@ func TestVerifyAgreesWithOpen(t *testing.T) {
 	})
 }
 
-// wantNamed wants the damage that Open names to be in the report.
+// wantNamed requires that the report has the damage that Open names.
 func wantNamed(t *testing.T, r *Report, openErr error) {
 	t.Helper()
 	corrupt, _ := errors.AsType[*kvstore.CorruptError](openErr)
@@ -77,7 +77,7 @@ func wantNamed(t *testing.T, r *Report, openErr error) {
 	t.Errorf("%v is not in %+v", openErr, r.Damage)
 }
 
-// wantUntouched wants a directory to be as it was written.
+// wantUntouched requires that a directory is unchanged.
 func wantUntouched(t *testing.T, dir string, i *image) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -98,7 +98,8 @@ func wantUntouched(t *testing.T, dir string, i *image) {
 	}
 }
 
-// Every checksum is looked at: there is no byte in the files of a closed store that may change without being noticed, and named.
+// Every checksum is verified: a change of any byte in the files of a closed store
+// is noticed and reported.
 func TestVerifyNamesEveryBit(t *testing.T) {
 	dir := t.TempDir()
 	s, err := kvstore.Open(dir)
