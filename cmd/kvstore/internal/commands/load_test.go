@@ -1,4 +1,4 @@
-package main
+package commands
 
 import (
 	"bytes"
@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"kvstore"
+	"kvstore/cmd/kvstore/internal/lines"
 )
 
 // TestLoadOverwrites: of two lines with the same key, the later one counts,
@@ -17,15 +18,15 @@ import (
 func TestLoadOverwrites(t *testing.T) {
 	const keys = 30
 	value := strings.Repeat("x", batchBytes/10) // ten lines are a batch
-	var lines bytes.Buffer
+	var input bytes.Buffer
 	for _, round := range []string{"old", "new"} {
 		for i := range keys {
-			fmt.Fprintf(&lines, "%02d\t%s%s\n", i, round, value)
+			fmt.Fprintf(&input, "%02d\t%s%s\n", i, round, value)
 		}
 	}
 	dir := filepath.Join(t.TempDir(), "data")
 	var stderr bytes.Buffer
-	a := &app{stdin: &lines, stdout: io.Discard, stderr: &stderr}
+	a := &app{stdin: &input, stdout: io.Discard, stderr: &stderr}
 	if code := a.run([]string{"load", "--dir", dir, "--format", "tsv", "-"}); code != exitDone {
 		t.Fatalf("exit code %d: %s", code, &stderr)
 	}
@@ -50,7 +51,7 @@ func TestLoadOverwrites(t *testing.T) {
 // too few for a batch and the input has not ended.
 func TestLoadDoesNotWait(t *testing.T) {
 	in, input := io.Pipe()
-	r := newLoadReader(in, tsv{}, 1, math.MaxInt64)
+	r := newLoadReader(in, lines.TSV{}, 1, math.MaxInt64)
 	go r.run()
 	for n := range int64(3) {
 		if _, err := fmt.Fprintf(input, "a\t%d\n", n); err != nil {
