@@ -19,7 +19,7 @@
 // log as one group, makes the group durable with one fsync, applies it to the
 // table in memory, and answers. This is group commit: the more writers wait,
 // the fewer fsyncs a write costs. Open loads the newest snapshot and replays
-// the log behind it. Close writes a snapshot, and so does [Store.Snapshot]
+// the log written since. Close writes a snapshot, and so does [Store.Snapshot]
 // while reads and writes go on.
 //
 // A [View] is a frozen picture of the store. Opening one takes microseconds. It

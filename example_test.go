@@ -22,7 +22,8 @@ import (
 	"kvstore"
 )
 
-// What the documents show as Go code is code of this file, so that it compiles and does what they say.
+// What the documents show as Go code is code of this file, so that it compiles
+// and does what they say.
 func TestDocumentsShowTestedCode(t *testing.T) {
 	tested := readGo(t, "example_test.go")
 	for _, name := range []string{"README.md", "docs/OPERATIONS.md", "docs/RECIPES.md"} {
@@ -90,7 +91,8 @@ func Example() {
 	// Output: hello, true, <nil>
 }
 
-// The writes of a batch are there together or not at all: for readers, and after a crash.
+// The writes of a batch are there together or not at all: for readers, and
+// after a crash.
 func ExampleStore_Apply() {
 	dir, remove := exampleDir()
 	defer remove()
@@ -111,8 +113,9 @@ func ExampleStore_Apply() {
 	// Output: 3 writes, one commit: 1
 }
 
-// One goroutine that does not wait for each commit lets many of them share an fsync. They commit in the order of the calls, so
-// when the last one is done, all are decided; each has its own result all the same.
+// One goroutine that does not wait for each commit lets many of them share an
+// fsync. They commit in the order of the calls, so when the last one is done,
+// all are decided; each has its own result all the same.
 func ExampleStore_ApplyAsync() {
 	dir, remove := exampleDir()
 	defer remove()
@@ -139,7 +142,8 @@ func ExampleStore_ApplyAsync() {
 	// Output: 1000 keys are on disk
 }
 
-// AppendGet reads into a buffer that is used again and again, without allocating once it is large enough.
+// AppendGet reads into a buffer that is used again and again, without
+// allocating once it is large enough.
 func ExampleStore_AppendGet() {
 	dir, remove := exampleDir()
 	defer remove()
@@ -176,7 +180,8 @@ func increment(store *kvstore.Store, key string) error {
 	}
 }
 
-// CompareAndSwap writes only if the value is still the expected one: a counter without a lock.
+// CompareAndSwap writes only if the value is still the expected one: a counter
+// without a lock.
 func ExampleStore_CompareAndSwap() {
 	dir, remove := exampleDir()
 	defer remove()
@@ -245,7 +250,8 @@ func transfer(store *kvstore.Store, from, to string, amount int) error {
 	})
 }
 
-// Concurrent transfers between the same two accounts: no money is lost, and no account is overdrawn.
+// Concurrent transfers between the same two accounts: no money is lost, and no
+// account is overdrawn.
 func ExampleStore_Update() {
 	dir, remove := exampleDir()
 	defer remove()
@@ -274,7 +280,8 @@ func ExampleStore_Update() {
 	// alice has 10, bob has 90
 }
 
-// A view shows the store as it was when it was opened, whatever is written later.
+// A view shows the store as it was when it was opened, whatever is written
+// later.
 func ExampleStore_View() {
 	dir, remove := exampleDir()
 	defer remove()
@@ -388,7 +395,8 @@ func ExampleRestore() {
 	// Output: hello, true
 }
 
-// A store that runs for long keeps its log short by snapshots: by itself with Config.SnapshotBytes, or when Snapshot is called.
+// A store that runs for long keeps its log short by snapshots: by itself with
+// Config.SnapshotBytes, or when Snapshot is called.
 func ExampleStore_Snapshot() {
 	dir, remove := exampleDir()
 	defer remove()
@@ -412,7 +420,8 @@ func ExampleStore_Snapshot() {
 	// something to replay: false
 }
 
-// MultiGet reads many keys at one moment: no batch is seen in part. It is faster than as many calls of Get.
+// MultiGet reads many keys at one moment: no batch is seen in part. It is
+// faster than as many calls of Get.
 func ExampleStore_MultiGet() {
 	dir, remove := exampleDir()
 	defer remove()
@@ -433,8 +442,9 @@ func ExampleStore_MultiGet() {
 	// 2: "", present: true
 }
 
-// With SyncWrites false, a write that returned is with the operating system: it survives a crash of the program at once, and a power cut
-// after the next Sync, or when SyncInterval has passed.
+// With SyncWrites false, a write that returned is with the operating system: it
+// survives a crash of the program at once, and a power cut after the next Sync,
+// or when SyncInterval has passed.
 func ExampleStore_Sync() {
 	dir, remove := exampleDir()
 	defer remove()
@@ -455,7 +465,8 @@ func ExampleStore_Sync() {
 	// Output: on disk: true
 }
 
-// serveBackup streams the store to an HTTP client as one snapshot file. Reads and writes go on meanwhile.
+// serveBackup streams the store to an HTTP client as one snapshot file. Reads
+// and writes go on meanwhile.
 func serveBackup(store *kvstore.Store) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		view, err := store.View()
@@ -493,7 +504,8 @@ func ExampleView_WriteTo() {
 	// restored: true
 }
 
-// page returns the next n keys with a prefix, after the last key of the page before; that is "" for the first page.
+// page returns the next n keys with a prefix, after the last key of the page
+// before; that is "" for the first page.
 func page(store *kvstore.Store, prefix, last string, n int) (keys []string) {
 	r := kvstore.Range{Prefix: prefix, Limit: n}
 	if last != "" {
@@ -505,7 +517,7 @@ func page(store *kvstore.Store, prefix, last string, n int) (keys []string) {
 	return keys
 }
 
-// Pages of a scan: each begins behind the last key of the one before.
+// Pages of a scan: each begins after the last key of the one before.
 func ExampleStore_Scan_pages() {
 	dir, remove := exampleDir()
 	defer remove()
@@ -531,7 +543,8 @@ func ExampleStore_Scan_pages() {
 	// [user/4]
 }
 
-// saveUser stores a user's email address under the user's name, and the name under the address.
+// saveUser stores a user's email address under the user's name, and the name
+// under the address.
 func saveUser(store *kvstore.Store, name, email string) error {
 	return store.Update(context.Background(), func(tx *kvstore.Tx) error {
 		if owner, taken := tx.Get("email/" + email); taken && string(owner) != name {
@@ -546,7 +559,8 @@ func saveUser(store *kvstore.Store, name, email string) error {
 	})
 }
 
-// A secondary key changes in the same transaction as the primary one, so that the two always agree.
+// A secondary key changes in the same transaction as the primary one, so that
+// the two always agree.
 func Example_secondaryKey() {
 	dir, remove := exampleDir()
 	defer remove()
@@ -568,13 +582,15 @@ func Example_secondaryKey() {
 	// alice true false
 }
 
-// queue is a durable queue of jobs. All its methods may be called from any number of goroutines.
+// queue is a durable queue of jobs. All its methods may be called from any
+// number of goroutines.
 type queue struct {
 	store *kvstore.Store
 	last  atomic.Uint64 // number of the last job that was pushed
 }
 
-// newQueue returns the queue of a store, which goes on behind the last job in it.
+// newQueue returns the queue of a store, which continues after the last job in
+// it.
 func newQueue(store *kvstore.Store) (*queue, error) {
 	q := &queue{store: store}
 	for key := range store.Scan(kvstore.Range{Prefix: "job/", Reverse: true, Limit: 1}) {
@@ -592,7 +608,8 @@ func (q *queue) push(job string) error {
 	return q.store.Set(fmt.Sprintf("job/%020d", q.last.Add(1)), []byte(job))
 }
 
-// pop removes the oldest job and returns it; ok is false if there is none. No other caller gets the same job.
+// pop removes the oldest job and returns it; ok is false if there is none. No
+// other caller gets the same job.
 func (q *queue) pop(ctx context.Context) (job string, ok bool, err error) {
 	err = q.store.Update(ctx, func(tx *kvstore.Tx) error {
 		job, ok = "", false
@@ -666,7 +683,8 @@ func sweepSessions(store *kvstore.Store, now time.Time) error {
 	})
 }
 
-// Sessions that expire: an index by the time of their end tells a sweep which ones to remove.
+// Sessions that expire: an index by the time of their end tells a sweep which
+// ones to remove.
 func Example_sessions() {
 	dir, remove := exampleDir()
 	defer remove()
@@ -695,7 +713,8 @@ func Example_sessions() {
 	//  false
 }
 
-// metrics returns figures of a store for expvar.Publish, which shows them at /debug/vars.
+// metrics returns figures of a store for expvar.Publish, which shows them at
+// /debug/vars.
 func metrics(store *kvstore.Store) expvar.Func {
 	return func() any {
 		s := store.Stats()
@@ -733,7 +752,8 @@ func ExampleStore_Stats() {
 	// Output: 1 1 87
 }
 
-// A directory has one opener at a time. The message of the error names the process that has it.
+// A directory has one opener at a time. The message of the error names the
+// process that has it.
 func ExampleOpen_locked() {
 	dir, remove := exampleDir()
 	defer remove()
@@ -748,8 +768,8 @@ func ExampleOpen_locked() {
 	// Output: true
 }
 
-// Damage to data that was on disk is never repaired by forgetting it: Open refuses, says where it is, and changes
-// nothing.
+// Damage to data that was on disk is never repaired by forgetting it: Open
+// refuses, says where it is, and changes nothing.
 func ExampleCorruptError() {
 	dir, remove := exampleDir()
 	defer remove()
