@@ -1,86 +1,64 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
-	"strconv"
+	"slices"
 	"strings"
-	"syscall"
 	"time"
+
+	"github.com/prometheus/procfs"
+	"golang.org/x/sys/unix"
 )
 
-// Magic numbers of file systems on which an fsync costs nothing.
-const (
-	tmpfsMagic = 0x01021994
-	ramfsMagic = 0x858458f6
-)
-
-func datasync(f *os.File) error { return syscall.Fdatasync(int(f.Fd())) }
+func datasync(f *os.File) error { return unix.Fdatasync(int(f.Fd())) }
 
 // refuseMemory returns an error if dir is not on a disk.
 func refuseMemory(dir string) error {
-	var s syscall.Statfs_t
-	if err := syscall.Statfs(dir, &s); err != nil {
+	var s unix.Statfs_t
+	if err := unix.Statfs(dir, &s); err != nil {
 		return fmt.Errorf("file system of %s: %w", dir, err)
 	}
-	switch uint32(s.Type) {
-	case tmpfsMagic, ramfsMagic:
-		return fmt.Errorf("%s is in memory (tmpfs or ramfs), where an fsync costs nothing: choose a directory on a disk with -dir", dir)
+	switch int64(uint32(s.Type)) { // Type is signed, and 32 bits wide on some platforms
+	case unix.TMPFS_MAGIC, unix.RAMFS_MAGIC:
+		return fmt.Errorf("%s is in memory (tmpfs or ramfs), where an fsync costs nothing: "+
+			"choose a directory on a disk with -dir", dir)
 	}
 	return nil
 }
 
-// cpuTime is what this process has used up to now, in user and in kernel mode.
+// cpuTime returns the CPU time of this process, in user and in kernel mode.
 func cpuTime() (time.Duration, bool) {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
 		return 0, false
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano()), true
 }
 
-// residentBytes is VmRSS of this process.
+// residentBytes returns the resident memory of this process.
 func residentBytes() (uint64, error) {
-	text, err := procField("/proc/self/status", "VmRSS")
+	self, err := procfs.Self()
 	if err != nil {
 		return 0, err
 	}
-	kib, err := strconv.ParseUint(strings.TrimSuffix(text, " kB"), 10, 64)
-	if err != nil {
-		return 0, fmt.Errorf("VmRSS: %w", err)
-	}
-	return kib << 10, nil
+	status, err := self.NewStatus()
+	return status.VmRSS, err
 }
 
-// procField returns the value of the first line `name : value`.
-func procField(file, name string) (string, error) {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return "", err
-	}
-	for line := range strings.Lines(string(text)) {
-		key, value, ok := strings.Cut(line, ":")
-		if ok && strings.TrimSpace(key) == name {
-			return strings.TrimSpace(value), nil
-		}
-	}
-	return "", fmt.Errorf("%s has no %s", file, name)
-}
-
-// hostFacts describes the machine. What cannot be found out is said to be unknown: a report is better than none.
+// hostFacts describes the machine. A fact that cannot be read is unknown, since
+// a report without it is better than none.
 func hostFacts(dir string) []fact {
-	cpu, err := procField("/proc/cpuinfo", "model name")
-	if err != nil {
-		cpu = unknown
-	}
-	ram, err := procField("/proc/meminfo", "MemTotal")
-	if kib, e := strconv.ParseUint(strings.TrimSuffix(ram, " kB"), 10, 64); err == nil && e == nil {
-		ram = fmt.Sprintf("%.1f GiB", float64(kib)/(1<<20))
-	} else {
-		ram = unknown
+	cpu, ram := unknown, unknown
+	if proc, err := procfs.NewDefaultFS(); err == nil {
+		if all, err := proc.CPUInfo(); err == nil && len(all) > 0 && all[0].ModelName != "" {
+			cpu = all[0].ModelName
+		}
+		if memory, err := proc.Meminfo(); err == nil && memory.MemTotalBytes != nil {
+			ram = fmt.Sprintf("%.1f GiB", float64(*memory.MemTotalBytes)/(1<<30))
+		}
 	}
 	return []fact{
 		{"CPU", cpu},
@@ -90,43 +68,54 @@ func hostFacts(dir string) []fact {
 	}
 }
 
-// mountOf tells file system, device and the device's write cache. The last mount that holds dir counts, as it covers earlier ones.
+// mountOf describes the file system of dir, its device and the device's write
+// cache. Of the mounts that hold dir, the last one counts, since it covers
+// earlier ones.
 func mountOf(dir string) string {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return unknown
 	}
-	text, err := os.ReadFile("/proc/self/mountinfo")
+	mounts, err := procfs.GetMounts()
 	if err != nil {
 		return unknown
 	}
-	best, found := "", unknown
-	for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
-		mount, super, ok := strings.Cut(lines.Text(), " - ")
-		fields, rest := strings.Fields(mount), strings.Fields(super)
-		if !ok || len(fields) < 6 || len(rest) < 2 {
-			continue
-		}
-		point := fields[4]
-		if inside(dir, point) && len(point) >= len(best) {
-			best = point
-			found = fmt.Sprintf("%s (%s) on %s%s", rest[0], fields[5], rest[1], deviceFacts(fields[2]))
+	var best *procfs.MountInfo
+	for _, m := range mounts {
+		if inside(dir, m.MountPoint) && (best == nil || len(m.MountPoint) >= len(best.MountPoint)) {
+			best = m
 		}
 	}
-	return found
+	if best == nil {
+		return unknown
+	}
+	return fmt.Sprintf("%s (%s) on %s%s", best.FSType, optionsText(best.Options), best.Source, deviceFacts(best.MajorMinorVer))
+}
+
+// optionsText returns the options of a mount, sorted.
+func optionsText(options map[string]string) string {
+	var all []string
+	for _, name := range slices.Sorted(maps.Keys(options)) {
+		if value := options[name]; value != "" {
+			name += "=" + value
+		}
+		all = append(all, name)
+	}
+	return strings.Join(all, ",")
 }
 
 func inside(dir, point string) bool {
 	return point == "/" || dir == point || strings.HasPrefix(dir, point+"/")
 }
 
+// deviceFacts describes the block device with this number, "major:minor".
 func deviceFacts(number string) string {
 	device, err := filepath.EvalSymlinks("/sys/dev/block/" + number)
 	if err != nil {
 		return ""
 	}
 	if _, err := os.Stat(filepath.Join(device, "queue")); err != nil {
-		device = filepath.Dir(device) // of a partition
+		device = filepath.Dir(device) // a partition: its disk has the queue
 	}
 	queue := filepath.Join(device, "queue")
 	return fmt.Sprintf(", %s, cache %s, FUA %s",

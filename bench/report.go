@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/dustin/go-humanize"
 )
 
 // report writes the results as Markdown. figures are the names of plots by
@@ -192,8 +194,8 @@ func optional(samples []sample, of func(sample) (float64, bool), otherwise strin
 	return figure(median(values))
 }
 
-// figure has two or three digits that count, and from 1000 on all of them, in
-// groups.
+// figure formats v with two or three significant digits, or from 1000 on with all
+// digits, in groups of three.
 func figure(v float64) string {
 	if math.Abs(v) < 1000 {
 		if v != 0 && math.Abs(v) < 0.01 {
@@ -208,13 +210,5 @@ func figure(v float64) string {
 		}
 		return strconv.FormatFloat(v, 'f', decimals, 64)
 	}
-	digits := strconv.FormatFloat(v, 'f', 0, 64)
-	var grouped []byte
-	for i := range len(digits) {
-		if i > 0 && (len(digits)-i)%3 == 0 && grouped[len(grouped)-1] != '-' {
-			grouped = append(grouped, ',')
-		}
-		grouped = append(grouped, digits[i])
-	}
-	return string(grouped)
+	return humanize.Comma(int64(math.RoundToEven(v)))
 }
