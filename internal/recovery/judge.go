@@ -4,11 +4,10 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
-	"math"
 
 	"kvstore/internal/datadir"
 	"kvstore/internal/format"
+	"kvstore/internal/logread"
 	"kvstore/internal/snapfile"
 	"kvstore/internal/table"
 	"kvstore/internal/vfs"
@@ -164,27 +163,21 @@ func (j *judge) replayGroups(scanner *format.Scanner) error {
 // needs no more, or that is large enough for the following segments, each of
 // which is twice as large as the one before.
 func (j *judge) read(number uint64, more int) (data []byte, err error) {
-	name := format.SegmentName(number)
-	file, err := j.dir.OpenRead(name)
+	file, err := j.dir.OpenRead(format.SegmentName(number))
 	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", name, err)
+		return nil, fmt.Errorf("open %s: %w", format.SegmentName(number), err)
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
-	size, err := file.Size()
+	size, err := logread.Size(file, number)
 	if err != nil {
-		return nil, fmt.Errorf("size of %s: %w", name, err)
+		return nil, err
 	}
-	if size > math.MaxInt {
-		return nil, fmt.Errorf("%s is too large for this platform: %d bytes", name, size)
-	}
-	if int64(cap(j.spare)) < size {
-		j.spare = make([]byte, max(size, min(size<<min(more, 10), wal.MaxSegmentBytes)))
+	if cap(j.spare) < size {
+		following := min(int64(size)<<min(more, 10), wal.MaxSegmentBytes)
+		j.spare = make([]byte, max(size, int(following)))
 	}
 	data, j.spare = j.spare[:size], nil
-	if _, err := io.ReadFull(io.NewSectionReader(file, 0, size), data); err != nil && size > 0 {
-		return nil, fmt.Errorf("read %s: %w", name, err)
-	}
-	return data, nil
+	return data, logread.Reread(file, number, data, 0)
 }
 
 // forgetProven gives up the bytes of segments whose groups all turned out to be
