@@ -9,15 +9,13 @@ package inspect
 import (
 	"cmp"
 	"errors"
-	"fmt"
-	"io"
 	"io/fs"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
 
 	"kvstore/internal/format"
+	"kvstore/internal/logread"
 )
 
 // directory is the open files of a store, as of one moment. Since they are open,
@@ -149,27 +147,25 @@ func (d *directory) close() {
 	}
 }
 
-// read returns the bytes of the file. It uses the memory of buf if it is large
-// enough.
-func (f *dataFile) read(buf []byte) ([]byte, error) {
-	if f.size > math.MaxInt {
-		return nil, fmt.Errorf("%s is too large for this platform: %d bytes", f.name, f.size)
+// Size implements [logread.File]. It returns the size when the file was opened.
+func (f *dataFile) Size() (int64, error) { return f.size, nil }
+
+// Replaced implements [logread.SourceFile].
+func (f *dataFile) Replaced() (bool, error) {
+	named, err := os.Stat(f.Name())
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
 	}
-	data := slices.Grow(buf[:0], int(f.size))[:f.size]
-	return data, f.readAgain(data, 0)
+	if err != nil {
+		return false, err
+	}
+	open, err := f.Stat()
+	return err == nil && !os.SameFile(open, named), err
 }
 
-// readAgain reads data[offset:] from the file again.
-func (f *dataFile) readAgain(data []byte, offset int) error {
-	if offset == len(data) {
-		return nil
-	}
-	section := io.NewSectionReader(f, int64(offset), int64(len(data)-offset))
-	if _, err := io.ReadFull(section, data[offset:]); err != nil {
-		return fmt.Errorf("read %s: %w", f.name, err)
-	}
-	return nil
-}
+// read returns the bytes of a segment. It uses the memory of buf if it is large
+// enough.
+func (f *dataFile) read(buf []byte) ([]byte, error) { return logread.ReadAll(f, f.number, buf) }
 
 // identity returns the store id that most of the files have, or the first of
 // several. The caller passes the snapshots that it has read, in the order in

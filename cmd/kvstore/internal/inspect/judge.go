@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"kvstore/internal/format"
+	"kvstore/internal/logread"
 )
 
 // Verdict is what Open would do with a directory.
@@ -77,7 +78,7 @@ func (d *directory) replay(newest snapshotFound) (*Dropped, error) {
 		if buf, err = f.read(buf); err != nil {
 			return nil, err
 		}
-		tail, err := judgeSegment(f, buf, &chain, i == len(segments)-1)
+		tail, err := logread.Judge(f, f.number, buf, &chain, i == len(segments)-1)
 		if err != nil {
 			return nil, err
 		}
@@ -86,33 +87,4 @@ func (d *directory) replay(newest snapshotFound) (*Dropped, error) {
 		}
 	}
 	return nil, nil
-}
-
-// judgeSegment judges a segment. A store may be writing to the last one: then the
-// bytes that were read of a group may be older than those behind it. A proof that
-// a group is durable, however, is written only after the whole group. So
-// judgeSegment reads the bad bytes once more after it has seen the proof, and
-// only what is still bad is damage.
-func judgeSegment(f *dataFile, data []byte, chain *format.Chain, isLast bool) (format.Tail, error) {
-	scanner, err := chain.Scan(f.number, data)
-	if err != nil {
-		return format.Tail{}, err
-	}
-	seen, proven := -1, false // the offset of the previous bad bytes, and whether they were damage
-	for {
-		for ok := true; ok; {
-			if _, ok, err = scanner.Next(); err != nil {
-				return format.Tail{}, err
-			}
-		}
-		tail, err := scanner.Tail(isLast)
-		again := scanner.Offset() == seen && (proven || err == nil)
-		if !isLast || again || (err == nil && tail.Torn == 0) {
-			return tail, err
-		}
-		seen, proven = scanner.Offset(), err != nil
-		if err := f.readAgain(data, seen); err != nil {
-			return format.Tail{}, err
-		}
-	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"testing"
 
 	"kvstore"
@@ -223,6 +222,31 @@ func TestFollowBusyStore(t *testing.T) {
 	}
 }
 
+// An opener replaces the segment with the incomplete write at its end. A log that
+// is followed continues in the new file.
+func TestFollowThroughRepair(t *testing.T) {
+	i := images(rand.New(rand.NewPCG(1, 2)))["log"].clone()
+	name := format.SegmentName(3)
+	i.files[name] = append(i.files[name][:i.groups[len(i.groups)-1].end], "KVLG torn"...)
+	dir := t.TempDir()
+	i.write(t, dir)
+	var s *kvstore.Store
+	f := follow(t, dir, "after", func() (err error) {
+		if s == nil {
+			if s, err = kvstore.Open(dir); err == nil {
+				err = s.Set("after", nil)
+			}
+		}
+		return err
+	})
+	if f.last != uint64(len(i.groups))+1 || f.gaps > 0 {
+		t.Errorf("the last group is %d of %d, %d gaps", f.last, len(i.groups)+1, f.gaps)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // The output for a damaged log has everything that is valid, and the damage.
 func TestLogOfDamage(t *testing.T) {
 	b := images(rand.New(rand.NewPCG(1, 2)))["log"]
@@ -246,50 +270,6 @@ func TestLogOfDamage(t *testing.T) {
 	wanted := fmt.Sprint(groups) == "[1 3 4 5 6 7 8 9]"
 	if err != nil || !wanted || len(damaged) != 1 || damaged[0].Offset != int64(second.offset) {
 		t.Fatalf("groups %v, damage %+v, %v", groups, damaged, err)
-	}
-}
-
-// One read may see a group before it was written, and behind it a later group that
-// says that it is durable. Only what is still bad in a read that began after this
-// proof is damage.
-func TestLogOfGroupsThatAppearWhileItLooks(t *testing.T) {
-	i := images(rand.New(rand.NewPCG(1, 2)))["log"].clone()
-	groups := i.groups[len(i.groups)-2:] // of the last segment
-	file := groups[1].file
-	if groups[0].file != file {
-		t.Fatal("the last segment has less than two groups")
-	}
-	now := slices.Clone(i.files[file])
-	half := slices.Clone(now)
-	clear(half[groups[0].offset : groups[0].end-1])
-	clear(i.files[file][groups[0].offset:])
-	dir := t.TempDir()
-	i.write(t, dir)
-	d, err := openDirectory(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.close()
-	reads, last := 0, uint64(0)
-	l := &logReader{ctx: t.Context(), path: dir, id: d.identity()}
-	l.emit = func(r *Record) error {
-		if r.What == Damaged || r.What == Torn {
-			return fmt.Errorf("%+v", r)
-		}
-		last = max(last, r.Group)
-		return nil
-	}
-	l.readAgain = func(_ *dataFile, data []byte, offset int) error {
-		if reads++; reads == 2 {
-			copy(data[offset:], half[offset:])
-		}
-		if reads > 2 {
-			copy(data[offset:], now[offset:])
-		}
-		return nil
-	}
-	if err := l.log(d); err != nil || last != uint64(len(i.groups)) {
-		t.Fatalf("the last group is %d of %d, after %d reads: %v", last, len(i.groups), reads, err)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"kvstore/internal/format"
+	"kvstore/internal/logread"
 )
 
 // File is a file of the store, and what is valid in it.
@@ -24,11 +25,11 @@ type File struct {
 // count counts a valid group.
 func (f *File) count(g *format.Group) {
 	if f.Groups == 0 {
-		f.FirstGroup, f.From = g.Number, at(firstVersion(g))
+		f.FirstGroup, f.From = g.Number, at(logread.FirstVersion(g))
 	}
 	f.Groups++
 	f.Entries += uint64(g.Entries)
-	f.LastGroup, f.To = g.Number, at(lastVersion(g))
+	f.LastGroup, f.To = g.Number, at(logread.LastVersion(g))
 }
 
 // Damage is a defect in a file, and its cost.
@@ -64,22 +65,6 @@ func (d *Damage) missing(first, last uint64) {
 	if first <= last {
 		d.FirstGroup, d.LastGroup = first, last
 	}
-}
-
-// Keys are keys that are still readable in damaged bytes. No checksum proves
-// them, and there may have been more.
-type Keys struct {
-	Count int    `json:"count"`
-	First []byte `json:"first"`
-	Last  []byte `json:"last"`
-}
-
-// newKeys summarizes keys, which must be sorted; it returns nil for none.
-func newKeys(keys []string) *Keys {
-	if len(keys) == 0 {
-		return nil
-	}
-	return &Keys{Count: len(keys), First: []byte(keys[0]), Last: []byte(keys[len(keys)-1])}
 }
 
 // Dropped is an incomplete write at the end of the log. A crash has left it, or an

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"kvstore/internal/format"
+	"kvstore/internal/logread"
 )
 
 // survey reads snapshots and segments in their order. Unlike Open, it continues
@@ -43,16 +44,16 @@ func (s *survey) segment(f *dataFile, data []byte, needed, isLast bool) error {
 		return nil
 	}
 	ended := false
-	for p := range pieces(&o.segment, format.SegmentEntryBytes) {
+	for p := range logread.Pieces(&o.segment, format.SegmentEntryBytes) {
 		switch {
-		case p.kind == validGroup:
-			if err := o.validGroup(&p.group); err != nil {
+		case p.Kind == logread.ValidGroup:
+			if err := o.validGroup(&p.Group); err != nil {
 				return err
 			}
-		case p.kind == validEnd:
+		case p.Kind == logread.ValidEnd:
 			o.validEnd(p)
 			ended = true
-		case p.kind == invalid && !ended: // behind END nothing counts
+		case p.Kind == logread.Invalid && !ended: // behind END nothing counts
 			o.invalid(p)
 		}
 	}
@@ -136,8 +137,8 @@ func (o *segmentSurvey) validGroup(g *format.Group) error {
 		o.damage = append(o.damage, again)
 		return nil
 	}
-	o.resolve(g.Number, firstVersion(g), o.spot(g.Offset, 0, ""))
-	o.last, o.unknown, o.version = g.Number, false, lastVersion(g)
+	o.resolve(g.Number, logread.FirstVersion(g), o.spot(g.Offset, 0, ""))
+	o.last, o.unknown, o.version = g.Number, false, logread.LastVersion(g)
 	if defect := g.Defect(); defect != "" {
 		d := o.spot(g.Offset, len(g.Bytes), defect)
 		d.missing(g.Number, g.Number)
@@ -151,19 +152,19 @@ func (o *segmentSurvey) validGroup(g *format.Group) error {
 }
 
 // validEnd takes an END, which has the number of the last group before it.
-func (o *segmentSurvey) validEnd(p piece) {
-	if p.end.Group > o.last || o.unknown {
-		o.resolve(p.end.Group+1, 0, o.spot(p.offset, 0, ""))
-		o.last, o.unknown = p.end.Group, false
+func (o *segmentSurvey) validEnd(p logread.Piece) {
+	if p.End.Group > o.last || o.unknown {
+		o.resolve(p.End.Group+1, 0, o.spot(p.Offset, 0, ""))
+		o.last, o.unknown = p.End.Group, false
 	}
 }
 
 // invalid records bytes that are neither group nor END. A later COMMIT or END may
 // prove that groups were there.
-func (o *segmentSurvey) invalid(p piece) {
-	d := o.bad(p.offset, p.bytes, "no whole group")
-	d.Keys = newKeys(readableKeys(o.segment.Data[p.offset : p.offset+p.bytes]))
-	if durable, _ := o.segment.DurableBehind(p.offset); durable > o.last {
+func (o *segmentSurvey) invalid(p logread.Piece) {
+	d := o.bad(p.Offset, p.Bytes, "no whole group")
+	d.Keys = newKeys(readableKeys(o.segment.Data[p.Offset : p.Offset+p.Bytes]))
+	if durable, _ := o.segment.DurableBehind(p.Offset); durable > o.last {
 		d.missing(o.last+1, durable)
 	}
 }

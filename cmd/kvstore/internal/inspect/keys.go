@@ -1,0 +1,47 @@
+package inspect
+
+import (
+	"bytes"
+	"slices"
+
+	"kvstore/internal/format"
+)
+
+// Keys are keys that are still readable in damaged bytes. No checksum proves
+// them, and there may have been more.
+type Keys struct {
+	Count int    `json:"count"`
+	First []byte `json:"first"`
+	Last  []byte `json:"last"`
+}
+
+// newKeys summarizes keys, which must be sorted; it returns nil for none.
+func newKeys(keys []string) *Keys {
+	if len(keys) == 0 {
+		return nil
+	}
+	return &Keys{Count: len(keys), First: []byte(keys[0]), Last: []byte(keys[len(keys)-1])}
+}
+
+// readableKeys returns the keys of SET and DELETE entries that are still readable
+// in invalid bytes, sorted and without duplicates. No checksum proves them.
+func readableKeys(b []byte) []string {
+	var keys []string
+	for len(b) > 0 {
+		e, ok := format.DecodeEntry(b)
+		if !ok || len(e.Key) > format.MaxKeyBytes {
+			next := bytes.Index(b[1:], []byte("KVLG"))
+			if next < 0 {
+				break
+			}
+			b = b[1+next:]
+			continue
+		}
+		if e.Op == format.OpSet || e.Op == format.OpDelete {
+			keys = append(keys, string(e.Key))
+		}
+		b = b[e.Size():]
+	}
+	slices.Sort(keys)
+	return slices.Compact(keys)
+}
