@@ -29,8 +29,7 @@ const (
 	// tuningOff is the variable that the linker sets.
 	tuningOff = "kvstore/internal/tuning.off"
 
-	// worthwhile is the ratio from which a table marks a trick, and one over it
-	// the ratio from which the summary calls the trick a loss.
+	// worthwhile is the ratio from which a table marks a trick.
 	worthwhile = 1.05
 
 	// trickMillions is the size to which the growth workload grows a store.
@@ -141,12 +140,13 @@ func (c *config) runTricks(b *bench, out io.Writer) error {
 
 // build builds this program once more, from the sources in the current
 // directory. The one with everything on is built too, so that all are linked
-// in the same way.
+// in the same way: without symbols for a debugger (-s -w), which takes less
+// time.
 func (t *trial) build(off string) error {
 	began := time.Now()
 	program := filepath.Join(t.dir, "bench-"+cmp.Or(off, "normal")+".exe")
 	cmd := exec.CommandContext(t.ctx, "go", "build",
-		"-buildvcs=false", "-ldflags=-X="+tuningOff+"="+off, "-o", program, ".")
+		"-buildvcs=false", "-ldflags=-s -w -X="+tuningOff+"="+off, "-o", program, ".")
 	if text, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("go build: %w\n%s", err, text)
 	}
@@ -263,6 +263,11 @@ func (r *results) worth(workload, name, trick string) (w worth, ok bool) {
 	return worth{median(ratios), slices.Min(ratios), slices.Max(ratios)}, true
 }
 
+// isGain and isLoss hold only if all rounds agree, because the median of noise
+// may be any figure.
+func (w worth) isGain() bool { return w.median >= worthwhile && w.least > 1 }
+func (w worth) isLoss() bool { return w.median <= 1/worthwhile && w.most < 1 }
+
 func (w worth) String() string {
 	text := fmt.Sprintf("%.2f", w.median)
 	if w.median >= worthwhile {
@@ -290,7 +295,7 @@ func (r *results) trickReport(workloads []workload, tricks []string) string {
 		}
 	}
 	t.WriteString("\n## Summary\n\n")
-	writeTable(&t, r.trickSummary(workloads, tricks))
+	r.trickSummary(&t, workloads, tricks)
 	if len(r.Failures) > 0 {
 		t.WriteString("\n## Failures\n\n")
 		for _, text := range r.Failures {
@@ -331,29 +336,27 @@ func (r *results) trickRows(workload string, tricks []string) (rows [][]string) 
 	return rows
 }
 
-// trickSummary has a row for each trick: where it helps, and where it is in
-// the way.
-func (r *results) trickSummary(workloads []workload, tricks []string) [][]string {
-	rows := [][]string{{"trick", "faster with it", "slower with it"}}
+// trickSummary lists for each trick the cases in which it makes kvstore faster
+// or slower.
+func (r *results) trickSummary(t *strings.Builder, workloads []workload, tricks []string) {
+	t.WriteString("Only cases in which all rounds agree:\n\n")
 	for _, trick := range tricks {
 		var faster, slower []string
 		for _, w := range workloads {
 			for _, name := range r.cases(w.id) {
 				found, ok := r.worth(w.id, name, trick)
-				text := fmt.Sprintf("%s %.2f", name, found.median)
+				text := fmt.Sprintf("%s (%.2f)", name, found.median)
 				switch {
-				case ok && found.median >= worthwhile:
+				case ok && found.isGain():
 					faster = append(faster, text)
-				case ok && found.median <= 1/worthwhile:
+				case ok && found.isLoss():
 					slower = append(slower, text)
 				}
 			}
 		}
-		rows = append(rows, []string{
-			trick, cmp.Or(strings.Join(faster, ", "), "–"), cmp.Or(strings.Join(slower, ", "), "–"),
-		})
+		fmt.Fprintf(t, "- %s\n  - faster with it: %s\n  - slower with it: %s\n",
+			trick, cmp.Or(strings.Join(faster, "; "), "–"), cmp.Or(strings.Join(slower, "; "), "–"))
 	}
-	return rows
 }
 
 // writeTable writes Markdown that can be read as it is: the cells of a column

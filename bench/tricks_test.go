@@ -68,11 +68,17 @@ func TestTrickReport(t *testing.T) {
 
 ## Summary
 
-| trick  | faster with it | slower with it |
-| ------ | -------------- | --- |
-| linger | rate 1.10      | time 0.83 |
-| zeros  | –              | – |
-| all    | time 2.10      | – |
+Only cases in which all rounds agree:
+
+- linger
+  - faster with it: –
+  - slower with it: time (0.83)
+- zeros
+  - faster with it: –
+  - slower with it: –
+- all
+  - faster with it: time (2.10)
+  - slower with it: –
 
 ## Failures
 
