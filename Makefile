@@ -6,6 +6,7 @@ check: ## vet and lint, as CI does
 	GOWORK=off go build -C tools -o ../bin/ tool
 	bin/golangci-lint run
 	bin/staticcheck ./...
+	GOWORK=off go run -C tools ./columns "$(CURDIR)"
 	cd cmd/kvstore && export GOWORK=off && go vet ./... && GOOS=darwin go vet ./... && GOOS=windows go vet ./... && GOARCH=386 go vet ./... && ../../bin/golangci-lint run
 	cd mutants && export GOWORK=off && go vet ./... && go test ./... && go run . -check && ../bin/golangci-lint run
 test:

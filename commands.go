@@ -8,8 +8,8 @@ import (
 )
 
 // This file is what travels to the writer goroutine. A command owns its bytes
-// from the moment it is queued. It is answered exactly once, by the writer or by
-// the caller of the command in front of it.
+// from the moment it is queued. It is answered exactly once, by the writer or
+// by the caller of the command in front of it.
 
 // writeCommand is one commit: a Set, a Delete, a Batch or a transaction.
 type writeCommand struct {
@@ -53,9 +53,9 @@ type closeCommand struct{}
 // maxSpareBytes keeps huge buffers out of the pool of spare commands.
 const maxSpareBytes = 1 << 20
 
-// newCommand returns an empty command for a write of n bytes. For a large write,
-// or if blocking is false, it waits until the mailbox has room. blocking says
-// that the caller waits for the answer, whatever happens.
+// newCommand returns an empty command for a write of n bytes. For a large
+// write, or if blocking is false, it waits until the mailbox has room. blocking
+// says that the caller waits for the answer, whatever happens.
 func (s *Store) newCommand(ctx context.Context, n int, blocking bool) (*writeCommand, error) {
 	ticket, err := s.mailbox.Reserve(ctx, n, blocking)
 	if err != nil {

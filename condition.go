@@ -42,8 +42,8 @@ type expectation struct {
 // against everything that commits before it. The answer, false too, comes when
 // all that it depends on is durable and visible.
 //
-// Errors are those of Set. swapped is false then, and as with Set the outcome is
-// unknown after ErrFailed.
+// Errors are those of Set. swapped is false then, and as with Set the outcome
+// is unknown after ErrFailed.
 func (s *Store) CompareAndSwap(key string, old, next []byte) (swapped bool, err error) {
 	ctx := context.Background()
 	if err := checkLimits(key, next); err != nil {

@@ -12,8 +12,8 @@ import (
 // Limits on what goes in.
 const (
 	// MaxKeyBytes is the length of the longest key, 65,535: enough for any path
-	// or compound key, and so short that a wrong length in a damaged file stands
-	// out.
+	// or compound key, and so short that a wrong length in a damaged file
+	// stands out.
 	MaxKeyBytes = format.MaxKeyBytes
 
 	// MaxValueBytes is the length of the longest value, 512 MiB.
@@ -24,28 +24,28 @@ const (
 	// held in memory, in one piece.
 	MaxBatchBytes = 1 << 30
 
-	// MaxKeys is the largest number of keys in a store. A snapshot counts them in
-	// 32 bits.
+	// MaxKeys is the largest number of keys in a store. A snapshot counts them
+	// in 32 bits.
 	MaxKeys = 1<<32 - 1
 )
 
 // DefaultSyncInterval is the value of Config.SyncInterval if that is 0.
 const DefaultSyncInterval = time.Second
 
-// Config says how to open a store. Start from [DefaultConfig]: the zero value of
-// SyncWrites is not durable. OpenWithConfig copies the Config and never writes to
-// it.
+// Config says how to open a store. Start from [DefaultConfig]: the zero value
+// of SyncWrites is not durable. OpenWithConfig copies the Config and never
+// writes to it.
 type Config struct {
 	// DataDir is the directory for WAL and snapshot files. It is created if
-	// missing. It belongs to the store alone; the store ignores files with other
-	// names. Required.
+	// missing. It belongs to the store alone; the store ignores files with
+	// other names. Required.
 	DataDir string
 
-	// SyncWrites makes every write wait until it is on disk. Without it, a write
-	// waits only until the operating system has it: it survives a crash of the
-	// process, but a power cut only if it is older than SyncInterval or a
-	// successful Sync came after it. The zero value is false, and Open then logs a
-	// warning. DefaultConfig and Open set it.
+	// SyncWrites makes every write wait until it is on disk. Without it, a
+	// write waits only until the operating system has it: it survives a crash
+	// of the process, but a power cut only if it is older than SyncInterval or
+	// a successful Sync came after it. The zero value is false, and Open then
+	// logs a warning. DefaultConfig and Open set it.
 	SyncWrites bool
 
 	// SyncInterval is how often the log is fsynced in the background when
@@ -53,21 +53,21 @@ type Config struct {
 	SyncInterval time.Duration
 
 	// SnapshotBytes makes the store write a snapshot in the background whenever
-	// the log has grown by this many bytes since the last one, and remove the log
-	// that it covers. This bounds the log, and the time that Open takes after a
-	// crash. 0 means that only Close and Snapshot write one. Negative is an error.
-	// A snapshot that fails is reported to Logger, and tried again when the log
-	// has grown by as much again.
+	// the log has grown by this many bytes since the last one, and remove the
+	// log that it covers. This bounds the log, and the time that Open takes
+	// after a crash. 0 means that only Close and Snapshot write one. Negative
+	// is an error. A snapshot that fails is reported to Logger, and tried again
+	// when the log has grown by as much again.
 	SnapshotBytes int64
 
-	// ReadOnly opens a store that must exist. It creates and writes nothing, not
-	// even to repair a torn tail. It shares the directory with other read-only
-	// openers, but not with a writer.
+	// ReadOnly opens a store that must exist. It creates and writes nothing,
+	// not even to repair a torn tail. It shares the directory with other
+	// read-only openers, but not with a writer.
 	ReadOnly bool
 
 	// Logger is told what recovery found and why the store failed. nil means
-	// silence. It is called without locks: a handler may read from the store and
-	// write to it, but must not close it.
+	// silence. It is called without locks: a handler may read from the store
+	// and write to it, but must not close it.
 	Logger *slog.Logger
 }
 

@@ -65,16 +65,16 @@ func Open(dataDir string) (*Store, error) {
 }
 
 // OpenWithConfig opens a store exactly as config says. It loads the newest
-// snapshot, replays the log behind it, and makes everything that it found durable
-// before it returns. It cuts off an incomplete end of the log, which a crash
-// leaves, and reports that in [Stats].
+// snapshot, replays the log behind it, and makes everything that it found
+// durable before it returns. It cuts off an incomplete end of the log, which a
+// crash leaves, and reports that in [Stats].
 //
 // Errors: ErrInvalidConfig; ErrLocked if another opener has the directory;
 // ErrCorrupt (as a *CorruptError) if something that was durable is damaged or
-// missing; ErrVersion if a later version of this package wrote it; fs.ErrNotExist
-// for a ReadOnly store that does not exist; and those of the file system, as
-// themselves. After ErrCorrupt and ErrVersion nothing in the directory has
-// changed but the lock file.
+// missing; ErrVersion if a later version of this package wrote it;
+// fs.ErrNotExist for a ReadOnly store that does not exist; and those of the
+// file system, as themselves. After ErrCorrupt and ErrVersion nothing in the
+// directory has changed but the lock file.
 func OpenWithConfig(config Config) (*Store, error) {
 	return open(config, systemEnvironment())
 }
@@ -99,8 +99,8 @@ func open(config Config, env environment) (*Store, error) {
 }
 
 // openLocked recovers the state of a directory that is locked, and starts the
-// writer unless the store is read-only. After an error the caller must close dir
-// and lock.
+// writer unless the store is read-only. After an error the caller must close
+// dir and lock.
 func openLocked(config Config, env environment, dir vfs.Dir, lock io.Closer) (*Store, error) {
 	state, err := recovery.Recover(dir, recovery.Options{
 		ReadOnly: config.ReadOnly,
@@ -260,9 +260,9 @@ func (s *Store) Len() int {
 	return t.Len()
 }
 
-// Keys returns all keys as they are at one moment, unsorted; nil if the store is
-// closed. Time and memory grow with the number of keys. Keys reads from a view of
-// its own, so no reader or writer waits for it.
+// Keys returns all keys as they are at one moment, unsorted; nil if the store
+// is closed. Time and memory grow with the number of keys. Keys reads from a
+// view of its own, so no reader or writer waits for it.
 func (s *Store) Keys() []string {
 	t := s.table.Load()
 	if t == nil {
@@ -276,8 +276,8 @@ func (s *Store) Keys() []string {
 // value is the empty value.
 //
 // Errors: ErrKeyTooLarge, ErrValueTooLarge, ErrClosed, ErrFailed, ErrReadOnly,
-// ErrStoreFull, and one that Is syscall.ENOSPC when the disk is full. After that
-// one nothing was written, and later writes may succeed.
+// ErrStoreFull, and one that Is syscall.ENOSPC when the disk is full. After
+// that one nothing was written, and later writes may succeed.
 func (s *Store) Set(key string, value []byte) error {
 	ctx := context.Background()
 	if err := checkLimits(key, value); err != nil {
@@ -311,8 +311,9 @@ func (s *Store) Delete(key string) error {
 	return s.commit(ctx, c)
 }
 
-// Apply commits the writes of b together: a reader, and a recovery after a crash,
-// finds all of them or none. It leaves b unchanged. An empty batch is no commit.
+// Apply commits the writes of b together: a reader, and a recovery after a
+// crash, finds all of them or none. It leaves b unchanged. An empty batch is no
+// commit.
 //
 // If ctx has ended before the call, nothing happens. If it ends later, Apply
 // returns ctx.Err() at once, and the outcome is unknown. Other errors are those
@@ -330,9 +331,9 @@ func (s *Store) Apply(ctx context.Context, b *Batch) error {
 }
 
 // ApplyAsync is Apply without waiting for the result, which the returned Commit
-// provides. It blocks only while the queue has no room, until ctx ends. After it
-// has returned, ctx has no effect and b may be changed. Calls of one goroutine
-// commit in their order.
+// provides. It blocks only while the queue has no room, until ctx ends. After
+// it has returned, ctx has no effect and b may be changed. Calls of one
+// goroutine commit in their order.
 func (s *Store) ApplyAsync(ctx context.Context, b *Batch) *Commit {
 	commit := newCommit()
 	if err := s.checkBatch(ctx, b); err != nil || b.added == 0 {
@@ -426,14 +427,14 @@ func (s *Store) commit(ctx context.Context, c *writeCommand) error {
 // Close ends the session. New calls, and those that wait for room in the queue,
 // return ErrClosed; reads find nothing. Writes that were accepted are finished
 // and acknowledged. Then Close writes a snapshot, unless the newest one covers
-// everything, so that the next Open replays nothing; it removes the log that the
-// snapshot covers, and frees the directory. It returns when every goroutine of
-// the store has ended, and waits for a stalled disk.
+// everything, so that the next Open replays nothing; it removes the log that
+// the snapshot covers, and frees the directory. It returns when every goroutine
+// of the store has ended, and waits for a stalled disk.
 //
-// An error means that the snapshot could not be written, or that something could
-// not be removed. The log then still has every acknowledged write. On a store
-// that has failed, Close changes nothing on disk and returns ErrFailed. Further
-// calls wait for the first one and return nil.
+// An error means that the snapshot could not be written, or that something
+// could not be removed. The log then still has every acknowledged write. On a
+// store that has failed, Close changes nothing on disk and returns ErrFailed.
+// Further calls wait for the first one and return nil.
 func (s *Store) Close() error {
 	var err error
 	s.closing.Do(func() {

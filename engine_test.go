@@ -390,7 +390,8 @@ func TestStats(t *testing.T) {
 }
 
 // Stats.Version is the version of the last commit that readers see: it is there
-// after Open, it waits for the fsync as the commit does, and it stays after Close.
+// after Open, it waits for the fsync as the commit does, and it stays after
+// Close.
 func TestStatsVersion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
@@ -450,7 +451,8 @@ func TestCommitVersion(t *testing.T) {
 		st := r.stall(vfs.OpSync)
 		commits := []*kvstore.Commit{s.ApplyAsync(ctx, batch("a", "1"))}
 		r.undecided(commits[0])
-		swap := async(func() error { _, err := s.CompareAndSwap("a", []byte("none"), nil); return err }) // makes no commit
+		// makes no commit
+		swap := async(func() error { _, err := s.CompareAndSwap("a", []byte("none"), nil); return err })
 		synctest.Wait()
 		for i := range 5 {
 			commits = append(commits, s.ApplyAsync(ctx, batch(fmt.Sprint(i), "", "a", fmt.Sprint(i))))

@@ -11,14 +11,15 @@ import (
 // The errors that calls return, always wrapped with detail. Compare with
 // [errors.Is].
 var (
-	// ErrClosed is returned by calls on a closed store. It does not affect writes
-	// that were accepted before Close.
+	// ErrClosed is returned by calls on a closed store. It does not affect
+	// writes that were accepted before Close.
 	ErrClosed = errors.New("kvstore: store is closed")
 
-	// ErrFailed is returned by writes, Sync, Snapshot and Close after a write or
-	// an fsync of the log has failed. It wraps the cause. Reads go on. The data on
-	// disk is intact up to the last acknowledged write; it is unknown whether the
-	// writes that failed are there as well. Close the store and open it again.
+	// ErrFailed is returned by writes, Sync, Snapshot and Close after a write
+	// or an fsync of the log has failed. It wraps the cause. Reads go on. The
+	// data on disk is intact up to the last acknowledged write; it is unknown
+	// whether the writes that failed are there as well. Close the store and
+	// open it again.
 	ErrFailed = errors.New("kvstore: store has failed")
 
 	// ErrLocked is returned by Open while another opener, in this process or
@@ -36,11 +37,12 @@ var (
 	// the files. Nothing was changed.
 	ErrVersion = errors.New("kvstore: data has a later format version")
 
-	// ErrReadOnly is returned by writes to a store that was opened with Config.ReadOnly.
+	// ErrReadOnly is returned by writes to a store that was opened with
+	// Config.ReadOnly.
 	ErrReadOnly = errors.New("kvstore: store is read-only")
 
-	// ErrConflict is returned when a transaction gave up because other writes kept
-	// changing what it had read.
+	// ErrConflict is returned when a transaction gave up because other writes
+	// kept changing what it had read.
 	ErrConflict = errors.New("kvstore: transaction conflict")
 
 	// ErrKeyTooLarge is returned for keys longer than MaxKeyBytes.
@@ -52,12 +54,12 @@ var (
 	// ErrBatchTooLarge is returned for batches of more than MaxBatchBytes.
 	ErrBatchTooLarge = errors.New("kvstore: batch too large")
 
-	// ErrStoreFull is returned for writes that would leave more than MaxKeys keys
-	// in the store.
+	// ErrStoreFull is returned for writes that would leave more than MaxKeys
+	// keys in the store.
 	ErrStoreFull = errors.New("kvstore: too many keys")
 
-	// ErrInvalidConfig is returned by Open for a Config with values that are not
-	// allowed.
+	// ErrInvalidConfig is returned by Open for a Config with values that are
+	// not allowed.
 	ErrInvalidConfig = errors.New("kvstore: invalid config")
 )
 

@@ -7,9 +7,9 @@ import (
 	"kvstore/internal/wal"
 )
 
-// flusher fsyncs the log in the background, every interval and when it is woken,
-// until the mailbox is closed. It shares nothing with the writer but the command
-// it sends and the Flush it is answered with.
+// flusher fsyncs the log in the background, every interval and when it is
+// woken, until the mailbox is closed. It shares nothing with the writer but the
+// command it sends and the Flush it is answered with.
 func flusher(m *mailbox.Mailbox, interval time.Duration, wake <-chan struct{}) error {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()

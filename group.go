@@ -6,8 +6,8 @@ import (
 	"kvstore/internal/table"
 )
 
-// group is the commands that the writer takes together. One pwrite and one fsync
-// make all of their writes durable. The writer owns it.
+// group is the commands that the writer takes together. One pwrite and one
+// fsync make all of their writes durable. The writer owns it.
 type group struct {
 	commands []*writeCommand // in commit order
 	writes   []*writeCommand // the commands to be written: all but those whose condition is not met
@@ -37,8 +37,9 @@ func (g *group) selectWrites(t *table.Table) {
 // firstVersion returns the version of the first write.
 func (g *group) firstVersion() int64 { return g.version - int64(len(g.writes)) + 1 }
 
-// appendEntries appends the entries of all writes to dst, with their versions as
-// timestamps. They are stamped in dst, which the processor has at hand anyway.
+// appendEntries appends the entries of all writes to dst, with their versions
+// as timestamps. They are stamped in dst, which the processor has at hand
+// anyway.
 func (g *group) appendEntries(dst []byte) []byte {
 	version := g.firstVersion()
 	for _, c := range g.writes {
@@ -50,8 +51,9 @@ func (g *group) appendEntries(dst []byte) []byte {
 	return dst
 }
 
-// appendCommits appends the group's operations to ops, and to commits one commit
-// of them for each write. ops must be empty; operations point into the entries.
+// appendCommits appends the group's operations to ops, and to commits one
+// commit of them for each write. ops must be empty; operations point into the
+// entries.
 func (g *group) appendCommits(ops []table.Op, commits []table.Commit) ([]table.Op, []table.Commit) {
 	for _, c := range g.writes {
 		for op := range codec.Ops(c.list.entries) {

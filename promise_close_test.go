@@ -58,8 +58,8 @@ func TestP10AfterClose(t *testing.T) {
 	}
 }
 
-// Err says what state a store is in: from the moment Close is called, also while
-// it waits, the store is closed.
+// Err says what state a store is in: from the moment Close is called, also
+// while it waits, the store is closed.
 func TestP10ErrWhileClosing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)

@@ -112,8 +112,8 @@ func TestP12BatchTooLarge(t *testing.T) {
 }
 
 // P12: a batch that is made anew each time does not leave several times its
-// size to the garbage collector: it doubles its room. A small batch stays small,
-// and a single large value gets no more room than it needs.
+// size to the garbage collector: it doubles its room. A small batch stays
+// small, and a single large value gets no more room than it needs.
 func TestP12BatchRoom(t *testing.T) {
 	fill := func(writes int) (b *kvstore.Batch, rooms int) {
 		b = new(kvstore.Batch)

@@ -14,16 +14,17 @@ import (
 )
 
 // Restore makes a store in dataDir, created if need be, of a snapshot file that
-// [View.WriteTo] has written or that lies in a data directory. The store gets an
-// identity of its own, so that its files and those of the store it comes from
-// cannot be mixed up; it goes on with versions after the snapshot's. When Restore
-// returns nil, all of it is durable.
+// [View.WriteTo] has written or that lies in a data directory. The store gets
+// an identity of its own, so that its files and those of the store it comes
+// from cannot be mixed up; it goes on with versions after the snapshot's. When
+// Restore returns nil, all of it is durable.
 //
 // The file is read to its end and verified, with the memory that the store will
 // need, before it gets its name. Errors: fs.ErrExist if there is a store in
 // dataDir; ErrLocked if it is in use; ErrCorrupt (as a *CorruptError) and
-// ErrVersion for what is not a whole snapshot file that this package reads; those
-// of r and of the file system. After an error there is no store in dataDir.
+// ErrVersion for what is not a whole snapshot file that this package reads;
+// those of r and of the file system. After an error there is no store in
+// dataDir.
 func Restore(dataDir string, r io.Reader) error {
 	return restore(vfs.OS{}, dataDir, r)
 }

@@ -8,8 +8,8 @@ import (
 )
 
 // Range says which keys a scan shows, and in which order. All bounds apply
-// together. The zero Range is all keys in rising order. Keys are compared byte by
-// byte.
+// together. The zero Range is all keys in rising order. Keys are compared byte
+// by byte.
 type Range struct {
 	From    string // the lowest key, also if Reverse
 	To      string // all keys are below it; "" is no bound
@@ -22,10 +22,11 @@ type Range struct {
 func Prefix(p string) Range { return Range{Prefix: p} }
 
 // Scan iterates over keys and values within r, in order, as they are when the
-// loop starts. Later writes, also those of the loop's body, do not show. Key and
-// value belong to the caller. Small values may share memory, which is freed when
-// none of them is in use any more. If the store is closed, Scan shows nothing; a
-// loop that is under way when the store is closed goes on to its end.
+// loop starts. Later writes, also those of the loop's body, do not show. Key
+// and value belong to the caller. Small values may share memory, which is freed
+// when none of them is in use any more. If the store is closed, Scan shows
+// nothing; a loop that is under way when the store is closed goes on to its
+// end.
 //
 // The first scan of a store builds an index of its keys, which takes about a
 // second for a few million keys. From then on each new key costs about a

@@ -13,8 +13,9 @@ import (
 )
 
 // This file is snapshots. While the store serves, the writer goes on to a new
-// segment and opens a view of what all earlier ones hold; a goroutine writes that
-// to a file and then removes what the file covers. Close writes the last one.
+// segment and opens a view of what all earlier ones hold; a goroutine writes
+// that to a file and then removes what the file covers. Close writes the last
+// one.
 
 // snapshotter is the writer's part of it. [walWriter.run] owns its fields.
 type snapshotter struct {
@@ -49,8 +50,8 @@ type snapshot struct {
 // If ctx has ended before the call, nothing happens. If it ends later, Snapshot
 // returns ctx.Err() at once and the snapshot goes on. Other errors: ErrClosed,
 // ErrFailed, ErrReadOnly, one that Is syscall.ENOSPC when the disk is full, and
-// those of the file system. After any of them the log and the snapshot before are
-// as they were, and the store goes on unless it is ErrFailed.
+// those of the file system. After any of them the log and the snapshot before
+// are as they were, and the store goes on unless it is ErrFailed.
 func (s *Store) Snapshot(ctx context.Context) error {
 	if err := s.checkWritable(ctx); err != nil {
 		return err

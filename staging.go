@@ -10,9 +10,9 @@ const (
 	// goes on: staging takes about as long.
 	asideOps = 192
 
-	// A goroutine helps with staging if there are at least helpedOps operations,
-	// and batchOps in each commit. With many callers, other processors have
-	// enough to do.
+	// A goroutine helps with staging if there are at least helpedOps
+	// operations, and batchOps in each commit. With many callers, other
+	// processors have enough to do.
 	helpedOps = 512
 	batchOps  = 8
 
@@ -34,8 +34,8 @@ type staging struct {
 
 // begin begins to stage g. For a large group with few commits, a goroutine does
 // it from now on, while the group is being written. The function that begin
-// returns does what is left, or helps; it must be called before g's commands are
-// answered.
+// returns does what is left, or helps; it must be called before g's commands
+// are answered.
 func (s *staging) begin(g *group) (wait func()) {
 	if !tuning.StagingHelper || g.ops < max(helpedOps, batchOps*len(g.writes)) {
 		return func() {

@@ -23,8 +23,8 @@ type Stats struct {
 	ViewBytes  int64         // bytes of keys and values that are kept for views alone
 }
 
-// Stats returns figures about the store, without I/O. After Close it returns the
-// last ones.
+// Stats returns figures about the store, without I/O. After Close it returns
+// the last ones.
 func (s *Store) Stats() Stats {
 	stats := Stats{
 		Keys:     int(s.status.keys.Load()),

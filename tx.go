@@ -16,8 +16,8 @@ import (
 // checks whether anything that it has read was changed since.
 
 // Tx is a transaction: what the function passed to [Store.Update] reads and
-// writes. Only that function may use it, in one goroutine. It has no effect after
-// the function has returned.
+// writes. Only that function may use it, in one goroutine. It has no effect
+// after the function has returned.
 type Tx struct {
 	view   *table.View
 	reads  map[string]struct{} // keys that were looked up in view, absent ones too
@@ -33,25 +33,26 @@ type txWrite struct {
 	deleted bool
 }
 
-// Update runs fn in a transaction and commits what it has written as one commit:
-// all of it or nothing. Transactions are serializable: the result is as if they had
-// run one after the other, each at the moment of its commit.
+// Update runs fn in a transaction and commits what it has written as one
+// commit: all of it or nothing. Transactions are serializable: the result is as
+// if they had run one after the other, each at the moment of its commit.
 //
-// fn reads the state at its beginning, and its own writes. If something that it has
-// read is changed by others before the commit, nothing happens and fn runs again,
-// until it succeeds. A key that was absent counts as read, and so does a range as
-// far as the scan went. So fn should have no other effects. A transaction repeats
-// only because another one has succeeded, yet a long one may lose against many
-// short ones again and again. If ctx ends first, the error Is ErrConflict and
-// ctx.Err(). If fn returns an error, Update returns it unchanged, and nothing
-// happens; neither does if fn panics. A transaction that only reads commits nothing
-// and runs once.
+// fn reads the state at its beginning, and its own writes. If something that it
+// has read is changed by others before the commit, nothing happens and fn runs
+// again, until it succeeds. A key that was absent counts as read, and so does a
+// range as far as the scan went. So fn should have no other effects. A
+// transaction repeats only because another one has succeeded, yet a long one
+// may lose against many short ones again and again. If ctx ends first, the
+// error Is ErrConflict and ctx.Err(). If fn returns an error, Update returns it
+// unchanged, and nothing happens; neither does if fn panics. A transaction that
+// only reads commits nothing and runs once.
 //
 // fn may call the store's other methods. They are not part of the transaction.
 //
-// If ctx has ended before the call, nothing happens. If it ends while Update waits
-// for the commit, Update returns ctx.Err() at once, and the outcome is unknown.
-// Other errors are those of Apply, and ErrReadOnly only if fn has written.
+// If ctx has ended before the call, nothing happens. If it ends while Update
+// waits for the commit, Update returns ctx.Err() at once, and the outcome is
+// unknown. Other errors are those of Apply, and ErrReadOnly only if fn has
+// written.
 func (s *Store) Update(ctx context.Context, fn func(tx *Tx) error) error {
 	if s.table.Load() == nil {
 		return ErrClosed
@@ -141,8 +142,9 @@ func (tx *Tx) batch() *Batch {
 	return b
 }
 
-// Get returns a copy of key's value: as this transaction has written it, or else as
-// it was when the transaction began. If key is absent, it returns nil and false.
+// Get returns a copy of key's value: as this transaction has written it, or
+// else as it was when the transaction began. If key is absent, it returns nil
+// and false.
 func (tx *Tx) Get(key string) (value []byte, ok bool) {
 	if tx.ended {
 		return nil, false
@@ -184,8 +186,8 @@ func (w txWrite) copy() []byte {
 	return append([]byte{}, w.value...)
 }
 
-// Set has the transaction set key to a copy of value. Update reports a limit that
-// is broken.
+// Set has the transaction set key to a copy of value. Update reports a limit
+// that is broken.
 func (tx *Tx) Set(key string, value []byte) {
 	if tx.accept(key, value) {
 		tx.writes[key] = txWrite{value: slices.Clone(value)}
@@ -206,9 +208,9 @@ func (tx *Tx) accept(key string, value []byte) bool {
 	return tx.err == nil && !tx.ended
 }
 
-// Scan iterates over keys and values within r as [Store.Scan] does: as they were
-// when the transaction began, with what it has written before the loop began. What
-// the loop's body writes shows in later loops.
+// Scan iterates over keys and values within r as [Store.Scan] does: as they
+// were when the transaction began, with what it has written before the loop
+// began. What the loop's body writes shows in later loops.
 func (tx *Tx) Scan(r Range) iter.Seq2[string, []byte] {
 	return func(yield func(string, []byte) bool) {
 		if tx.ended {
@@ -230,7 +232,8 @@ func (tx *Tx) Scan(r Range) iter.Seq2[string, []byte] {
 	}
 }
 
-// written returns the keys within bounds that the transaction has written, in order.
+// written returns the keys within bounds that the transaction has written, in
+// order.
 func (tx *Tx) written(b table.Bounds, reverse bool) (keys []string) {
 	for key := range tx.writes {
 		if b.Has(key) {
@@ -272,7 +275,8 @@ func (l *txScan) run(bounds table.Bounds) bool {
 	return l.showOwn(written, func(string) bool { return true })
 }
 
-// showOwn shows the transaction's own pairs as long as due says that they come next.
+// showOwn shows the transaction's own pairs as long as due says that they come
+// next.
 func (l *txScan) showOwn(written map[string]txWrite, due func(key string) bool) bool {
 	for len(l.own) > 0 && due(l.own[0]) {
 		key := l.own[0]
@@ -290,7 +294,8 @@ func (l *txScan) show(key string, value []byte) bool {
 	return l.yield(key, value) && l.shown != l.limit
 }
 
-// readSet is what a transaction has read. It holds as long as none of it has changed.
+// readSet is what a transaction has read. It holds as long as none of it has
+// changed.
 type readSet struct {
 	view   *table.View // the view that was read; if it is closed meanwhile, no caller waits for the answer
 	keys   []string

@@ -15,12 +15,12 @@ import (
 
 // View is a frozen state of the store: that after one commit (MVCC, snapshot
 // isolation). Its methods may be called from any number of goroutines. It never
-// blocks a writer and never waits for one, and works on a store that has failed,
-// while a disk hangs, and after the store was closed.
+// blocks a writer and never waits for one, and works on a store that has
+// failed, while a disk hangs, and after the store was closed.
 //
-// While a view is open, the store keeps in memory every value that later commits
-// replace. So close it. Stats says how many views are open, how old the oldest is,
-// and what they hold.
+// While a view is open, the store keeps in memory every value that later
+// commits replace. So close it. Stats says how many views are open, how old the
+// oldest is, and what they hold.
 type View struct {
 	view    *table.View // immutable
 	release func()      // immutable; removes the view from Stats
@@ -37,7 +37,8 @@ type viewHeader struct {
 
 // View opens a view of the state after the last acknowledged commit. It takes
 // microseconds, whatever the size of the store, and does no I/O. If a view is
-// garbage collected before it was closed, the store closes it and logs a warning.
+// garbage collected before it was closed, the store closes it and logs a
+// warning.
 //
 // Errors: ErrClosed.
 func (s *Store) View() (*View, error) {
@@ -63,8 +64,8 @@ func (s *Store) openView() (*View, error) {
 	return &View{view: view, release: s.views.add(time.Now()), header: header}, nil
 }
 
-// forgottenView closes a view that nothing refers to any more. It must not refer
-// to the View itself.
+// forgottenView closes a view that nothing refers to any more. It must not
+// refer to the View itself.
 type forgottenView struct {
 	view    *table.View
 	release func()
@@ -79,8 +80,8 @@ func (f forgottenView) close() {
 }
 
 // Get returns a copy of key's value, which belongs to the caller. If key is
-// absent or the view is closed, it returns nil and false. A value that is present
-// but empty is not nil.
+// absent or the view is closed, it returns nil and false. A value that is
+// present but empty is not nil.
 func (v *View) Get(key string) (value []byte, ok bool) {
 	defer runtime.KeepAlive(v)
 	return v.view.Get(nil, key)
@@ -127,7 +128,8 @@ func (v *View) Version() int64 { return v.view.Version() }
 
 // WriteTo writes the view to w as a snapshot file, from which [Restore] makes a
 // store, and returns the number of bytes written. The store goes on meanwhile.
-// Errors are those of w, and ErrClosed if the view is closed or is being closed.
+// Errors are those of w, and ErrClosed if the view is closed or is being
+// closed.
 func (v *View) WriteTo(w io.Writer) (int64, error) {
 	defer runtime.KeepAlive(v)
 	info := &format.Snapshot{
@@ -148,8 +150,8 @@ func (v *View) WriteTo(w io.Writer) (int64, error) {
 }
 
 // Close closes the view: its reads find nothing from then on, and loops over it
-// end. The store frees what it kept for this view alone. Further calls do nothing.
-// Close returns nil.
+// end. The store frees what it kept for this view alone. Further calls do
+// nothing. Close returns nil.
 func (v *View) Close() error {
 	defer runtime.KeepAlive(v)
 	if v.view.Close() {

@@ -199,7 +199,8 @@ func TestP10AllAndClose(t *testing.T) {
 		t.Fatalf("a loop over a view that was closed after 10 pairs shows %d", n)
 	}
 	wantAll(t, nil, v.All())
-	if values := v.MultiGet([]string{"0", "1"}); len(values) != 2 || values[0] != nil || values[1] != nil || v.Has("0") {
+	if values := v.MultiGet([]string{"0", "1"}); len(values) != 2 || values[0] != nil || values[1] != nil ||
+		v.Has("0") {
 		t.Fatalf("a closed view shows %q", values)
 	}
 }

@@ -17,13 +17,13 @@ import (
 )
 
 // maxGroupBytes ends a group. Beyond a few MiB, a longer one makes callers wait
-// and saves nothing, because the time goes to the disk's bandwidth and not to its
-// latency. A single command may exceed it.
+// and saves nothing, because the time goes to the disk's bandwidth and not to
+// its latency. A single command may exceed it.
 const maxGroupBytes = 4 << 20
 
 // walWriter is the state of the writer goroutine. Open builds it, hands it to
-// its goroutine and forgets it. No other goroutine can reach it, so nothing in it
-// needs a lock. It shares with readers the table and the figures in status.
+// its goroutine and forgets it. No other goroutine can reach it, so nothing in
+// it needs a lock. It shares with readers the table and the figures in status.
 //
 // Fields are owned by [walWriter.run] unless they say otherwise.
 type walWriter struct {
@@ -70,20 +70,21 @@ type status struct {
 //  2. [group.selectWrites] checks the conditions of swaps and transactions, in
 //     commit order.
 //  3. [wal.Log.Reserve] rotates to the next segment if the group does not fit.
-//     Its space is reserved before anything is written, so that a full disk fails
-//     the group and nothing else.
-//  4. [wal.Log.Append] writes the group and its COMMIT entry with one pwrite, and
-//     has the disk begin to take it.
+//     Its space is reserved before anything is written, so that a full disk
+//     fails the group and nothing else.
+//  4. [wal.Log.Append] writes the group and its COMMIT entry with one pwrite,
+//     and has the disk begin to take it.
 //  5. [staging.begin] prepares the table, which readers do not see, while the
-//     disk is busy. For a large group, a goroutine does so from before step 4 on.
-//  6. [wal.Log.Sync] makes the group durable with one fdatasync. With SyncWrites
-//     false the flusher does, every SyncInterval and every MiB.
+//     disk is busy. For a large group, a goroutine does so from before step 4
+//     on.
+//  6. [wal.Log.Sync] makes the group durable with one fdatasync. With
+//     SyncWrites false the flusher does, every SyncInterval and every MiB.
 //  7. [walWriter.apply] shows the group to readers, one commit after the other,
 //     each under the locks of its shards and no longer.
 //  8. [walWriter.answer] replies to the callers, in commit order.
-//  9. [wal.Log.PrepareRotation] preallocates the next segment in the background,
-//     or names it if the current one has its END. [handoff.Waiter] lets callers
-//     return.
+//  9. [wal.Log.PrepareRotation] preallocates the next segment in the
+//     background, or names it if the current one has its END. [handoff.Waiter]
+//     lets callers return.
 //  10. A control command that ended the gathering is carried out.
 //
 // These invariants hold between any two steps:
@@ -91,16 +92,16 @@ type status struct {
 //   - Nothing is in the table whose fsync (SyncWrites false: pwrite) has not
 //     returned nil. A reader sees the state before the group until step 7, and
 //     the group's commits one by one during it.
-//   - No lock that a reader takes is held in steps 1 to 6, other than to switch a
-//     pointer, nor in 9; so no reader ever waits for a disk.
+//   - No lock that a reader takes is held in steps 1 to 6, other than to switch
+//     a pointer, nor in 9; so no reader ever waits for a disk.
 //   - The first error of a write or an fsync is the last: the log keeps it, and
 //     every later command gets it.
-//   - Every command is answered exactly once, in commit order, failed or not, and
-//     gives its bytes back to the mailbox afterwards. So a caller that waits for
-//     an answer or for room is released by the writer going on, and by
-//     [mailbox.Mailbox.Close] when it does not. The writer may wait for callers to
-//     relay answers, but only for those that wait for theirs whatever happens and
-//     that relay before they do anything else.
+//   - Every command is answered exactly once, in commit order, failed or not,
+//     and gives its bytes back to the mailbox afterwards. So a caller that
+//     waits for an answer or for room is released by the writer going on, and
+//     by [mailbox.Mailbox.Close] when it does not. The writer may wait for
+//     callers to relay answers, but only for those that wait for theirs
+//     whatever happens and that relay before they do anything else.
 //
 // Tried and dropped: pwritev2 with RWF_DSYNC in place of two calls (no faster).
 // docs/notebook has more of that.
@@ -124,8 +125,8 @@ func (w *walWriter) run() error {
 }
 
 // gather fills the group: it waits for one command and takes those behind it
-// that are queued already, up to maxGroupBytes. A control command ends the group
-// and is returned.
+// that are queued already, up to maxGroupBytes. A control command ends the
+// group and is returned.
 func (w *walWriter) gather() (control any) {
 	sets, bytes := 0, 0
 	for bytes < maxGroupBytes {
@@ -145,7 +146,8 @@ func (w *walWriter) gather() (control any) {
 	return nil
 }
 
-// commitGroup makes the group durable, visible and answered, or fails all of it.
+// commitGroup makes the group durable, visible and answered, or fails all of
+// it.
 func (w *walWriter) commitGroup() {
 	if len(w.group.commands) == 0 {
 		return
@@ -248,8 +250,8 @@ func (w *walWriter) answer(err error) {
 	w.mailbox.Release(credits)
 }
 
-// notify gives the callers their answer, in commit order. If a caller is to wake
-// the writer, it returns when that caller has the answer.
+// notify gives the callers their answer, in commit order. If a caller is to
+// wake the writer, it returns when that caller has the answer.
 func (w *walWriter) notify(mode handoff.Mode, err error) {
 	callers := w.group.commands
 	switch mode {
@@ -283,8 +285,8 @@ func (w *walWriter) fail(cause error) error {
 	return failure
 }
 
-// report tells the Logger of an error. It uses a goroutine of its own, because a
-// Logger may write to this very store and would wait for the writer for ever.
+// report tells the Logger of an error. It uses a goroutine of its own, because
+// a Logger may write to this very store and would wait for the writer for ever.
 func (w *walWriter) report(message string, err error) {
 	w.spawn(func() error {
 		w.logger.Error(message, "error", err)

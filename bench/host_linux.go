@@ -89,7 +89,8 @@ func mountOf(dir string) string {
 	if best == nil {
 		return unknown
 	}
-	return fmt.Sprintf("%s (%s) on %s%s", best.FSType, optionsText(best.Options), best.Source, deviceFacts(best.MajorMinorVer))
+	return fmt.Sprintf("%s (%s) on %s%s", best.FSType, optionsText(best.Options), best.Source,
+		deviceFacts(best.MajorMinorVer))
 }
 
 // optionsText returns the options of a mount, sorted.

@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// Elsewhere the benchmarks run, but know less about the machine, and do not notice a disk that is none.
+// Elsewhere the benchmarks run, but know less about the machine, and do not
+// notice a disk that is none.
 
 func datasync(f *os.File) error { return f.Sync() }
 

@@ -136,7 +136,8 @@ func (r *results) lines(title, x, y, workload string, all []series, scale func(f
 func newPlot(title, x, y string) *plot.Plot {
 	p := plot.New()
 	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = title, x, y
-	// Names begin beside their mark: whoever shows the plot may have a wider font than the one that is reckoned with here.
+	// Names begin beside their mark: whoever shows the plot may have a wider
+	// font than the one that is reckoned with here.
 	p.Legend.Top, p.Legend.Left, p.Legend.Padding = true, true, vg.Points(2)
 	p.Add(plotter.NewGrid())
 	return p

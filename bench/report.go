@@ -194,8 +194,8 @@ func optional(samples []sample, of func(sample) (float64, bool), otherwise strin
 	return figure(median(values))
 }
 
-// figure formats v with two or three significant digits, or from 1000 on with all
-// digits, in groups of three.
+// figure formats v with two or three significant digits, or from 1000 on with
+// all digits, in groups of three.
 func figure(v float64) string {
 	if math.Abs(v) < 1000 {
 		if v != 0 && math.Abs(v) < 0.01 {

@@ -116,13 +116,13 @@ type txStep struct {
 type op struct {
 	Kind   kind
 	Client int
-	Epoch  int      `json:",omitempty"` // the session's number
-	Order  int      `json:",omitempty"` // numbers the writes of a client in a session, from 1
-	Key    int      `json:",omitempty"` // of reads
-	Writes []write  `json:",omitempty"`
-	Old    value    `json:",omitempty"` // of a swap
-	Scan   span     `json:",omitzero"`
-	Open   int      `json:",omitempty"` // numbers the operations of a session without a certain end, from 1
+	Epoch  int     `json:",omitempty"` // the session's number
+	Order  int     `json:",omitempty"` // numbers the writes of a client in a session, from 1
+	Key    int     `json:",omitempty"` // of reads
+	Writes []write `json:",omitempty"`
+	Old    value   `json:",omitempty"` // of a swap
+	Scan   span    `json:",omitzero"`
+	Open   int     `json:",omitempty"` // numbers the operations of a session without a certain end, from 1
 
 	// Steps are of an update. Its Writes are those of the steps, or none if the
 	// update ends with an error.
@@ -143,12 +143,12 @@ const (
 // result is the output of an operation.
 type result struct {
 	Outcome outcome
-	Value   value    `json:",omitempty"` // of a read
-	Count   int      `json:",omitempty"` // of Len
-	Keys    uint32   `json:",omitempty"` // of Keys: a bit for each key
-	Swapped bool     `json:",omitempty"`
-	Runs    int      `json:",omitempty"` // the number of attempts of an update
-	Error   string   `json:",omitempty"`
+	Value   value  `json:",omitempty"` // of a read
+	Count   int    `json:",omitempty"` // of Len
+	Keys    uint32 `json:",omitempty"` // of Keys: a bit for each key
+	Swapped bool   `json:",omitempty"`
+	Runs    int    `json:",omitempty"` // the number of attempts of an update
+	Error   string `json:",omitempty"`
 
 	// Reads are the pairs of a scan, or of each step of an update that reads,
 	// in its last attempt.

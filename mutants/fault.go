@@ -72,8 +72,8 @@ func (f *fault) complete() error {
 	return nil
 }
 
-// lineParser parses a .fault file line by line. What begins in the first column is
-// a field or a comment; what is indented is code.
+// lineParser parses a .fault file line by line. What begins in the first column
+// is a field or a comment; what is indented is code.
 type lineParser struct {
 	file   string
 	line   int

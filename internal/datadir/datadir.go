@@ -2,8 +2,8 @@
 // replaces one atomically, and removes what is no longer needed.
 //
 // A file gets its name only after its bytes are durable, and the name itself is
-// durable after [Sync]. Errors of the file system are wrapped; what [List] finds
-// wrong with a name is a *format.Damage.
+// durable after [Sync]. Errors of the file system are wrapped; what [List]
+// finds wrong with a name is a *format.Damage.
 package datadir
 
 import (
@@ -39,8 +39,9 @@ func Remove(dir vfs.Dir, names []string) error {
 }
 
 // WriteFile gives name to a new file with the bytes that fill writes. The file
-// is durable when WriteFile returns nil; its name is durable after [Sync]. After
-// an error the new file does not exist, and an old file of that name is intact.
+// is durable when WriteFile returns nil; its name is durable after [Sync].
+// After an error the new file does not exist, and an old file of that name is
+// intact.
 func WriteFile(dir vfs.Dir, name string, fill func(vfs.File) error) error {
 	temporary := name + format.TmpSuffix
 	file, err := dir.Create(temporary)

@@ -19,8 +19,9 @@ const (
 	// busyFor is how long others count as busy after the last sign of work.
 	busyFor = 50 * time.Millisecond
 
-	// pauseShare is how long the pause after each write is, relative to the time
-	// that went into it: 1 leaves half of the disk and of a processor to others.
+	// pauseShare is how long the pause after each write is, relative to the
+	// time that went into it: 1 leaves half of the disk and of a processor to
+	// others.
 	pauseShare = 1
 )
 

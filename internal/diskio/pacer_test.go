@@ -37,7 +37,8 @@ func busy() func() uint64 {
 
 func idle() uint64 { return 7 }
 
-// writeBacks has every WriteBack take so long, and counts them. They are of pieces that lie one behind the other.
+// writeBacks has every WriteBack take so long, and counts them. They are of
+// pieces that lie one behind the other.
 func writeBacks(t *testing.T, fsys *vfs.Mem, slow time.Duration) *int {
 	n, end := 0, int64(0)
 	fsys.SetHook(func(op vfs.Op) error {
@@ -53,8 +54,9 @@ func writeBacks(t *testing.T, fsys *vfs.Mem, slow time.Duration) *int {
 	return &n
 }
 
-// Many bytes go out in pieces that the disk is given each, with pauses as long as those take if others are busy; in larger ones if they
-// are not; in a urgent, all at once.
+// Many bytes go out in pieces that the disk is given each, with pauses as long
+// as those take if others are busy; in larger ones if they are not; in a
+// urgent, all at once.
 func TestPacer(t *testing.T) {
 	const size, slow = 128<<10 + 2<<20, 10 * time.Millisecond
 	for _, c := range []struct {
@@ -84,7 +86,8 @@ func TestPacer(t *testing.T) {
 				}
 				took, want := time.Since(started), time.Duration(c.pieces+c.pauses)*slow
 				if took != want || *pieces != c.pieces {
-					t.Errorf("%s, writes of %d: %d pieces, %v, want %d and %v", c.name, write, *pieces, took, c.pieces, want)
+					t.Errorf("%s, writes of %d: %d pieces, %v, want %d and %v", c.name, write, *pieces, took,
+						c.pieces, want)
 				}
 				fsys.SetHook(nil)
 				if got, err := file.Size(); err != nil || got != size {
@@ -95,7 +98,8 @@ func TestPacer(t *testing.T) {
 	}
 }
 
-// What the caller does between two writes counts too: it pauses for as long as that took.
+// What the caller does between two writes counts too: it pauses for as long as
+// that took.
 func TestPacerSlowsItsCaller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, file := memFile(t)
@@ -131,7 +135,8 @@ func TestPacerIsUrgent(t *testing.T) {
 	})
 }
 
-// What fails is reported: a write, and the disk's taking what was written before.
+// What fails is reported: a write, and the disk's taking what was written
+// before.
 func TestPacerFails(t *testing.T) {
 	for _, kind := range []vfs.OpKind{vfs.OpWrite, vfs.OpWriteBack} {
 		fsys, file := memFile(t)
@@ -142,7 +147,8 @@ func TestPacerFails(t *testing.T) {
 			}
 			return nil
 		})
-		if _, err := diskio.NewPacer(busy(), make(chan struct{})).Writer(file).Write(make([]byte, 1<<20)); !errors.Is(err, cause) {
+		if _, err := diskio.NewPacer(busy(),
+			make(chan struct{})).Writer(file).Write(make([]byte, 1<<20)); !errors.Is(err, cause) {
 			t.Errorf("%s: %v", kind, err)
 		}
 	}

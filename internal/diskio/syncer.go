@@ -3,9 +3,9 @@
 //
 // It assumes a disk that takes writes while the processor computes, whose syncs
 // wait for a write and then for a flush of its cache, and an operating system
-// with few processors to spare. Nothing here makes anything durable that Sync of
-// the file would not, and a wrong assumption costs speed alone. Package tuning
-// has a switch for each part.
+// with few processors to spare. Nothing here makes anything durable that Sync
+// of the file would not, and a wrong assumption costs speed alone. Package
+// tuning has a switch for each part.
 package diskio
 
 import (
@@ -15,38 +15,39 @@ import (
 )
 
 const (
-	// lingerBase and lingerBytes are how long a fast disk takes for the write of
-	// a few bytes: 20 µs, and one more for each lingerBytes.
+	// lingerBase and lingerBytes are how long a fast disk takes for the write
+	// of a few bytes: 20 µs, and one more for each lingerBytes.
 	lingerBase  = 20 * time.Microsecond
 	lingerBytes = 2 << 10
 
-	// maxLingerBytes is the size of writes from which on lingering is not tried:
-	// they take too long.
+	// maxLingerBytes is the size of writes from which on lingering is not
+	// tried: they take too long.
 	maxLingerBytes = 64 << 10
 
 	// maxLingerTurns bounds lingering where the clock stands still.
 	maxLingerTurns = 1000
 
-	// Which way is better is judged by the means of rows of syncs: a single sync
-	// says little, and a hypervisor gets used to how its guests wait. One row of
-	// trialRows goes the other way; of the first learnRows, every second one.
+	// Which way is better is judged by the means of rows of syncs: a single
+	// sync says little, and a hypervisor gets used to how its guests wait. One
+	// row of trialRows goes the other way; of the first learnRows, every second
+	// one.
 	rowSyncs  = 64
 	trialRows = 16
 	learnRows = 16
 
-	// lingerGain is the part of a sync's time that lingering has to gain, because
-	// it costs a processor's.
+	// lingerGain is the part of a sync's time that lingering has to gain,
+	// because it costs a processor's.
 	lingerGain = 32
 )
 
-// Syncer makes what was written to files durable, sooner than Sync alone: it has
-// the disk begin with a write at once, so that the caller can do something else
-// for a while, and Sync has less to wait for.
+// Syncer makes what was written to files durable, sooner than Sync alone: it
+// has the disk begin with a write at once, so that the caller can do something
+// else for a while, and Sync has less to wait for.
 //
 // A sync of few bytes waits for the disk twice: for the write, and then for the
 // flush of its cache. Each wait puts the processor to sleep if it has nothing
-// else to do, and waking up takes a guest of a hypervisor as long as a fast disk
-// takes for the write. So the first wait is made awake, for some tens of
+// else to do, and waking up takes a guest of a hypervisor as long as a fast
+// disk takes for the write. So the first wait is made awake, for some tens of
 // microseconds at most, where that is measured to make syncs shorter.
 //
 // A caller that has work for longer than a sync takes has the system begin all

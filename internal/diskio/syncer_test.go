@@ -12,8 +12,9 @@ import (
 	"kvstore/internal/vfs"
 )
 
-// A Syncer finds out whether lingering pays, on disks whose syncs take about so long with it and without, some of them much longer, and all of
-// them more or less at different times; and goes on to find out.
+// A Syncer finds out whether lingering pays, on disks whose syncs take about so
+// long with it and without, some of them much longer, and all of them more or
+// less at different times; and goes on to find out.
 func TestSyncerLearnsWhetherToLinger(t *testing.T) {
 	const us = time.Microsecond
 	for _, c := range []struct {
@@ -31,7 +32,8 @@ func TestSyncerLearnsWhetherToLinger(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, 0))
 			s := &Syncer{lingers: true}
 			drift := 1.0
-			// lingering returns the share of so many syncs that would have lingered.
+			// lingering returns the share of so many syncs that would have
+			// lingered.
 			lingering := func(n int, awake, asleep time.Duration) float64 {
 				count := 0
 				for range n {
@@ -50,18 +52,21 @@ func TestSyncerLearnsWhetherToLinger(t *testing.T) {
 				return float64(count) / float64(n)
 			}
 			lingering(64*rowSyncs, c.awake, c.asleep)
-			if share := lingering(64*rowSyncs, c.awake, c.asleep); c.lingers && share < 0.8 || !c.lingers && share > 0.2 {
+			if share := lingering(64*rowSyncs, c.awake, c.asleep); c.lingers && share < 0.8 || !c.lingers &&
+				share > 0.2 {
 				t.Errorf("lingers in %.2f of syncs", share)
 			}
 			lingering(640*rowSyncs, c.asleep, c.awake) // another disk
-			if share := lingering(64*rowSyncs, c.asleep, c.awake); c.lingers && share > 0.2 || c.name == "later" && share < 0.8 {
+			if share := lingering(64*rowSyncs, c.asleep, c.awake); c.lingers && share > 0.2 ||
+				c.name == "later" && share < 0.8 {
 				t.Errorf("when it changed: lingers in %.2f of syncs", share)
 			}
 		})
 	}
 }
 
-// What a Syncer has synced is durable, whether the clock stands still or not, and the errors are the file's.
+// What a Syncer has synced is durable, whether the clock stands still or not,
+// and the errors are the file's.
 func TestSyncerSyncs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := vfs.NewMem(nil)
@@ -130,7 +135,8 @@ func TestSyncerSyncs(t *testing.T) {
 		}
 		for _, fails = range []vfs.OpKind{vfs.OpStartWrite, vfs.OpSync} {
 			beginErr := s.Begin(file, 0, 1, false)
-			if syncErr := s.Sync(file); !errors.Is(errors.Join(beginErr, syncErr), syscall.EIO) || (beginErr == nil) == (syncErr == nil) {
+			if syncErr := s.Sync(file); !errors.Is(errors.Join(beginErr, syncErr), syscall.EIO) ||
+				(beginErr == nil) == (syncErr == nil) {
 				t.Errorf("%s fails: Begin %v, Sync %v", fails, beginErr, syncErr)
 			}
 		}

@@ -3,9 +3,10 @@ package diskio
 import "kvstore/internal/vfs"
 
 const (
-	// The page cache keeps what was written at once as one piece (Linux: a large
-	// folio), and each later sync of a part of it looks at all of the piece's
-	// blocks. So pieces have the size of those parts, within these bounds.
+	// The page cache keeps what was written at once as one piece (Linux: a
+	// large folio), and each later sync of a part of it looks at all of the
+	// piece's blocks. So pieces have the size of those parts, within these
+	// bounds.
 	minZeroPiece = 4 << 10
 	maxZeroPiece = 64 << 10
 

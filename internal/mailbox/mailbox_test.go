@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+
+	"kvstore/internal/tuning"
 )
 
 var errClosed = errors.New("closed")
@@ -91,8 +93,17 @@ func numbers(from, to int) (all []int) {
 	return all
 }
 
+// needsBundles skips a test that counts on bundles, if they are switched off.
+func needsBundles(t *testing.T) {
+	t.Helper()
+	if !tuning.Bundles {
+		t.Skip("bundles are switched off")
+	}
+}
+
 // Small writes travel in bundles of at most bundleWrites and arrive one by one.
 func TestBundles(t *testing.T) {
+	needsBundles(t)
 	b := newBox(t)
 	all := numbers(0, 3*bundleWrites+1)
 	b.sent(all...)
@@ -114,6 +125,7 @@ func TestBundles(t *testing.T) {
 
 // Large writes are sent alone, and Waiting counts them too.
 func TestLargeWrites(t *testing.T) {
+	needsBundles(t)
 	b := newBox(t)
 	b.sent(1)
 	if err := errors.Join(b.send(2, minBytes+1, true), b.send(3, 2*maxBytes/3, true)); err != nil {
@@ -130,6 +142,7 @@ func TestLargeWrites(t *testing.T) {
 // P2: while an async write is queued, no write overtakes another. Afterwards
 // small writes travel in bundles again.
 func TestAsyncWritesKeepOrder(t *testing.T) {
+	needsBundles(t)
 	b := newBox(t)
 	for range 3 {
 		b.sent(1) // its bundle is open
@@ -222,6 +235,7 @@ func TestSmallWritesAreBounded(t *testing.T) {
 // P10: after Close no message is sent, unless it is received before the last
 // one.
 func TestNothingComesAfterTheLast(t *testing.T) {
+	needsBundles(t)
 	b := newBox(t)
 	b.sent(1)
 	if !b.Close("last") || b.Close("twice") {

@@ -21,10 +21,10 @@ func repair(j *judge) error {
 }
 
 // replaceUnproven makes new files of the segments that the kernel's cache may
-// show though the disk does not have them: those with groups that nothing proves
-// durable, and the last one, whose END may be missing. They are written from the
-// bytes that were judged and get their own names in the end. A last segment
-// without groups stays as it is: the session's own replaces it.
+// show though the disk does not have them: those with groups that nothing
+// proves durable, and the last one, whose END may be missing. They are written
+// from the bytes that were judged and get their own names in the end. A last
+// segment without groups stays as it is: the session's own replaces it.
 func replaceUnproven(j *judge) error {
 	for _, s := range j.unproven {
 		if s.number == j.last && j.unused {

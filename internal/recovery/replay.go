@@ -21,8 +21,8 @@ type replay struct {
 	loading sync.WaitGroup // the Load under way
 }
 
-// add takes in SET and DELETE entries. They must not change until wait or applyAll
-// returns.
+// add takes in SET and DELETE entries. They must not change until wait or
+// applyAll returns.
 func (p *replay) add(t *table.Table, entries []byte) {
 	for op, version := range codec.Ops(entries) {
 		p.ops = append(p.ops, op)

@@ -71,7 +71,8 @@ func TestSnapshotBlocksShareTheirRoom(t *testing.T) {
 			}
 		}
 	})
-	if err = errors.Join(err, m.WriteFile("/db/"+format.SnapshotName(1), file.Bytes())); err != nil || len(info.Blocks) < 8 {
+	if err = errors.Join(err, m.WriteFile("/db/"+format.SnapshotName(1), file.Bytes())); err != nil ||
+		len(info.Blocks) < 8 {
 		t.Fatalf("%d blocks, %v", len(info.Blocks), err)
 	}
 	_, loaded, err := snapfile.Load(dir, 1)

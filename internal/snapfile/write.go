@@ -17,8 +17,8 @@ import (
 
 // Write makes a durable snapshot file of pairs, of which there must be
 // info.Count. It writes through the writer that to returns for the new file.
-// After an error the file does not exist; if only the last fsync failed, a whole
-// one may.
+// After an error the file does not exist; if only the last fsync failed, a
+// whole one may.
 func Write(dir vfs.Dir, info *format.Snapshot, pairs iter.Seq[format.Pair], to func(vfs.File) io.Writer) error {
 	name := format.SnapshotName(info.Number)
 	err := datadir.WriteFile(dir, name, func(file vfs.File) error {

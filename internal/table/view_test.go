@@ -64,7 +64,8 @@ func (f *frozen) comparePairs(tb testing.TB) {
 	f.view.MultiGet(values, keys)
 	for i, key := range keys {
 		if want := f.want[key]; !bytes.Equal(values[i], want) || (values[i] != nil) != (want != nil) {
-			tb.Fatalf("version %d: MultiGet shows %d bytes of %q, want %d", f.view.Version(), len(values[i]), key, len(want))
+			tb.Fatalf("version %d: MultiGet shows %d bytes of %q, want %d", f.view.Version(), len(values[i]),
+				key, len(want))
 		}
 		if pairs[key] == nil && f.want[key] != nil {
 			tb.Fatalf("version %d: Pairs shows nil under %q", f.view.Version(), key)

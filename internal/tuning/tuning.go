@@ -1,6 +1,7 @@
 // Package tuning is the one door to the store's speed tricks. Each trick rests
-// on an assumption about the scheduler, the kernel or the disk, and none changes
-// what the store promises: with all of them off it does the same, slower.
+// on an assumption about the scheduler, the kernel or the disk, and none
+// changes what the store promises: with all of them off it does the same,
+// slower.
 //
 // All tricks are on. A test or a benchmark switches some off when it is linked,
 // by their names or with "all":
@@ -26,8 +27,8 @@ var (
 	Handoff = on("handoff")
 
 	// Bundles sends the small writes of one processor's callers together
-	// (internal/mailbox). It assumes that moving a cache line between processors
-	// is what a channel costs.
+	// (internal/mailbox). It assumes that moving a cache line between
+	// processors is what a channel costs.
 	Bundles = on("bundles")
 
 	// EarlySync has the disk begin to take a group before the writer waits for
@@ -36,8 +37,8 @@ var (
 	EarlySync = on("earlysync")
 
 	// Linger waits for the first part of a short sync without sleeping
-	// (internal/diskio). It assumes that waking up takes about as long as a fast
-	// disk's write.
+	// (internal/diskio). It assumes that waking up takes about as long as a
+	// fast disk's write.
 	Linger = on("linger")
 
 	// Zeros fills a segment with zeros before it is used (internal/diskio). It
@@ -46,7 +47,8 @@ var (
 	Zeros = on("zeros")
 
 	// Pacing writes snapshots in small pieces with pauses (internal/diskio). It
-	// assumes that a disk serves small syncs late while it is given large writes.
+	// assumes that a disk serves small syncs late while it is given large
+	// writes.
 	Pacing = on("pacing")
 
 	// StagingHelper stages a large batch in a second goroutine. It assumes a
@@ -54,8 +56,8 @@ var (
 	StagingHelper = on("staginghelper")
 
 	// YieldFirst lets other goroutines run before a system call that takes long
-	// (internal/vfs). It assumes Go's monitor, which takes up to 20 ms to retake
-	// a processor from a system call.
+	// (internal/vfs). It assumes Go's monitor, which takes up to 20 ms to
+	// retake a processor from a system call.
 	YieldFirst = on("yieldfirst")
 
 	// DropCache gives back the page cache of segments that nobody reads again.

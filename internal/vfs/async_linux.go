@@ -122,8 +122,9 @@ func (s *startedSync) wait() (event ioEvent, err error) {
 var contexts contextPool
 
 type contextPool struct {
-	mu   sync.Mutex
-	idle []uintptr // guarded by mu
+	mu      sync.Mutex
+	idle    []uintptr // guarded by mu
+	refused bool      // guarded by mu: the system does not let us wait for a sync
 }
 
 // take returns a context without a sync under way. ok is false if the system
@@ -135,13 +136,21 @@ func (p *contextPool) take() (context uintptr, ok bool) {
 		context, p.idle = p.idle[last], p.idle[:last]
 		return context, true
 	}
+	if p.refused {
+		return 0, false
+	}
 	if _, _, errno := syscall.Syscall(syscall.SYS_IO_SETUP, 1, uintptr(unsafe.Pointer(&context)), 0); errno != 0 {
 		return 0, false
 	}
 	// In a sandbox that allows io_submit but not io_getevents, every store
-	// would fail. So take tries io_getevents first.
+	// would fail. So take tries io_getevents first, and never asks again: the
+	// system has few contexts.
 	var event ioEvent
 	_, _, errno := syscall.Syscall6(syscall.SYS_IO_GETEVENTS, context, 0, 1, uintptr(unsafe.Pointer(&event)), 0, 0)
+	if errno != 0 {
+		p.refused = true
+		_, _, _ = syscall.Syscall(syscall.SYS_IO_DESTROY, context, 0, 0) // nothing else can be done with it
+	}
 	return context, errno == 0
 }
 

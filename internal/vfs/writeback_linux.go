@@ -9,7 +9,8 @@ import (
 // StartWrite implements [File] with the step of sync_file_range that does not
 // wait. On systems without it this is a no-op.
 func (f osFile) StartWrite(off, n int64) error {
-	err := f.control("sync_file_range", func(fd int) error { return unix.SyncFileRange(fd, off, n, unix.SYNC_FILE_RANGE_WRITE) })
+	err := f.control("sync_file_range",
+		func(fd int) error { return unix.SyncFileRange(fd, off, n, unix.SYNC_FILE_RANGE_WRITE) })
 	if isMissing(err) {
 		return nil
 	}

@@ -7,7 +7,8 @@ import (
 )
 
 // This file is the background fsync of a store with SyncWrites false: a flusher
-// goroutine asks the writer what to sync, and syncs it while the writer goes on.
+// goroutine asks the writer what to sync, and syncs it while the writer goes
+// on.
 
 // flushBytes is how much is written before the flusher is woken early. It is so
 // little that a rotation, which has to wait for the fsync of a segment, takes

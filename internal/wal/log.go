@@ -8,8 +8,8 @@
 //
 //   - A segment gets its name only after its space, its SEGMENT entry and the
 //     END entry of the segment before it are durable.
-//   - The COMMIT entry of a group vouches for the highest group that is known to
-//     be durable. It may lag, and must never lead.
+//   - The COMMIT entry of a group vouches for the highest group that is known
+//     to be durable. It may lag, and must never lead.
 //   - A session appends to its own segments only, never to a recovered one. The
 //     torn tail of one crash would look like damage after the next.
 //
@@ -86,7 +86,8 @@ type Log struct {
 	syncer diskio.Syncer
 }
 
-// Begin makes the session's first segment and returns the log that writes to it.
+// Begin makes the session's first segment and returns the log that writes to
+// it.
 func Begin(dir vfs.Dir, start Start, options Options) (*Log, error) {
 	plan := segmentPlan{
 		header:    format.Header{Version: format.Version, ID: start.ID, Number: start.Segment},
@@ -149,8 +150,8 @@ func (l *Log) Reserve(n int) error {
 // them. The last group of a segment takes the END entry along. version is that
 // of the last commit among entries. Append returns the size of the group.
 //
-// With SyncWrites it also has the disk begin to take the group; if aside is set,
-// all of the sync begins, while the caller has other work to do.
+// With SyncWrites it also has the disk begin to take the group; if aside is
+// set, all of the sync begins, while the caller has other work to do.
 func (l *Log) Append(entries []byte, version int64, aside bool) (groupBytes int64, err error) {
 	group := l.written + 1
 	buf := format.AppendCommit(entries, 0, version, group, l.durable, l.segment.seed(0))
@@ -225,8 +226,8 @@ func (l *Log) Cut() (next uint64, err error) {
 
 // Finish ends the log: it waits for work in the background, drops the
 // preallocated segment, and writes END behind the last group, durably. It
-// returns the number of the snapshot that covers all of the log. After a failure
-// it writes and removes nothing.
+// returns the number of the snapshot that covers all of the log. After a
+// failure it writes and removes nothing.
 func (l *Log) Finish() (snapshot uint64, err error) {
 	l.waitFlush()
 	err = l.dropNext()

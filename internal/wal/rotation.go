@@ -26,8 +26,8 @@ const (
 
 	// maxZeroedGroup is the average size of groups up to which the next segment
 	// is filled with zeros. Overwriting written space spares the file system's
-	// journal a commit in every sync, which is half of a small group's time. For
-	// large groups it costs more than it saves to write everything twice.
+	// journal a commit in every sync, which is half of a small group's time.
+	// For large groups it costs more than it saves to write everything twice.
 	maxZeroedGroup = 128 << 10
 )
 
@@ -117,7 +117,8 @@ func (l *Log) endsWith(groupBytes int64) bool {
 }
 
 // rotateNow goes to the next segment, with room for a group of groupBytes,
-// though END has not been written yet. Exhausted space is no failure of the log.
+// though END has not been written yet. Exhausted space is no failure of the
+// log.
 func (l *Log) rotateNow(groupBytes int64) error {
 	if err := l.reserveNext(groupBytes); err != nil {
 		if vfs.IsExhausted(err) {

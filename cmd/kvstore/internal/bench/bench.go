@@ -60,7 +60,8 @@ func measure(ctx context.Context, config Config, tmp string, progress Progress) 
 				done++
 				progress(fmt.Sprintf("%s, %d × %s", c.name, writers, humanize.IBytes(uint64(value))), done, total)
 				r, err := c.measure(ctx, tmp, load{
-					writers: writers, keys: makeKeys(config.Keys, value), value: makeValue(value), duration: config.Duration,
+					writers: writers, keys: makeKeys(config.Keys, value), value: makeValue(value),
+					duration: config.Duration,
 				})
 				if ctx.Err() != nil {
 					return nil, ctx.Err()

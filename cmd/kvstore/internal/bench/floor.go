@@ -16,9 +16,9 @@ const (
 )
 
 // measureFloor measures what the disk can do: one goroutine overwrites 4 KiB of
-// a file and waits until they are durable, again and again. The file was written
-// and synced before, so its size does not change. With one writer, no store that
-// waits for the disk is faster.
+// a file and waits until they are durable, again and again. The file was
+// written and synced before, so its size does not change. With one writer, no
+// store that waits for the disk is faster.
 func measureFloor(ctx context.Context, dir string, duration time.Duration) (_ *Result, err error) {
 	file, err := os.Create(filepath.Join(dir, "floor"))
 	if err != nil {

@@ -7,8 +7,8 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// newHistogram returns a histogram of durations from a nanosecond to an hour. It
-// reports them at most one percent too high.
+// newHistogram returns a histogram of durations from a nanosecond to an hour.
+// It reports them at most one percent too high.
 func newHistogram() *hdrhistogram.Histogram { return hdrhistogram.New(1, time.Hour.Nanoseconds(), 2) }
 
 // Bucket counts the durations up to UpTo, and above UpTo of the bucket before.

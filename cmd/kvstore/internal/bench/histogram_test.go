@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Each duration is in one bucket. Buckets end at parts of powers of two, and the
-// first and the last are not empty.
+// Each duration is in one bucket. Buckets end at parts of powers of two, and
+// the first and the last are not empty.
 func TestBuckets(t *testing.T) {
 	h := newHistogram()
 	for i := range 1000 {

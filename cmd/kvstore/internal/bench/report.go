@@ -29,7 +29,8 @@ type Report struct {
 
 func newReport(dir string, floor *Result) *Report {
 	return &Report{
-		Dir: dir, Version: version.Build(), CPUs: runtime.GOMAXPROCS(0), KeyBytes: len(makeKeys(1, 0)[0]), Batch: BatchWrites,
+		Dir: dir, Version: version.Build(), CPUs: runtime.GOMAXPROCS(0), KeyBytes: len(makeKeys(1, 0)[0]),
+		Batch: BatchWrites,
 		Floor: floor,
 	}
 }

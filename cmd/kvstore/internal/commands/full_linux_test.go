@@ -36,7 +36,8 @@ func smallDisk(t *testing.T, size int) (dir string, resize func(size int)) {
 }
 
 // A load that fills the disk prints the line up to which everything is durable.
-// That much can be read at once. When there is room again, --from-line continues.
+// That much can be read at once. When there is room again, --from-line
+// continues.
 func TestLoadFillsTheDisk(t *testing.T) {
 	const lines = 200_000 // some 12 MB of log
 	disk, resize := smallDisk(t, 5<<20)
@@ -63,7 +64,8 @@ func TestLoadFillsTheDisk(t *testing.T) {
 	if _, err := value.ReadFrom(p.stdout); err != nil {
 		t.Fatal(err)
 	}
-	if status := p.wait(t); status.ExitStatus() != exitDone || strings.TrimSpace(value.String()) != fmt.Sprint(durable) {
+	if status := p.wait(t); status.ExitStatus() != exitDone ||
+		strings.TrimSpace(value.String()) != fmt.Sprint(durable) {
 		t.Fatalf("exit code %d, value %q: %s", status.ExitStatus(), &value, &p.stderr)
 	}
 	resize(64 << 20)

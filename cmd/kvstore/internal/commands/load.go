@@ -53,8 +53,8 @@ When the exit code is 0, all lines are durable.`,
 	return cmd
 }
 
-// loader is a load command. A loadReader parses the input and fills batches in a
-// goroutine of its own. The loader commits the batches and tracks what is
+// loader is a load command. A loadReader parses the input and fills batches in
+// a goroutine of its own. The loader commits the batches and tracks what is
 // durable.
 type loader struct {
 	app                 *app
@@ -128,8 +128,8 @@ func (l *loader) move(r *loadReader) error {
 			l.progress.clear()
 			l.app.warnf("%v", line)
 		}
-		// A commit cannot be taken back, so no context ends it: a signal ends the
-		// input instead.
+		// A commit cannot be taken back, so no context ends it: a signal ends
+		// the input instead.
 		commit := l.store.ApplyAsync(context.Background(), &batch.writes)
 		l.inFlight = append(l.inFlight, batchInFlight{commit, int64(batch.writes.Len()), batch.line, batch.bytes})
 		r.recycle(batch)

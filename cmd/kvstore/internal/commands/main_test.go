@@ -27,8 +27,8 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// noExitSleep is for $GORACE: without it, the race detector sleeps a second at the
-// end of each of about two hundred processes.
+// noExitSleep is for $GORACE: without it, the race detector sleeps a second at
+// the end of each of about two hundred processes.
 const noExitSleep = "atexit_sleep_ms=0"
 
 // TestScripts runs testdata/script. It has a file for each command, and one for

@@ -12,10 +12,10 @@ import (
 	"kvstore/internal/vfs"
 )
 
-// output calls do with a buffer before a file, or before the standard output for
-// "-". A regular file is replaced atomically: it gets its name when all of it is
-// durable, so if anything fails or ctx ends, the old file stays. Anything else,
-// such as /dev/null, is written to directly.
+// output calls do with a buffer before a file, or before the standard output
+// for "-". A regular file is replaced atomically: it gets its name when all of
+// it is durable, so if anything fails or ctx ends, the old file stays. Anything
+// else, such as /dev/null, is written to directly.
 func (a *app) output(ctx context.Context, name string, do func(w *bufio.Writer) error) error {
 	if name == "-" {
 		return a.print(do)

@@ -39,7 +39,8 @@ func TestOutputInterrupted(t *testing.T) {
 			t.Errorf("%v, want %v", err, want)
 		}
 		entries, err := os.ReadDir(dir)
-		if text, readErr := os.ReadFile(name); err != nil || readErr != nil || string(text) != "before" || len(entries) != 1 {
+		if text, readErr := os.ReadFile(name); err != nil || readErr != nil || string(text) != "before" ||
+			len(entries) != 1 {
 			t.Errorf("%q in %d files, %v, %v", text, len(entries), err, readErr)
 		}
 	}

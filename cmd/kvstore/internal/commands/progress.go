@@ -8,8 +8,8 @@ import (
 	"github.com/schollz/progressbar/v3"
 )
 
-// progress is a progress bar on a terminal, and nothing elsewhere. It is for one
-// goroutine.
+// progress is a progress bar on a terminal, and nothing elsewhere. It is for
+// one goroutine.
 type progress struct{ bar *progressbar.ProgressBar } // nil for nothing
 
 // unit is what a bar counts.

@@ -53,7 +53,8 @@ func (a *app) value(flags *encodingFlags, arg string) ([]byte, error) {
 	if arg != "-" {
 		return flags.decode("value", arg)
 	}
-	// The longest value in hexadecimal, with "\r\n". Set rejects what is too long.
+	// The longest value in hexadecimal, with "\r\n". Set rejects what is too
+	// long.
 	const limit = 2*kvstore.MaxValueBytes + 2
 	text, err := io.ReadAll(io.LimitReader(a.stdin, limit))
 	if err != nil {

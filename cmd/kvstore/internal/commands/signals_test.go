@@ -188,8 +188,8 @@ func TestBenchInterrupted(t *testing.T) {
 	}
 }
 
-// A bench whose output has no reader leaves nothing behind either, and prints no
-// error.
+// A bench whose output has no reader leaves nothing behind either, and prints
+// no error.
 func TestBenchWithoutReader(t *testing.T) {
 	dir := t.TempDir()
 	p := start(t, "bench", "--dir", dir, "--tmpfs", "--keys", "100", "--duration", "1ms", "--writers", "1")

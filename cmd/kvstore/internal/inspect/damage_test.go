@@ -18,7 +18,8 @@ import (
 	"kvstore/internal/format"
 )
 
-// This file makes directories of a few small files, and damages them in many ways.
+// This file makes directories of a few small files, and damages them in many
+// ways.
 
 var (
 	seedFlag  = flag.Uint64("seed", 0, "of the damage; 0 means by the clock")
@@ -50,8 +51,8 @@ type op struct {
 	deleted    bool
 }
 
-// imageBuilder writes an image as the store would: the COMMIT of each group says
-// that the group before it is durable.
+// imageBuilder writes an image as the store would: the COMMIT of each group
+// says that the group before it is durable.
 type imageBuilder struct {
 	image
 	random *rand.Rand
@@ -62,13 +63,15 @@ type imageBuilder struct {
 func (b *imageBuilder) segment(number uint64, groups int, ended bool) {
 	name := format.SegmentName(number)
 	s := &format.Segment{ID: ours, Number: number}
-	s.Data = format.AppendHeader(nil, int64(b.group)+1, format.Header{Version: format.Version, ID: ours, Number: number})
+	s.Data = format.AppendHeader(nil, int64(b.group)+1,
+		format.Header{Version: format.Version, ID: ours, Number: number})
 	for range groups {
 		b.group++
 		at := len(s.Data)
 		p := placed{file: name, offset: at, number: b.group}
 		for range 1 + b.random.IntN(3) {
-			o := op{key: fmt.Sprint("k", b.random.IntN(12)), value: fmt.Sprint("v", b.group), deleted: b.random.IntN(4) == 0}
+			o := op{key: fmt.Sprint("k", b.random.IntN(12)), value: fmt.Sprint("v", b.group),
+				deleted: b.random.IntN(4) == 0}
 			kind, value := format.OpSet, o.value
 			if o.deleted {
 				kind, value = format.OpDelete, ""
@@ -82,7 +85,8 @@ func (b *imageBuilder) segment(number uint64, groups int, ended bool) {
 		p.apply(b.state)
 	}
 	if ended {
-		s.Data = format.AppendEnd(s.Data, int64(b.group), format.End{Group: b.group, Durable: b.group}, s.Seed(len(s.Data)))
+		s.Data = format.AppendEnd(s.Data, int64(b.group), format.End{Group: b.group, Durable: b.group},
+			s.Seed(len(s.Data)))
 	}
 	b.files[name] = append(s.Data, make([]byte, 100)...)
 }
@@ -118,8 +122,8 @@ func snapshotBytes(number, group uint64, state map[string]string) []byte {
 	return format.AppendSnapshotTail(data, info)
 }
 
-// images returns the shapes that a directory has after a crash: before the first
-// snapshot, after one, and before the log that it covers was removed.
+// images returns the shapes that a directory has after a crash: before the
+// first snapshot, after one, and before the log that it covers was removed.
 func images(random *rand.Rand) map[string]*imageBuilder {
 	all := map[string]*imageBuilder{}
 	begin := func(name string) *imageBuilder {
@@ -191,7 +195,8 @@ func (i *image) pick(random *rand.Rand, prefix string) string {
 	return names[random.IntN(len(names))]
 }
 
-// newest returns the name of the file with the highest number, "" if there is none.
+// newest returns the name of the file with the highest number, "" if there is
+// none.
 func (i *image) newest(prefix string) string {
 	names := slices.Sorted(maps.Keys(i.files))
 	names = slices.DeleteFunc(names, func(name string) bool { return !strings.HasPrefix(name, prefix) })
@@ -261,7 +266,8 @@ func appended(name string, entries []byte) breakage {
 		}
 		last := i.groups[len(i.groups)-1]
 		s := &format.Segment{ID: ours, Number: numberOf(file), Data: bytes.Clone(i.files[file][:last.end])}
-		s.Data = format.AppendCommit(append(s.Data, entries...), last.end, 99, last.number+1, last.number, s.Seed(last.end))
+		s.Data = format.AppendCommit(append(s.Data, entries...), last.end, 99, last.number+1, last.number,
+			s.Seed(last.end))
 		i.files[file] = s.Data
 	}}
 }
@@ -335,7 +341,8 @@ func breakages() []breakage {
 		flip("a bit of the footer", "snapshot-", snapshotPart(footerStart, fileEnd)),
 		flip("a bit somewhere", "", wholeFile),
 		change("a file cut short", "", func(b []byte, random *rand.Rand) []byte { return b[:random.IntN(len(b)+1)] }),
-		change("a segment cut short", "wal-", func(b []byte, random *rand.Rand) []byte { return b[:random.IntN(len(b)+1)] }),
+		change("a segment cut short", "wal-",
+			func(b []byte, random *rand.Rand) []byte { return b[:random.IntN(len(b)+1)] }),
 		change("zeros from somewhere on", "", func(b []byte, random *rand.Rand) []byte {
 			clear(b[random.IntN(len(b)):])
 			return b
@@ -388,7 +395,8 @@ func breakages() []breakage {
 			i.dirs = append(i.dirs, name)
 		}},
 		{"foreign files", func(i *image, _ *rand.Rand) {
-			i.files["wal-1.log"], i.files["notes"], i.files[format.SegmentName(9)+".tmp"] = []byte("x"), nil, []byte("y")
+			i.files["wal-1.log"], i.files["notes"], i.files[format.SegmentName(9)+".tmp"] = []byte("x"), nil,
+				[]byte("y")
 		}},
 		{"a number that no store gives", func(i *image, _ *rand.Rand) { i.files[format.SegmentName(1<<62+1)] = nil }},
 		move("a segment under another name", "wal-", format.SegmentName, false),

@@ -1,6 +1,6 @@
 // Package inspect reads the files of a store without opening it. It takes no
-// lock and writes nothing to the directory. So it works on a copy, on a directory
-// that Open refuses, and beside a store that is open for writing.
+// lock and writes nothing to the directory. So it works on a copy, on a
+// directory that Open refuses, and beside a store that is open for writing.
 //
 // Package format decides what bytes mean, for Open and for this package. This
 // package adds what Open does not need: it continues behind damage.
@@ -18,8 +18,8 @@ import (
 	"kvstore/internal/logread"
 )
 
-// directory is the open files of a store, as of one moment. Since they are open,
-// they stay readable when a snapshot removes them.
+// directory is the open files of a store, as of one moment. Since they are
+// open, they stay readable when a snapshot removes them.
 type directory struct {
 	path  string
 	files format.Files
@@ -51,13 +51,13 @@ func openDirectory(path string) (*directory, error) {
 	}
 }
 
-// errChanged is returned when files were created or removed while they were being
-// opened. That is rare, so the caller retries until it succeeds.
+// errChanged is returned when files were created or removed while they were
+// being opened. That is rare, so the caller retries until it succeeds.
 var errChanged = errors.New("the directory has changed")
 
-// openAll lists the directory, opens the files, and lists it again. If the lists
-// are equal, all files existed at the same moment. A single list does not prove
-// that, since a directory may change while it is read.
+// openAll lists the directory, opens the files, and lists it again. If the
+// lists are equal, all files existed at the same moment. A single list does not
+// prove that, since a directory may change while it is read.
 func (d *directory) openAll() (err error) {
 	if d.files, d.bad, err = list(d.path); err != nil {
 		return err
@@ -95,8 +95,8 @@ func (f *dataFile) open(dir string) (err error) {
 	return nil
 }
 
-// list lists a directory. bad is the first name that resembles that of a store's
-// file but that no store uses.
+// list lists a directory. bad is the first name that resembles that of a
+// store's file but that no store uses.
 func list(path string) (files format.Files, bad, err error) {
 	entries, err := os.ReadDir(path)
 	if err != nil {
@@ -119,8 +119,8 @@ func list(path string) (files format.Files, bad, err error) {
 	}
 }
 
-// inOrder returns the files in the order of their numbers. A snapshot comes before
-// the segment with its number, which continues from it.
+// inOrder returns the files in the order of their numbers. A snapshot comes
+// before the segment with its number, which continues from it.
 func inOrder(files *format.Files) []dataFile {
 	var all []dataFile
 	for _, number := range files.Snapshots {
@@ -133,7 +133,8 @@ func inOrder(files *format.Files) []dataFile {
 	return all
 }
 
-// find returns the file of a snapshot or a segment, which must be in the directory.
+// find returns the file of a snapshot or a segment, which must be in the
+// directory.
 func (d *directory) find(number uint64, isSnapshot bool) *dataFile {
 	i := slices.IndexFunc(d.data, func(f dataFile) bool {
 		return f.number == number && f.isSnapshot == isSnapshot

@@ -23,8 +23,9 @@ func newKeys(keys []string) *Keys {
 	return &Keys{Count: len(keys), First: []byte(keys[0]), Last: []byte(keys[len(keys)-1])}
 }
 
-// readableKeys returns the keys of SET and DELETE entries that are still readable
-// in invalid bytes, sorted and without duplicates. No checksum proves them.
+// readableKeys returns the keys of SET and DELETE entries that are still
+// readable in invalid bytes, sorted and without duplicates. No checksum proves
+// them.
 func readableKeys(b []byte) []string {
 	var keys []string
 	for len(b) > 0 {

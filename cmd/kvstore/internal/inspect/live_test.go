@@ -15,8 +15,8 @@ import (
 
 const liveWrites = 300
 
-// liveStore writes to a store, which rotates its log and writes snapshots, until
-// the test ends or writes are done. Then it closes done.
+// liveStore writes to a store, which rotates its log and writes snapshots,
+// until the test ends or writes are done. Then it closes done.
 func liveStore(t *testing.T, writes int) (dir string, done chan struct{}) {
 	t.Helper()
 	dir, done = t.TempDir(), make(chan struct{})
@@ -143,7 +143,8 @@ func TestFollow(t *testing.T) {
 	}
 	session(func(s *kvstore.Store) {
 		set(s, "first", 1)
-		// Each step begins when the follower has read everything before it, and waits.
+		// Each step begins when the follower has read everything before it, and
+		// waits.
 		steps := []func(){
 			func() { set(s, "second", 1) },
 			func() {
@@ -170,9 +171,9 @@ func TestFollow(t *testing.T) {
 			t.Errorf("%d writes seen, want 103; %d gaps", f.seen, f.gaps)
 		}
 	})
-	// A session without writes leaves no segment, and the next session reuses its
-	// number. The follower does not see what a session has written and removed
-	// between two looks.
+	// A session without writes leaves no segment, and the next session reuses
+	// its number. The follower does not see what a session has written and
+	// removed between two looks.
 	var last *kvstore.Store
 	step := 0
 	f := follow(t, dir, "fourth", func() (err error) {
@@ -195,8 +196,8 @@ func TestFollow(t *testing.T) {
 	}
 }
 
-// The follower sees every write of a store that writes at full speed, as long as no
-// segment is removed.
+// The follower sees every write of a store that writes at full speed, as long
+// as no segment is removed.
 func TestFollowBusyStore(t *testing.T) {
 	dir := t.TempDir()
 	s, err := kvstore.Open(dir)
@@ -222,8 +223,8 @@ func TestFollowBusyStore(t *testing.T) {
 	}
 }
 
-// An opener replaces the segment with the incomplete write at its end. A log that
-// is followed continues in the new file.
+// An opener replaces the segment with the incomplete write at its end. A log
+// that is followed continues in the new file.
 func TestFollowThroughRepair(t *testing.T) {
 	i := images(rand.New(rand.NewPCG(1, 2)))["log"].clone()
 	name := format.SegmentName(3)

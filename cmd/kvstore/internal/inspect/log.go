@@ -8,9 +8,9 @@ import (
 	"kvstore/internal/logread"
 )
 
-// Log calls emit with the records of a store's log, in their order. With follow,
-// it then waits for more records, across segments, until ctx ends. It calls idle
-// before each wait. It holds one segment in memory.
+// Log calls emit with the records of a store's log, in their order. With
+// follow, it then waits for more records, across segments, until ctx ends. It
+// calls idle before each wait. It holds one segment in memory.
 func Log(ctx context.Context, path string, follow bool, emit func(r *Record) error, idle func() error) error {
 	d, err := openDirectory(path)
 	if err != nil {

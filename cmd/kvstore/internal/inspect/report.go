@@ -67,8 +67,8 @@ func (d *Damage) missing(first, last uint64) {
 	}
 }
 
-// Dropped is an incomplete write at the end of the log. A crash has left it, or an
-// open store has not finished it.
+// Dropped is an incomplete write at the end of the log. A crash has left it, or
+// an open store has not finished it.
 type Dropped struct {
 	File   string `json:"file"`
 	Offset int64  `json:"offset"`

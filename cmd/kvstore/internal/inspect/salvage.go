@@ -39,8 +39,8 @@ type Account struct {
 // With untilLoss, Salvage stops where data is certainly missing: the result is
 // then a state that the store once had.
 //
-// An error is one of reading or writing, ErrVersion for files of a later version,
-// or fs.ErrExist. After an error, target is empty or does not exist.
+// An error is one of reading or writing, ErrVersion for files of a later
+// version, or fs.ErrExist. After an error, target is empty or does not exist.
 func Salvage(
 	ctx context.Context, source, target string, untilLoss bool, progress func(done, total int64),
 ) (*Account, error) {
@@ -70,8 +70,8 @@ func Salvage(
 	return s.account, nil
 }
 
-// emptyDir returns an error unless path is an empty directory, or does not exist:
-// then it is new.
+// emptyDir returns an error unless path is an empty directory, or does not
+// exist: then it is new.
 func emptyDir(path string) (isNew bool, err error) {
 	entries, err := os.ReadDir(path)
 	switch {
@@ -83,8 +83,8 @@ func emptyDir(path string) (isNew bool, err error) {
 	return false, err
 }
 
-// clearDir removes what a failed salvage has left in path, and path itself if it is
-// new.
+// clearDir removes what a failed salvage has left in path, and path itself if
+// it is new.
 func clearDir(path string, isNew bool) error {
 	entries, err := os.ReadDir(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -270,8 +270,8 @@ func (s *salvage) take() error {
 	return nil
 }
 
-// segment copies the valid groups of a segment. A segment that cannot be read is
-// lost as a whole.
+// segment copies the valid groups of a segment. A segment that cannot be read
+// is lost as a whole.
 func (s *salvage) segment(src *source) error {
 	data, err := src.read(s.buf)
 	if err != nil {
@@ -288,9 +288,9 @@ func (s *salvage) segment(src *source) error {
 	return nil
 }
 
-// damagedSnapshot copies the valid blocks of a snapshot. They are right as of the
-// snapshot's moment, whatever was lost before. If the log has everything that the
-// snapshot covers, the damaged blocks lose nothing.
+// damagedSnapshot copies the valid blocks of a snapshot. They are right as of
+// the snapshot's moment, whatever was lost before. If the log has everything
+// that the snapshot covers, the damaged blocks lose nothing.
 func (s *salvage) damagedSnapshot(src *source) error {
 	v, found := s.survey, &src.found
 	switch {

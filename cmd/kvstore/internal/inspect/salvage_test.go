@@ -133,8 +133,8 @@ func (p proven) sure() bool {
 	return true
 }
 
-// checkAccount requires that the account names exactly the missing groups, as far
-// as they are provable.
+// checkAccount requires that the account names exactly the missing groups, as
+// far as they are provable.
 func (p proven) checkAccount(t *testing.T, account *Account) {
 	t.Helper()
 	covered := uint64(0)
@@ -160,8 +160,8 @@ func (p proven) checkAccount(t *testing.T, account *Account) {
 	}
 }
 
-// holds reports whether got has all keys of want, and no value that its key never
-// had.
+// holds reports whether got has all keys of want, and no value that its key
+// never had.
 func (p proven) holds(got, want map[string]string) bool {
 	had := map[string]bool{}
 	for _, g := range p.whole.groups {
@@ -223,8 +223,8 @@ func TestSalvage(t *testing.T) {
 	})
 }
 
-// undetectable reports whether the loss cannot be noticed: the newest files were
-// removed as a whole, or the last one ends with a valid group.
+// undetectable reports whether the loss cannot be noticed: the newest files
+// were removed as a whole, or the last one ends with a valid group.
 func undetectable(whole *imageBuilder, i *image) bool {
 	for _, prefix := range []string{"wal-", "snapshot-"} {
 		if newest := whole.newest(prefix); newest != "" && i.files[newest] == nil {
@@ -260,7 +260,8 @@ func TestSalvageUntilLoss(t *testing.T) {
 		once := len(got) == 0
 		for _, g := range whole.groups {
 			g.apply(state)
-			// If the trailer of a snapshot is damaged, its last group is unknown.
+			// If the trailer of a snapshot is damaged, its last group is
+			// unknown.
 			once = once || maps.Equal(got, state) && (g.number == account.Last || account.Last == 0)
 		}
 		if !once {

@@ -25,7 +25,8 @@ type badBlock struct {
 	keys          []string // that are still readable; no checksum proves them
 }
 
-// whole reports whether checksums prove all pairs. The file's name plays no role.
+// whole reports whether checksums prove all pairs. The file's name plays no
+// role.
 func (s *snapshotFound) whole() bool { return s.covered && len(s.bad) == 0 && !s.doubled }
 
 // file describes the file for a report.
@@ -58,9 +59,9 @@ func (s *snapshotFound) damage(f *dataFile, needed bool) []Damage {
 }
 
 // surveySnapshot verifies all of a snapshot and calls add with the pairs of its
-// valid blocks. With anyhow, it also searches for blocks if Open would find none.
-// It calls done with the number of bytes that it has read. An error is that of
-// add, or of reading.
+// valid blocks. With anyhow, it also searches for blocks if Open would find
+// none. It calls done with the number of bytes that it has read. An error is
+// that of add, or of reading.
 func surveySnapshot(
 	f *dataFile, anyhow bool, add func(format.Pair) error, done func(n int64),
 ) (snapshotFound, error) {
@@ -108,7 +109,8 @@ type snapshotSurvey struct {
 	found  snapshotFound
 }
 
-// block reads one block. It passes the pairs on once the whole block is verified.
+// block reads one block. It passes the pairs on once the whole block is
+// verified.
 func (s *snapshotSurvey) block(i int) error {
 	info := s.reader.Info.Blocks[i]
 	var pairs []format.Pair
@@ -142,8 +144,8 @@ func (s *snapshotSurvey) block(i int) error {
 	return nil
 }
 
-// checkKeys returns a verdict if a key occurs twice. To save memory it keeps only
-// hashes of the keys, and reads those with equal hashes again.
+// checkKeys returns a verdict if a key occurs twice. To save memory it keeps
+// only hashes of the keys, and reads those with equal hashes again.
 func (s *snapshotSurvey) checkKeys() (verdict, err error) {
 	slices.Sort(s.hashes)
 	suspects := map[uint64]bool{}

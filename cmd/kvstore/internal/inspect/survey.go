@@ -25,8 +25,8 @@ type survey struct {
 	group func(g *format.Group) error // called with each valid group that is newer than the last
 }
 
-// newSurvey returns a survey that begins with a snapshot, or with nothing if info
-// is nil.
+// newSurvey returns a survey that begins with a snapshot, or with nothing if
+// info is nil.
 func newSurvey(id format.StoreID, info *format.Snapshot, group func(g *format.Group) error) *survey {
 	s := &survey{id: id, group: group}
 	if info != nil {
@@ -74,9 +74,9 @@ func (s *survey) end() {
 	s.pending = nil
 }
 
-// resolve determines what the pending damage has cost: the groups between the last
-// one and next. version is that of next. If no damage is pending and groups are
-// missing all the same, they belong at the place of here.
+// resolve determines what the pending damage has cost: the groups between the
+// last one and next. version is that of next. If no damage is pending and
+// groups are missing all the same, they belong at the place of here.
 func (s *survey) resolve(next uint64, version int64, here Damage) {
 	gap := !s.unknown && next > s.last+1
 	if gap && len(s.pending) == 0 {
@@ -159,8 +159,8 @@ func (o *segmentSurvey) validEnd(p logread.Piece) {
 	}
 }
 
-// invalid records bytes that are neither group nor END. A later COMMIT or END may
-// prove that groups were there.
+// invalid records bytes that are neither group nor END. A later COMMIT or END
+// may prove that groups were there.
 func (o *segmentSurvey) invalid(p logread.Piece) {
 	d := o.bad(p.Offset, p.Bytes, "no whole group")
 	d.Keys = newKeys(readableKeys(o.segment.Data[p.Offset : p.Offset+p.Bytes]))
@@ -177,7 +177,8 @@ func (o *segmentSurvey) bad(offset, size int, reason string) *Damage {
 
 func (o *segmentSurvey) spot(offset, size int, reason string) Damage {
 	return Damage{
-		File: o.file.File, Offset: int64(offset), Bytes: int64(size), Reason: reason, Needed: o.file.Needed, Loss: Possible,
+		File: o.file.File, Offset: int64(offset), Bytes: int64(size), Reason: reason, Needed: o.file.Needed,
+		Loss:  Possible,
 		After: at(o.version),
 	}
 }

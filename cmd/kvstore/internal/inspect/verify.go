@@ -17,8 +17,8 @@ type Report struct {
 }
 
 // Verify verifies every checksum in a directory and reports what Open would do
-// with it. It calls progress with the number of bytes that it has read. An error
-// is one of reading; the report is then incomplete.
+// with it. It calls progress with the number of bytes that it has read. An
+// error is one of reading; the report is then incomplete.
 func Verify(path string, progress func(done, total int64)) (*Report, error) {
 	v := &verifier{report: &Report{Dir: path, Damage: []Damage{}, Files: []File{}}, progress: progress}
 	d, err := openDirectory(path)
@@ -80,8 +80,8 @@ func (v *verifier) snapshots() (newest snapshotFound, err error) {
 	return newest, nil
 }
 
-// segments verifies the segments. Unless Open refuses the directory, invalid bytes
-// in the segments that it reads are an incomplete write, and no damage.
+// segments verifies the segments. Unless Open refuses the directory, invalid
+// bytes in the segments that it reads are an incomplete write, and no damage.
 func (v *verifier) segments(newest *format.Snapshot, refused bool) error {
 	id := v.identity(newest)
 	ignore := func(*format.Group) error { return nil }

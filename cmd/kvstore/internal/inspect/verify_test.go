@@ -98,8 +98,8 @@ func wantUntouched(t *testing.T, dir string, i *image) {
 	}
 }
 
-// Every checksum is verified: a change of any byte in the files of a closed store
-// is noticed and reported.
+// Every checksum is verified: a change of any byte in the files of a closed
+// store is noticed and reported.
 func TestVerifyNamesEveryBit(t *testing.T) {
 	dir := t.TempDir()
 	s, err := kvstore.Open(dir)

@@ -2,5 +2,6 @@
 //
 // [NDJSON] and [TSV] hold any bytes and can be read back: dump writes them, and
 // load reads them with [Reader]. [Raw] and [Table] are for output alone. A
-// [Printer] writes pairs in any of these formats, one at a time, and keeps none.
+// [Printer] writes pairs in any of these formats, one at a time, and keeps
+// none.
 package lines

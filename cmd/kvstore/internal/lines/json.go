@@ -15,8 +15,8 @@ func WriteJSON(w io.Writer, v any, indent bool) error {
 	return e.Encode(v)
 }
 
-// Array writes a JSON array one element at a time, each on a line of its own. It
-// makes small writes, so its writer should have a buffer.
+// Array writes a JSON array one element at a time, each on a line of its own.
+// It makes small writes, so its writer should have a buffer.
 type Array struct {
 	w     io.Writer
 	begun bool // an element was written

@@ -65,8 +65,8 @@ func (p *arrayPrinter) Pair(key, value []byte) error {
 
 func (p *arrayPrinter) End() error { return p.array.End() }
 
-// Raw is a line with key, tab and value as they are. It is ambiguous if a key or
-// value has a tab or a newline, except in [Hex] and [Base64].
+// Raw is a line with key, tab and value as they are. It is ambiguous if a key
+// or value has a tab or a newline, except in [Hex] and [Base64].
 type Raw struct{ Encoding Encoding }
 
 // Append implements [Format].

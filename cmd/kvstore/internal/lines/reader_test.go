@@ -9,8 +9,8 @@ import (
 	"testing/iotest"
 )
 
-// Lines have all kinds of ends, and are longer than the buffer and the limit. How
-// the input is split into reads makes no difference.
+// Lines have all kinds of ends, and are longer than the buffer and the limit.
+// How the input is split into reads makes no difference.
 func TestReader(t *testing.T) {
 	long, tooLong := strings.Repeat("x", 100), strings.Repeat("y", 101)
 	input := "a\r\n\nb\n" + long + "\n" + tooLong + "\nc\r\r\n" + tooLong + tooLong + "\r\n" + long + "\r\nend"

@@ -34,8 +34,8 @@ func (f Table) Append(dst, key, value []byte) []byte {
 	return append(dst, f.Text(value)...)
 }
 
-// Text returns b for people: unprintable characters are escaped as in [TSV], and
-// after 64 characters the rest is replaced by the size of b.
+// Text returns b for people: unprintable characters are escaped as in [TSV],
+// and after 64 characters the rest is replaced by the size of b.
 func (f Table) Text(b []byte) string {
 	// A value may have half a gigabyte: look only at what may be shown.
 	head := b[:min(len(b), (maxShownRunes+1)*utf8.UTFMax)]

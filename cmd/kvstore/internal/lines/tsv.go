@@ -49,8 +49,8 @@ func (f TSV) field(text []byte) ([]byte, error) {
 const hexDigits = "0123456789abcdef"
 
 // appendEscaped appends b as a field of TSV. It escapes the characters that a
-// field cannot hold as \t, \n, \r and \\, and other control characters and bytes
-// that are not UTF-8 as \xHH.
+// field cannot hold as \t, \n, \r and \\, and other control characters and
+// bytes that are not UTF-8 as \xHH.
 func appendEscaped(dst, b []byte) []byte {
 	for {
 		plain := 0
