@@ -312,8 +312,10 @@ func TestUpdateConflicts(t *testing.T) {
 		{"whether a key is there, and it is deleted", has("b"), del("b"), true},
 		{"whether a key is there, and another changes", has("b"), set("d"), false},
 		{"whether an absent key is there, and it comes", has("x"), set("x"), true},
-		{"whether a key is there that was written before",
-			func(tx *kvstore.Tx) { tx.Delete("b"); tx.Has("b") }, set("b"), false},
+		{
+			"whether a key is there that was written before",
+			func(tx *kvstore.Tx) { tx.Delete("b"); tx.Has("b") }, set("b"), false,
+		},
 		{"a key that is written only", func(*kvstore.Tx) {}, set("b"), false},
 		{"a key that is written before it is read", func(tx *kvstore.Tx) {
 			tx.Set("b", nil)

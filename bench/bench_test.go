@@ -255,8 +255,13 @@ func TestScansAgree(t *testing.T) {
 	}
 	slices.Sort(names)
 	spans := []span{
-		{}, {limit: 7}, {from: names[11], limit: 3}, {from: names[n-2]},
-		{prefix: d.groupPrefix(2)}, {prefix: d.groupPrefix(3), limit: 5}, {prefix: "x"},
+		{},
+		{limit: 7},
+		{from: names[11], limit: 3},
+		{from: names[n-2]},
+		{prefix: d.groupPrefix(2)},
+		{prefix: d.groupPrefix(3), limit: 5},
+		{prefix: "x"},
 	}
 	for _, s := range specs {
 		if s.noScans != "" || s.role != subject && s.role != peer {

@@ -23,8 +23,10 @@ func TestLocate(t *testing.T) {
 			"\tx := one // another\n\t// more\n" + condition, "\tif x := 3; x > 0 {\n",
 			"int {\n\tif x := 3; x > 0 {\n\t\treturn",
 		},
-		{"other breaks", "Get", "\tif x > 0 &&\n\n\t\tx < 10 {\n", "\tif false {\n",
-			"the first\n\tif false {\n\t\treturn x"},
+		{
+			"other breaks", "Get", "\tif x > 0 &&\n\n\t\tx < 10 {\n", "\tif false {\n",
+			"the first\n\tif false {\n\t\treturn x",
+		},
 		{"deleted", "Get", condition + "\t\treturn x\n\t}\n", "", "the first\n\treturn two\n"},
 		{
 			"the whole function", "main",
@@ -46,8 +48,10 @@ func TestLocate(t *testing.T) {
 		{"no tokens", "Get", "\treturn \"\n", "\treturn one\n", "`before`: 1:9: string literal not terminated"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			f := &fault{name: "f", tests: []string{"TestGet"},
-				edits: []edit{{in: c.in, before: c.before, after: c.after}}}
+			f := &fault{
+				name: "f", tests: []string{"TestGet"},
+				edits: []edit{{in: c.in, before: c.before, after: c.after}},
+			}
 			p, err := writeTree(t, repository).locate(f)
 			got := ""
 			if err != nil {

@@ -217,8 +217,11 @@ func TestPrune(t *testing.T) {
 		want     []string
 	}{
 		{0, nil, []string{"LOCK", format.SegmentName(1), format.SegmentName(2), format.SnapshotName(2), "foreign"}},
-		{0, []string{format.SegmentName(2)},
-			[]string{"LOCK", format.SegmentName(1), format.SnapshotName(2), "foreign"}},
+		{
+			0,
+			[]string{format.SegmentName(2)},
+			[]string{"LOCK", format.SegmentName(1), format.SnapshotName(2), "foreign"},
+		},
 		{2, nil, []string{"LOCK", format.SegmentName(2), format.SnapshotName(2), "foreign"}},
 		{3, nil, []string{"LOCK", "foreign"}},
 		{math.MaxUint64, nil, []string{"LOCK", "foreign"}},

@@ -70,8 +70,10 @@ func (b *imageBuilder) segment(number uint64, groups int, ended bool) {
 		at := len(s.Data)
 		p := placed{file: name, offset: at, number: b.group}
 		for range 1 + b.random.IntN(3) {
-			o := op{key: fmt.Sprint("k", b.random.IntN(12)), value: fmt.Sprint("v", b.group),
-				deleted: b.random.IntN(4) == 0}
+			o := op{
+				key: fmt.Sprint("k", b.random.IntN(12)), value: fmt.Sprint("v", b.group),
+				deleted: b.random.IntN(4) == 0,
+			}
 			kind, value := format.OpSet, o.value
 			if o.deleted {
 				kind, value = format.OpDelete, ""
