@@ -1,31 +1,34 @@
-.PHONY: check test race untuned cli fuzz bench peers tricks explore crash powercut linear mutants soak
+.PHONY: check test race untuned test-all cli fuzz bench peers tricks explore crash powercut linear mutants soak
 
-check: ## vet and lint, as CI does
-	go vet ./...
-	GOOS=darwin go vet ./... && GOOS=windows go vet ./... && GOARCH=386 go vet ./...
+check: ## vet and lint, as CI does; tools is no module of go.work, which says why
+	go vet work
+	for os in darwin windows; do GOOS=$$os go vet ./... ./cmd/kvstore/... || exit 1; done
+	GOARCH=386 go vet ./... ./cmd/kvstore/...
 	GOWORK=off go build -C tools -o ../bin/ tool
 	bin/golangci-lint run
 	bin/staticcheck ./...
 	GOWORK=off go run -C tools ./columns "$(CURDIR)"
-	cd cmd/kvstore && export GOWORK=off && go vet ./... && GOOS=darwin go vet ./... && GOOS=windows go vet ./... && GOARCH=386 go vet ./... && ../../bin/golangci-lint run
-	cd mutants && export GOWORK=off && go vet ./... && go test ./... && go run . -check && ../bin/golangci-lint run
+	cd cmd/kvstore && ../../bin/golangci-lint run
+	cd mutants && go run . -check && ../bin/golangci-lint run
 test:
 	go test ./...
 race:
 	go test -race ./...
 untuned: ## all tests with the speed tricks of internal/tuning off: they must be only speed
 	go test -ldflags='-X kvstore/internal/tuning.off=all' ./...
+test-all: ## the tests of all modules
+	go test work
 cli: ## the command's own tests
-	cd cmd/kvstore && GOWORK=off go test -race ./...
+	go test -race ./cmd/kvstore/...
 fuzz: ## EXECS inputs each; a count, since Go before 1.27 may report the end of a fuzzing time as a failure (go.dev/issue/75804)
 	for p in . ./internal/format; do for f in $$(go test -list '^Fuzz' $$p | grep ^Fuzz); do \
 		go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(or $(EXECS),150000)x -fuzzminimizetime 10x $$p || exit 1; done; done
 bench:
 	go test -run '^$$' -bench . -benchmem .
 peers: ## beside other stores, into docs/BENCHMARKS.md; one to two hours
-	cd bench && GOWORK=off go run . -out ../docs
+	cd bench && go run . -out ../docs
 tricks: ## what each speed trick is worth; TRICKS=linger,zeros for some of them; about two hours
-	cd bench && GOWORK=off go run . -tricks $(or $(TRICKS),each)
+	cd bench && go run . -tricks $(or $(TRICKS),each)
 crash: ## 200 cycles of SIGKILL under load
 	KVSTORE_CRASH_CYCLES=$(or $(CYCLES),200) go test -race -run '^TestKill' -count 1 -timeout 20m -v ./tests
 explore: ## a million crash states
@@ -33,9 +36,9 @@ explore: ## a million crash states
 powercut: ## 300 power cuts of a real file system; needs root
 	KVSTORE_REQUIRE_LAYERS=1 KVSTORE_POWER_CUTS=$(or $(CUTS),300) go test -run '^TestPowerCut|^TestLimit' -count 1 -timeout 2h -v ./tests
 linear: ## linearizability of recorded histories
-	cd linear && GOWORK=off go test -race -count 1 ./...
+	go test -race -count 1 ./linear/...
 mutants: ## planted faults, each of which must be killed
-	cd mutants && GOWORK=off go run .
+	cd mutants && go run .
 soak: ## a night's worth
 	$(MAKE) explore STATES=50000000
 	$(MAKE) powercut CUTS=10000

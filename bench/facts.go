@@ -35,7 +35,7 @@ func (b *bench) facts(seed uint64, specs []spec, missing []string) []fact {
 		fact{"runs", fmt.Sprintf("%d rounds of %v each, in which the engines take turns; medians (least–most)",
 			b.rounds, b.duration)},
 		fact{"scale", scale},
-		fact{"command", "`GOWORK=off go run . " + strings.Join(os.Args[1:], " ") + "`"},
+		fact{"command", "`go run . " + strings.Join(os.Args[1:], " ") + "`"},
 		fact{"date", time.Now().UTC().Format(time.DateOnly)},
 	)
 	for _, text := range missing {
