@@ -54,10 +54,11 @@ type Config struct {
 
 	// SnapshotBytes makes the store write a snapshot in the background whenever
 	// the log has grown by this many bytes since the last one, and remove the
-	// log that it covers. This bounds the log, and the time that Open takes
-	// after a crash. 0 means that only Close and Snapshot write one. Negative
-	// is an error. A snapshot that fails is reported to Logger, and tried again
-	// when the log has grown by as much again.
+	// log that it covers. This keeps the log short, and Open after a crash
+	// fast. The log grows while a snapshot is being written, so under load it
+	// is longer than this. 0 means that only Close and Snapshot write one.
+	// Negative is an error. A snapshot that fails is reported to Logger, and
+	// tried again when the log has grown by as much again.
 	SnapshotBytes int64
 
 	// ReadOnly opens a store that must exist. It creates and writes nothing,
