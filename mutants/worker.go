@@ -82,9 +82,12 @@ func (w *worker) plant(p *planted) (err error) {
 		}
 	}
 	b := p.batch()
-	if out, err := w.build(b); err != nil {
-		w.report(p, failed, "does not compile", 0, out)
+	switch out, err := w.build(b); {
+	case w.ctx.Err() != nil:
 		return w.ctx.Err()
+	case err != nil:
+		w.report(p, failed, "does not compile", 0, out)
+		return nil
 	}
 	started := time.Now()
 	for n := range w.times {
