@@ -175,7 +175,7 @@ func (s *Store) startWriter(state *recovery.State, env environment, dir vfs.Dir,
 		return errors.Join(err, log.Close())
 	}
 	w.log = log
-	w.staging = staging{table: state.Table, spawn: w.spawn, pause: log.Yield}
+	w.staging = staging{table: state.Table, pause: log.Yield, background: env.background}
 	w.snapshots = snapshotter{
 		dir: dir, log: log, table: state.Table, status: s.status, background: env.background, report: w.report,
 		bytes: s.config.SnapshotBytes, due: s.config.SnapshotBytes, covered: state.Snapshotted,

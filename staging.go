@@ -25,8 +25,9 @@ const (
 // publishing is short. The writer owns it.
 type staging struct {
 	table *table.Table
-	spawn func(func() error) // starts a goroutine that Close waits for
-	pause func()             // called now and then, see wal.Log.Yield
+	pause func() // called now and then, see wal.Log.Yield
+
+	background func(task func() error) // runs a task in a goroutine that Close waits for
 
 	ops     []table.Op     // of the group that is being applied
 	commits []table.Commit // likewise
@@ -44,7 +45,7 @@ func (s *staging) begin(g *group) (wait func()) {
 		}
 	}
 	decoded, staged := make(chan struct{}), make(chan struct{})
-	s.spawn(func() error {
+	s.background(func() error {
 		defer close(staged)
 		s.decode(g) // the goroutine owns ops and commits until decoded is closed
 		close(decoded)
