@@ -77,8 +77,8 @@ func DefaultConfig(dataDir string) Config {
 	return Config{DataDir: dataDir, SyncWrites: true}
 }
 
-// withDefaults returns c with defaults in place of zero values and an absolute
-// path, or the error that it makes.
+// withDefaults validates c. It returns c with defaults in place of zero values
+// and an absolute path, or an error that Is ErrInvalidConfig.
 func (c Config) withDefaults() (Config, error) {
 	switch {
 	case c.DataDir == "":

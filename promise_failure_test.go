@@ -218,8 +218,8 @@ func TestP5FirstGroupFails(t *testing.T) {
 }
 
 // P9: a large batch that could not be written belongs to its caller again when
-// Apply returns. By then the goroutine that stages it has ended, however late it
-// began.
+// Apply returns. By then the goroutine that stages it has ended, however late
+// it began.
 func TestP9FailedBatchesAreNotStaged(t *testing.T) {
 	if !tuning.StagingHelper {
 		t.Skip("no goroutine stages")

@@ -41,11 +41,11 @@ type txWrite struct {
 // has read is changed by others before the commit, nothing happens and fn runs
 // again, until it succeeds. A key that was absent counts as read, and so does a
 // range as far as the scan went. So fn should have no other effects. A
-// transaction repeats only because another one has succeeded, yet a long one
-// may lose against many short ones again and again. If ctx ends first, the
+// transaction repeats only because another commit has succeeded. A long one may
+// still lose against many short ones again and again. If ctx ends first, the
 // error Is ErrConflict and ctx.Err(). If fn returns an error, Update returns it
-// unchanged, and nothing happens; neither does if fn panics. A transaction that
-// only reads commits nothing and runs once.
+// unchanged and commits nothing. If fn panics, nothing is committed either. A
+// transaction that only reads commits nothing and runs once.
 //
 // fn may call the store's other methods. They are not part of the transaction.
 //

@@ -35,7 +35,7 @@ type viewHeader struct {
 	lastGroup uint64
 }
 
-// View opens a view of the state after the last acknowledged commit. It takes
+// View opens a view of the state after the last visible commit. It takes
 // microseconds, whatever the size of the store, and does no I/O. If a view is
 // garbage collected before it was closed, the store closes it and logs a
 // warning.

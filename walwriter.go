@@ -92,16 +92,17 @@ type status struct {
 //   - Nothing is in the table whose fsync (SyncWrites false: pwrite) has not
 //     returned nil. A reader sees the state before the group until step 7, and
 //     the group's commits one by one during it.
-//   - No lock that a reader takes is held in steps 1 to 6, other than to switch
-//     a pointer, nor in 9; so no reader ever waits for a disk.
+//   - No lock that a reader takes is held during I/O. In steps 1 to 6 and 9
+//     such a lock is held only briefly, to change memory. So no reader ever
+//     waits for a disk.
 //   - The first error of a write or an fsync is the last: the log keeps it, and
 //     every later command gets it.
 //   - Every command is answered exactly once, in commit order, failed or not,
 //     and gives its bytes back to the mailbox afterwards. So a caller that
-//     waits for an answer or for room is released by the writer going on, and
-//     by [mailbox.Mailbox.Close] when it does not. The writer may wait for
-//     callers to relay answers, but only for those that wait for theirs
-//     whatever happens and that relay before they do anything else.
+//     waits for an answer or for room is released when the writer goes on, or
+//     by [mailbox.Mailbox.Close] if it does not. The writer waits for callers
+//     to relay answers only if those callers cannot stop waiting, and relay
+//     before they do anything else.
 //
 // Tried and dropped: pwritev2 with RWF_DSYNC in place of two calls (no faster).
 // docs/notebook has more of that.

@@ -1,6 +1,6 @@
 // Package codec is where the log's entries (package format) and the table's
-// operations (package table) meet: it is the one place that turns writes into
-// entries and entries into operations.
+// operations (package table) meet: it is the one place of the
+// store that turns writes into entries and entries into operations.
 package codec
 
 import (

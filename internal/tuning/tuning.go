@@ -51,8 +51,8 @@ var (
 	// writes.
 	Pacing = on("pacing")
 
-	// StagingHelper stages a large batch in a second goroutine. It assumes a
-	// processor that has nothing else to do.
+	// StagingHelper stages a large batch in a second goroutine (staging.go). It
+	// assumes a processor that has nothing else to do.
 	StagingHelper = on("staginghelper")
 
 	// YieldFirst lets other goroutines run before a system call that takes long
@@ -60,8 +60,9 @@ var (
 	// retake a processor from a system call.
 	YieldFirst = on("yieldfirst")
 
-	// DropCache gives back the page cache of segments that nobody reads again.
-	// It assumes a hypervisor that is slow to give memory to a guest.
+	// DropCache gives back the page cache of segments that only a recovery
+	// reads again (internal/wal). It assumes a hypervisor that is slow to give
+	// memory to a guest.
 	DropCache = on("dropcache")
 
 	// Prefault has the system map pages of the table ahead of their first use

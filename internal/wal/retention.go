@@ -6,8 +6,9 @@ import (
 )
 
 // Prune removes the segments and snapshots that the durable snapshot with this
-// number makes superfluous (0: none does), and the files named in also. Nothing
-// else decides which parts of a log may go.
+// number makes superfluous (0: none does), and the files named in also. What
+// decides is format.Files.Below; every part of a log that goes while it is in
+// use goes through here.
 func Prune(dir vfs.Dir, snapshot uint64, also ...string) error {
 	if snapshot == 0 {
 		return datadir.Remove(dir, also)
