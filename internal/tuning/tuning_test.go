@@ -1,6 +1,21 @@
 package tuning
 
-import "testing"
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+// The linker accepts any text, so a name with a typo would switch off nothing
+// without a word.
+func TestOffNamesTricks(t *testing.T) {
+	for name := range strings.SplitSeq(off, ",") {
+		known := slices.ContainsFunc(Tricks(), func(trick Trick) bool { return trick.Name == name })
+		if !known && name != "" && name != "all" {
+			t.Errorf("there is no trick %q", name)
+		}
+	}
+}
 
 func TestSwitchesOff(t *testing.T) {
 	before := off
