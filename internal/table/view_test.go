@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -347,7 +348,7 @@ func TestViewWaitsForACommit(t *testing.T) {
 	opened := make(chan *View, 1)
 	tab.applying.Lock() // as Publish does
 	go func() { opened <- tab.View() }()
-	for range 10_000 {
+	for len(opened) == 0 && !blockedIn("(*Table).openView") {
 		runtime.Gosched()
 	}
 	early := len(opened) > 0
@@ -355,6 +356,19 @@ func TestViewWaitsForACommit(t *testing.T) {
 	if (<-opened).Close(); early {
 		t.Fatal("a view has opened in the middle of a commit")
 	}
+}
+
+// blockedIn reports whether a goroutine that is in a function waits for a lock.
+func blockedIn(function string) bool {
+	stacks := make([]byte, 1<<20)
+	stacks = stacks[:runtime.Stack(stacks, true)]
+	for stack := range strings.SplitSeq(string(stacks), "\n\n") {
+		header, frames, _ := strings.Cut(stack, "\n")
+		if strings.Contains(header, "sync.") && strings.Contains(frames, function) {
+			return true
+		}
+	}
+	return false
 }
 
 // A view outlives its table. The released table opens no more views, and its
