@@ -5,8 +5,8 @@
 // either refuses the directory or knows everything. A read-only store stops
 // there. The second, repair, replaces the segments whose bytes may be in the
 // kernel's cache alone by new files with the bytes that were judged.
-// docs/DESIGN.md says why an fsync of the old file is not enough. The order of
-// the steps is checked by the model of the protocol.
+// docs/DESIGN.md says why an fsync of the old file is not enough, and how the
+// order of the steps was checked.
 //
 // What is wrong with a file is a *format.Damage or a *format.Later; errors of
 // the file system are wrapped.
