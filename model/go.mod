@@ -1,0 +1,3 @@
+module kvstore/model
+
+go 1.26.0

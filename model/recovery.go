@@ -1,0 +1,153 @@
+package main
+
+import "slices"
+
+// This file is Open. It judges the files, makes durable what it is going to
+// serve, and begins a segment of its own: no session appends to a segment that
+// it has found.
+
+// open returns a session that serves what the directory holds.
+func (w *world) open(syncWrites bool) (*session, error) {
+	w.say("OPEN, SyncWrites %v", syncWrites)
+	if w.disk.self == dirMissing {
+		w.disk.self = dirUnsynced
+	}
+	j := w.judge()
+	if !w.promised.check(j, w.rules.countsOnlyLosses) {
+		w.say("refused: %s", j.refused)
+		panic(pruned{})
+	}
+	w.promised.closed = false
+	w.say("judged: groups %v of store %d, snapshot %d, %d proven", j.groups, j.store, j.snapshot, j.proven)
+	if err := w.secure(j); err != nil {
+		return nil, err
+	}
+	f, err := w.newSegment(j.nextNumber(), j.store)
+	if err != nil {
+		return nil, err
+	}
+	s := newSession(w, j, f, syncWrites)
+	if err := s.retain(j.snapshot); err != nil {
+		return nil, err
+	}
+	if err := s.syncHistory(j.snapshot); err != nil {
+		return nil, err
+	}
+	w.step()
+	s.serve()
+	return s, nil
+}
+
+// secure makes durable what was judged.
+func (w *world) secure(j *judgement) error {
+	if j.fresh {
+		w.storeIDs++
+		j.store = w.storeIDs
+		if !w.rules.parentUnsynced {
+			w.step()
+			w.disk.self = dirPresent
+		}
+		return nil
+	}
+	compacts := j.last > j.covered && w.happens(&w.left.compactions, 2)
+	if !compacts || !w.rules.compactsUnrepaired {
+		if err := w.repair(j); err != nil {
+			return err
+		}
+	}
+	if compacts {
+		return w.compact(j)
+	}
+	return nil
+}
+
+// repair replaces the segments that may be in the cache alone, and syncs the
+// files that it does not replace, and the directory.
+func (w *world) repair(j *judgement) error {
+	if w.rules.rereads && w.happens(&w.left.evictions, 4) {
+		w.evict()
+	}
+	w.dropLaterSegments(j)
+	if err := w.repairSegments(j); err != nil {
+		return err
+	}
+	if j.snapshot > 0 && !w.rules.loadedUnsynced {
+		if err := w.disk.sync(w.disk.names.file(snapshotName(j.snapshot))); err != nil {
+			return err
+		}
+	}
+	if w.rules.relinks {
+		for _, f := range w.disk.names {
+			w.disk.pending = append(w.disk.pending, change{f.name, f})
+		}
+	}
+	if w.rules.namesUnsynced {
+		return nil
+	}
+	return w.disk.syncDir()
+}
+
+// dropLaterSegments removes what follows a segment that counts as the last one
+// because it has no END. The protocol refuses such a directory.
+func (w *world) dropLaterSegments(j *judgement) {
+	last := j.lastSegment()
+	for _, f := range slices.Clone(w.disk.names) {
+		if last != nil && !f.name.snapshot && f.name.number > last.number {
+			w.disk.remove(f.name)
+		}
+	}
+}
+
+func (w *world) repairSegments(j *judgement) error {
+	if w.rules.rewritesInPlace {
+		return w.rewriteInPlace(j)
+	}
+	for i := range j.segments[j.unproven:] {
+		if err := w.replaceSegment(j, &j.segments[j.unproven+i]); err != nil {
+			return err
+		}
+	}
+	if w.rules.loadedUnsynced {
+		return nil
+	}
+	return w.syncSegments(j.segments[:j.unproven])
+}
+
+// replaceSegment makes a new file from the pieces that were judged. An fsync of
+// the old file would not do: after an earlier one has failed, its pages are
+// clean, and the disk does not have them. A last segment without a group is
+// left alone, because the session's own segment replaces it.
+func (w *world) replaceSegment(j *judgement, s *judgedSegment) error {
+	old := w.disk.names.file(segmentName(s.number))
+	isLast := s == j.lastSegment()
+	switch {
+	case isLast && j.unused:
+		return nil
+	case isLast && w.rules.trustsEnd && s.ended && w.rules.witness(s.end) == j.last:
+		return w.disk.sync(old)
+	}
+	f := newFile(old.name, w.left.segmentPieces)
+	for at, p := range s.pieces {
+		if w.rules.rereads {
+			p = old.cache[at]
+		}
+		w.disk.write(f, at, p)
+	}
+	if !s.ended {
+		w.disk.write(f, len(s.pieces), j.end())
+	}
+	if err := w.disk.sync(f); err != nil {
+		return err
+	}
+	w.disk.rename(f)
+	return nil
+}
+
+func (w *world) syncSegments(segments []judgedSegment) error {
+	for _, s := range segments {
+		if err := w.disk.sync(w.disk.names.file(segmentName(s.number))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
