@@ -1,4 +1,4 @@
-.PHONY: check test race untuned test-all cli fuzz bench peers tricks explore crash powercut linear mutants soak
+.PHONY: check test race untuned test-all cli fuzz bench peers tricks explore crash powercut linear model model-full mutants soak
 
 check: ## vet and lint, as CI does; tools is no module of go.work, which says why
 	go vet work
@@ -10,6 +10,7 @@ check: ## vet and lint, as CI does; tools is no module of go.work, which says wh
 	GOWORK=off go run -C tools ./columns "$(CURDIR)"
 	cd cmd/kvstore && ../../bin/golangci-lint run
 	cd mutants && go run . -check && ../bin/golangci-lint run
+	cd model && ../bin/golangci-lint run
 test:
 	go test ./...
 race:
@@ -37,6 +38,10 @@ powercut: ## 300 power cuts of a real file system; needs root
 	KVSTORE_REQUIRE_LAYERS=1 KVSTORE_POWER_CUTS=$(or $(CUTS),300) go test -run '^TestPowerCut|^TestLimit' -count 1 -timeout 2h -v ./tests
 linear: ## linearizability of recorded histories
 	go test -race -count 1 ./linear/...
+model: ## the recovery protocol, exhaustively within small bounds; each mistake planted in it must be refuted
+	cd model && go test -count 1 ./...
+model-full: ## the same within wider bounds and at random, and the design of what comes; ten minutes
+	cd model && go run . -full && go run . -full -next
 mutants: ## planted faults, each of which must be killed
 	cd mutants && go run .
 soak: ## a night's worth
