@@ -75,7 +75,7 @@ func TestSyncerSyncs(t *testing.T) {
 		m.SetHook(func(op vfs.Op) error {
 			ops[op.Kind]++
 			if op.Kind == vfs.OpSync {
-				time.Sleep(time.Duration(ops[op.Kind]%7) * 10 * time.Microsecond)
+				<-time.After(time.Duration(ops[op.Kind]%7) * 10 * time.Microsecond)
 			}
 			if op.Kind == fails {
 				return syscall.EIO

@@ -214,7 +214,7 @@ func TestSnapshotDefectsAreRefused(t *testing.T) {
 			return repairTail(append(b, footer(trailer+8)...), trailer+8)
 		}(), damaged},
 		{"a trailer longer than the file", edit(trailerAt+trailer+4, 0, 0, 0, 0, 0, 0, 1, 0), damaged},
-		{"a trailer of 2⁶⁴ − 1 bytes", edit(trailerAt+trailer+4, 255, 255, 255, 255, 255, 255, 255, 255), damaged},
+		{"a trailer of 2⁶⁴ − 1 bytes", edit(trailerAt+trailer+4, bytes.Repeat([]byte{255}, 8)...), damaged},
 		{"a key twice", goldenSnapshotBytes(t, unhex(t, goldenPairHex+goldenPairHex), func(*Snapshot) {}), damaged},
 		{"a pair that leaves its block", goldenSnapshotBytes(t, longKey(25), func(*Snapshot) {}), damaged},
 		{"a key of 2³² − 1 bytes", goldenSnapshotBytes(t, longKey(math.MaxUint32), func(*Snapshot) {}), damaged},

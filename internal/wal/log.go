@@ -225,9 +225,9 @@ func (l *Log) Cut() (next uint64, err error) {
 }
 
 // Finish ends the log: it waits for work in the background, drops the
-// preallocated segment, and writes END behind the last group, durably. It
-// returns the number of the snapshot that covers all of the log. After a
-// failure it writes and removes nothing.
+// preallocated segment and, unless the current segment is empty, writes END
+// behind its last group, durably. It returns the number of the snapshot that
+// covers all of the log. After a failure it writes and removes nothing.
 func (l *Log) Finish() (snapshot uint64, err error) {
 	l.waitFlush()
 	err = l.dropNext()
