@@ -60,15 +60,15 @@
 //   - After a write or an fsync of the log has failed, the store accepts no
 //     more writes. They return [ErrFailed], and nothing of them becomes
 //     visible. Reads go on. The fsync is not retried, since it would succeed
-//     without having written anything. A full disk is no such failure if it
-//     shows when space for the log is reserved.
+//     without having written anything. A disk that is full when space for the
+//     log is reserved fails only the writes of that group, with ENOSPC.
 //   - An incomplete end of the log, as a crash leaves it, is cut off and
 //     reported in [Recovery]. Damage to anything that was provably durable
 //     makes Open return a [CorruptError] and change nothing. Damage to the last
 //     group before a crash looks like an unfinished write and cannot be
 //     detected; without SyncWrites, this holds for all groups since the last
-//     fsync that the log knows of. If the newest file is deleted, kvstore
-//     cannot tell.
+//     fsync that the log knows of. If the newest files are deleted, and what
+//     is left could have been the whole store, kvstore cannot tell.
 //   - kvstore assumes that fsync is honest; that a sector torn by a power cut
 //     holds old or new bytes and no others; that a write does not damage bytes
 //     beside it; that fsync of a directory makes its names durable; and that

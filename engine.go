@@ -72,9 +72,10 @@ func Open(dataDir string) (*Store, error) {
 // Errors: ErrInvalidConfig; ErrLocked if another opener has the directory;
 // ErrCorrupt (as a *CorruptError) if something that was durable is damaged or
 // missing; ErrVersion if a later version of this package wrote it;
-// fs.ErrNotExist for a ReadOnly store that does not exist; and those of the
-// file system, as themselves. After ErrCorrupt and ErrVersion nothing in the
-// directory has changed but the lock file.
+// fs.ErrNotExist for a ReadOnly store that does not exist; and the file
+// system's errors, wrapped, so that errors.Is finds their causes. After
+// ErrCorrupt and ErrVersion nothing in the directory has changed but the lock
+// file.
 func OpenWithConfig(config Config) (*Store, error) {
 	return open(config, systemEnvironment())
 }
@@ -178,7 +179,7 @@ func (s *Store) startWriter(state *recovery.State, env environment, dir vfs.Dir,
 	w.staging = staging{table: state.Table, pause: log.Yield, background: env.background}
 	w.snapshots = snapshotter{
 		dir: dir, log: log, table: state.Table, status: s.status, background: env.background, report: w.report,
-		bytes: s.config.SnapshotBytes, due: s.config.SnapshotBytes, covered: state.Snapshotted,
+		snapshotBytes: s.config.SnapshotBytes, due: s.config.SnapshotBytes, covered: state.Snapshotted,
 	}
 	s.mailbox = w.mailbox
 	s.goroutines.Go(w.run)

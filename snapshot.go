@@ -19,13 +19,13 @@ import (
 
 // snapshotter is the writer's part of it. [walWriter.run] owns its fields.
 type snapshotter struct {
-	dir        vfs.Dir                         // immutable
-	log        *wal.Log                        // immutable
-	table      *table.Table                    // immutable
-	status     *status                         // shared, see walWriter
-	background func(task func() error)         // immutable: runs a task in a goroutine that Close waits for
-	report     func(message string, err error) // immutable
-	bytes      int64                           // immutable: Config.SnapshotBytes
+	dir           vfs.Dir                         // immutable
+	log           *wal.Log                        // immutable
+	table         *table.Table                    // immutable
+	status        *status                         // shared, see walWriter
+	background    func(task func() error)         // immutable: runs a task in a goroutine that Close waits for
+	report        func(message string, err error) // immutable
+	snapshotBytes int64                           // immutable: Config.SnapshotBytes
 
 	due     int64     // bytes in the log at which the next snapshot begins
 	covered uint64    // the last group that the newest snapshot covers
@@ -160,17 +160,17 @@ func (s *snapshotter) wait() {
 		s.report("kvstore: snapshot failed", w.err)
 		return
 	}
-	s.covered, s.due = w.info.LastGroup, s.bytes
+	s.covered, s.due = w.info.LastGroup, s.snapshotBytes
 }
 
 // beginIfDue begins a snapshot when the log has grown by SnapshotBytes.
 func (s *snapshotter) beginIfDue() {
 	s.settle()
 	grown := s.status.walBytes.Load()
-	if s.bytes == 0 || s.log.Err() != nil || s.running != nil || grown < s.due {
+	if s.snapshotBytes == 0 || s.log.Err() != nil || s.running != nil || grown < s.due {
 		return
 	}
-	s.due = grown + s.bytes // if this one fails, the next is due when as much has come again
+	s.due = grown + s.snapshotBytes // if this one fails, the next is due when as much has come again
 	if answer := s.begin(); answer.err != nil {
 		s.report("kvstore: snapshot failed", answer.err)
 	}

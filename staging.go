@@ -35,9 +35,9 @@ type staging struct {
 
 // begin begins to stage g. For a large group with few commits, a goroutine does
 // it from now on, while the group is being written. The function that begin
-// returns does what is left, or helps; it must be called before g's commands
-// are answered.
-func (s *staging) begin(g *group) (wait func()) {
+// returns does what is left, or helps, and returns when all is staged. It must
+// be called before g's commands are answered.
+func (s *staging) begin(g *group) (finish func()) {
 	if !tuning.StagingHelper || g.ops < max(helpedOps, batchOps*len(g.writes)) {
 		return func() {
 			s.decode(g)

@@ -14,9 +14,10 @@ import (
 )
 
 // View is a frozen state of the store: that after one commit (MVCC, snapshot
-// isolation). Its methods may be called from any number of goroutines. It never
-// blocks a writer and never waits for one, and works on a store that has
-// failed, while a disk hangs, and after the store was closed.
+// isolation). Its methods may be called from any number of goroutines. They
+// wait for no write, only for the microseconds in which a commit is published,
+// and no writer waits for a view. A view works on a store that has failed,
+// while a disk hangs, and after the store was closed.
 //
 // While a view is open, the store keeps in memory every value that later
 // commits replace. So close it. Stats says how many views are open, how old the

@@ -73,12 +73,13 @@ type status struct {
 //     Its space is reserved before anything is written, so that a full disk
 //     fails the group and nothing else.
 //  4. [wal.Log.Append] writes the group and its COMMIT entry with one pwrite,
-//     and has the disk begin to take it.
-//  5. [staging.begin] prepares the table, which readers do not see, while the
-//     disk is busy. For a large group, a goroutine does so from before step 4
-//     on.
+//     and starts the disk's work.
+//  5. The function that [staging.begin] returned prepares the group in the
+//     table's memory, where no reader finds it yet, while the disk works. For a
+//     large group, begin started a goroutine before step 4 that helps.
 //  6. [wal.Log.Sync] makes the group durable with one fdatasync. With
-//     SyncWrites false the flusher does, every SyncInterval and every MiB.
+//     SyncWrites false the writer skips this step, and the flusher syncs every
+//     SyncInterval and every MiB.
 //  7. [walWriter.apply] shows the group to readers, one commit after the other,
 //     each under the locks of its shards and no longer.
 //  8. [walWriter.answer] replies to the callers, in commit order.
@@ -184,10 +185,10 @@ func (w *walWriter) persist() error {
 		return publicError(err)
 	}
 	g.version = max(w.now().UnixNano(), w.log.Version()+1) + int64(len(g.writes)) - 1
-	waitStaged := w.staging.begin(g)
+	finishStaging := w.staging.begin(g)
 	started := time.Now()
 	groupBytes, err := w.log.Append(g.appendEntries(w.log.Buffer(g.bytes)), g.version, g.ops >= asideOps)
-	waitStaged() // whatever happened: callers get their bytes back
+	finishStaging() // whatever happened: callers get their bytes back
 	if err != nil {
 		return err
 	}

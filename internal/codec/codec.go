@@ -27,12 +27,24 @@ func AppendDelete(dst []byte, key string) []byte {
 func Ops(entries []byte) iter.Seq2[table.Op, int64] {
 	return func(yield func(table.Op, int64) bool) {
 		for _, e := range format.Entries(entries) {
-			op := table.Op{Key: e.Key, Value: e.Value, Delete: e.Op == format.OpDelete}
-			if !yield(op, e.Timestamp) {
+			if !yield(op(e), e.Timestamp) {
 				return
 			}
 		}
 	}
+}
+
+// op returns the operation of a SET or DELETE entry. It points to the entry's
+// bytes.
+func op(e format.Entry) table.Op {
+	switch e.Op {
+	case format.OpSet:
+		return table.Op{Key: e.Key, Value: e.Value}
+	case format.OpDelete:
+		return table.Op{Key: e.Key, Delete: true}
+	case format.OpSegment, format.OpCommit, format.OpEnd:
+	}
+	panic("kvstore: a control entry among writes")
 }
 
 // PairOp returns the operation that sets a pair of a snapshot. It points to the

@@ -10,9 +10,10 @@ import (
 // goroutines.
 const parallelOps = 8 << 10
 
-// Load applies ops in order to a table without readers. If there are many ops,
-// all processors help. Several goroutines may call Load at the same time if no
-// two of them have a key in common. version is that of the last commit in ops.
+// Load applies ops in order to a table that nobody reads or writes yet. If
+// there are many ops, all processors help. Several goroutines may call Load at
+// the same time if no two of them have a key in common. version is that of the
+// last commit in ops.
 func (t *Table) Load(ops []Op, version int64) {
 	t.arena.load(1)
 	defer t.arena.load(-1)

@@ -5,8 +5,9 @@
 // to.
 //
 // Any number of goroutines may read. One goroutine at a time may call Begin,
-// Publish, Apply, All or Release. No method does I/O or calls out while it
-// holds a lock.
+// Publish, Apply, All or Release. Between Begin and Publish, several may call
+// Stage together. Load is for a table that nobody else uses yet. No method does
+// I/O or calls out while it holds a lock.
 package table
 
 import (

@@ -18,8 +18,9 @@
 // The first error of a write or an fsync ends the log: every later call returns
 // it. An fsync is never retried on the same file, because the kernel may have
 // dropped the pages and marked them clean, so that a second fsync succeeds
-// without having written anything. Running out of space for the next segment is
-// no such failure: nothing was written yet, and the next group tries again.
+// without having written anything. Running out of space for the next segment
+// does not end the log: nothing was written yet, and the next group tries
+// again.
 package wal
 
 import (
@@ -95,7 +96,7 @@ func Begin(dir vfs.Dir, start Start, options Options) (*Log, error) {
 		size:      options.FirstSegmentBytes,
 	}
 	if options.SyncWrites && tuning.Zeros {
-		plan.group = 1 // small until known better: zeros cost large groups little
+		plan.groupBytes = 1 // small until known better: zeros cost large groups little
 	}
 	s, err := reserveSegment(dir, plan, format.SegmentEntryBytes+format.EndEntryBytes)
 	if err != nil {
@@ -107,7 +108,7 @@ func Begin(dir vfs.Dir, start Start, options Options) (*Log, error) {
 	return &Log{
 		dir: dir, options: options,
 		segment:  s,
-		rotation: rotation{bytes: min(2*options.FirstSegmentBytes, MaxSegmentBytes)},
+		rotation: rotation{nextBytes: min(2*options.FirstSegmentBytes, MaxSegmentBytes)},
 		written:  start.Group, durable: start.Group, version: start.Version,
 		syncer: diskio.NewSyncer(tuning.Linger),
 	}, nil

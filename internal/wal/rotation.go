@@ -33,11 +33,11 @@ const (
 
 // rotation is the state of the way to the next segment. The [Log] owns it.
 type rotation struct {
-	bytes  int64 // the next segment's size
-	groups int64 // written to the current segment
-	ended  bool  // the current segment has its END
-	tried  bool  // the next segment was asked for
-	next   *nextSegment
+	nextBytes int64 // the next segment's size
+	groups    int64 // written to the current segment
+	ended     bool  // the current segment has its END
+	tried     bool  // the next segment was asked for
+	next      *nextSegment
 }
 
 // nextSegment is a segment that a goroutine of its own preallocates.
@@ -99,12 +99,12 @@ func (l *Log) planNext() segmentPlan {
 	plan := segmentPlan{
 		header:    l.segment.header,
 		timestamp: l.options.Now().UnixNano(),
-		size:      l.rotation.bytes,
+		size:      l.rotation.nextBytes,
 	}
 	plan.header.Number++
 	average := (l.segment.offset - format.SegmentEntryBytes) / max(l.rotation.groups, 1)
 	if l.options.SyncWrites && tuning.Zeros && average <= maxZeroedGroup {
-		plan.group = max(average, 1)
+		plan.groupBytes = max(average, 1)
 	}
 	return plan
 }
@@ -204,7 +204,7 @@ func (l *Log) rotate() error {
 	if err := next.rename(l.dir); err != nil {
 		return l.fail(err)
 	}
-	l.segment, l.rotation = next, rotation{bytes: min(2*l.rotation.bytes, MaxSegmentBytes)}
+	l.segment, l.rotation = next, rotation{nextBytes: min(2*l.rotation.nextBytes, MaxSegmentBytes)}
 	if err := old.close(); err != nil {
 		return l.fail(fmt.Errorf("close %s: %w", old.name, err))
 	}

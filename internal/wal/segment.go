@@ -38,9 +38,9 @@ type segmentPlan struct {
 	timestamp int64 // of its SEGMENT entry, unix nanoseconds
 	size      int64
 
-	// group is the expected size of groups. The space is filled with zeros for
-	// groups of this size; 0 leaves it unwritten.
-	group int64
+	// groupBytes is the expected size of groups. The space is filled with zeros
+	// for groups of this size; 0 leaves it unwritten.
+	groupBytes int64
 }
 
 // reserveSegment makes a segment of the planned size, or of need bytes if the
@@ -83,8 +83,8 @@ func makeSegment(dir vfs.Dir, plan segmentPlan) (*segment, error) {
 // fill reserves the segment's space, writes its header, and syncs both.
 func (s *segment) fill(plan segmentPlan) error {
 	err := s.file.Allocate(s.size)
-	if err == nil && plan.group > 0 {
-		err = diskio.FillZeros(s.file, s.size, plan.group)
+	if err == nil && plan.groupBytes > 0 {
+		err = diskio.FillZeros(s.file, s.size, plan.groupBytes)
 	}
 	if err == nil {
 		err = s.append(format.AppendHeader(nil, plan.timestamp, plan.header))

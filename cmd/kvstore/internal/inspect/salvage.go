@@ -342,10 +342,12 @@ func (s *salvage) group(g *format.Group) error {
 	s.account.Groups++
 	s.account.Entries += uint64(g.Entries)
 	for _, e := range format.Entries(g.Body()) {
-		if e.Op == format.OpDelete {
-			s.batch.Delete(string(e.Key))
-		} else {
+		switch e.Op {
+		case format.OpSet:
 			s.batch.Set(string(e.Key), e.Value)
+		case format.OpDelete:
+			s.batch.Delete(string(e.Key))
+		case format.OpSegment, format.OpCommit, format.OpEnd: // never in a valid group
 		}
 		if err := s.grow(len(e.Key) + len(e.Value)); err != nil {
 			return err
