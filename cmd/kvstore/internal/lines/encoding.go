@@ -17,23 +17,27 @@ const (
 )
 
 // Decode returns the bytes that text stands for.
-func (e Encoding) Decode(text string) ([]byte, error) {
+func (e Encoding) Decode(text string) ([]byte, error) { return e.decodeInPlace([]byte(text)) }
+
+// decodeInPlace returns the bytes that text stands for, in the memory of text.
+// Decoded bytes are never more than what they were decoded from.
+func (e Encoding) decodeInPlace(text []byte) ([]byte, error) {
 	switch e {
 	case Hex:
-		b, err := hex.DecodeString(text)
+		n, err := hex.Decode(text, text)
 		if err != nil {
 			return nil, errors.New("not hexadecimal")
 		}
-		return b, nil
+		return text[:n], nil
 	case Base64:
-		b, err := base64.StdEncoding.DecodeString(text)
+		n, err := base64.StdEncoding.Decode(text, text)
 		if err != nil {
 			return nil, errors.New("not base64")
 		}
-		return b, nil
+		return text[:n], nil
 	case Plain:
 	}
-	return []byte(text), nil
+	return text, nil
 }
 
 // Append appends the text that stands for b to dst.

@@ -1,11 +1,14 @@
 package lines
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
+	"slices"
+	"sync"
 	"unicode/utf8"
 
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 )
 
@@ -50,41 +53,100 @@ func (e Encoding) ForJSON(b []byte) Encoding {
 	return e
 }
 
-// jsonPair is a parsed line of NDJSON. A nil pointer is a missing member.
-type jsonPair struct {
-	Key      *string `json:"key"`
-	Key64    *string `json:"key64"`
-	KeyHex   *string `json:"keyhex"`
-	Value    *string `json:"value"`
-	Value64  *string `json:"value64"`
-	ValueHex *string `json:"valuehex"`
-}
+// members are the values of a line's members, as JSON, in the order of
+// memberNames. nil is a missing member.
+type members [len(memberNames)]jsontext.Value
+
+// memberNames has the members of the key, then those of the value, both in the
+// order of the encodings.
+var memberNames = [...]string{"key", "keyhex", "key64", "value", "valuehex", "value64"}
 
 // Parse implements [Codec].
 func (NDJSON) Parse(line []byte) (key string, value []byte, err error) {
-	var p jsonPair
-	if err := json.Unmarshal(line, &p, json.RejectUnknownMembers(true)); err != nil {
-		return "", nil, jsonError(err)
-	}
-	k, err := oneOf("key", p.Key, p.Key64, p.KeyHex)
+	p := parsers.Get().(*parser)
+	defer parsers.Put(p)
+	m, err := p.parse(line)
 	if err != nil {
 		return "", nil, err
 	}
-	value, err = oneOf("value", p.Value, p.Value64, p.ValueHex)
+	// The line is no longer needed as JSON, so the values are decoded in place.
+	k, err := oneOf(memberNames[:3], m[:3])
+	if err != nil {
+		return "", nil, err
+	}
+	value, err = oneOf(memberNames[3:], m[3:])
 	return string(k), value, err
 }
 
-// oneOf decodes the only member of three that is present.
-func oneOf(name string, plain, in64, inHex *string) ([]byte, error) {
+// parsers are reused, since a new one costs more than most lines.
+var parsers = sync.Pool{New: func() any { return new(parser) }}
+
+// parser parses lines. It copies none, however long.
+type parser struct {
+	decoder jsontext.Decoder
+	text    bytes.Buffer
+}
+
+// parse returns the members of a line.
+func (p *parser) parse(line []byte) (m members, err error) {
+	p.text = *bytes.NewBuffer(line)
+	p.decoder.Reset(&p.text)
+	if token, err := p.decoder.ReadToken(); err != nil {
+		return m, jsonError(err)
+	} else if token.Kind() != '{' {
+		return m, errors.New("not an object")
+	}
+	for p.decoder.PeekKind() != '}' {
+		if err := p.member(&m); err != nil {
+			return m, err
+		}
+	}
+	if _, err := p.decoder.ReadToken(); err != nil {
+		return m, jsonError(err)
+	}
+	switch _, err := p.decoder.ReadToken(); {
+	case err == nil:
+		return m, errors.New("not JSON: something follows the object")
+	case !errors.Is(err, io.EOF):
+		return m, jsonError(err)
+	}
+	return m, nil
+}
+
+// member parses a member of the object.
+func (p *parser) member(m *members) error {
+	token, err := p.decoder.ReadToken()
+	if err != nil {
+		return jsonError(err)
+	}
+	name := token.String()
+	i := slices.Index(memberNames[:], name)
+	if i < 0 {
+		return fmt.Errorf("unknown member %q", name)
+	}
+	if m[i], err = p.decoder.ReadValue(); err != nil {
+		return jsonError(err)
+	}
+	if m[i].Kind() != '"' {
+		return fmt.Errorf("%q is not a string", name)
+	}
+	return nil
+}
+
+// oneOf decodes the only member of three that is present. It overwrites it.
+func oneOf(names []string, values []jsontext.Value) ([]byte, error) {
 	var found []byte
 	count := 0
-	for e, text := range [...]*string{Plain: plain, Hex: inHex, Base64: in64} {
-		if text == nil {
+	for e, raw := range values {
+		if raw == nil {
 			continue
 		}
-		var err error
-		if found, err = Encoding(e).Decode(*text); err != nil {
-			return nil, fmt.Errorf("%s%s: %w", name, jsonSuffix[e], err)
+		text, err := jsontext.AppendUnquote([]byte(raw[:0]), []byte(raw))
+		if err == nil {
+			found, err = Encoding(e).decodeInPlace(text)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", names[e], err)
 		}
 		count++
 	}
@@ -92,28 +154,17 @@ func oneOf(name string, plain, in64, inHex *string) ([]byte, error) {
 	case 1:
 		return found, nil
 	case 0:
-		return nil, fmt.Errorf("no member %q, nor %q or %q", name, name+"64", name+"hex")
+		return nil, fmt.Errorf("no member %q, nor %q or %q", names[Plain], names[Base64], names[Hex])
 	default:
-		return nil, fmt.Errorf("more than one of the members %q, %q and %q", name, name+"64", name+"hex")
+		return nil, fmt.Errorf("more than one of the members %q, %q and %q", names[Plain], names[Base64], names[Hex])
 	}
 }
 
 // jsonError describes what is wrong with a line. It leaves out the name of the
-// JSON package and Go types, which mean nothing to a user of the command.
+// JSON package, which means nothing to a user of the command.
 func jsonError(err error) error {
-	if semantic, ok := errors.AsType[*json.SemanticError](err); ok {
-		where := semantic.JSONPointer.LastToken()
-		switch {
-		case errors.Is(err, json.ErrUnknownName):
-			return fmt.Errorf("unknown member %q", where)
-		case where == "":
-			return errors.New("not an object")
-		default:
-			return fmt.Errorf("%q is not a string", where)
-		}
-	}
 	if syntactic, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
 		return fmt.Errorf("not JSON: %w at byte %d", syntactic.Err, syntactic.ByteOffset)
 	}
-	return err
+	return fmt.Errorf("not JSON: %w", err)
 }

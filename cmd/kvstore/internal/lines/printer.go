@@ -12,7 +12,8 @@ type Format interface {
 type Codec interface {
 	Format
 
-	// Parse returns the pair of a line. The value may be a part of line.
+	// Parse returns the pair of a line. It overwrites the line, and the value
+	// is a part of it: a long line is not copied.
 	Parse(line []byte) (key string, value []byte, err error)
 }
 

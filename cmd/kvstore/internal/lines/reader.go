@@ -17,9 +17,15 @@ const (
 // ErrTooLong is returned for a line longer than 2 GiB.
 var ErrTooLong = fmt.Errorf("longer than %d bytes", maxLineBytes)
 
-// Reader reads lines and counts them. It holds one line in memory.
+// ErrNotUTF8 is returned for input that begins with the byte order mark of
+// UTF-16 or UTF-32.
+var ErrNotUTF8 = errors.New("the input is UTF-16 or UTF-32, by its byte order mark; only UTF-8 is accepted")
+
+// Reader reads lines and counts them. It holds one line in memory. A byte order
+// mark of UTF-8 at the beginning is no part of the first line.
 type Reader struct {
 	r      *bufio.Reader
+	begun  bool   // the byte order mark was looked for
 	number int64  // of the line that Next returned last
 	bytes  int64  // read up to the end of that line
 	long   []byte // a line longer than the buffer of r; reused
@@ -39,9 +45,13 @@ func (l *Reader) Bytes() int64 { return l.bytes }
 
 // Next returns the next line without its end, "\n" or "\r\n". The line is valid
 // until the next call. The last line may lack its end. After [ErrTooLong], Next
-// continues with the line that follows. Other errors are those of the reader,
-// and io.EOF; Next then drops an incomplete line.
+// continues with the line that follows. After [ErrNotUTF8] it returns the same
+// again. Other errors are those of the reader, and io.EOF; Next then drops an
+// incomplete line.
 func (l *Reader) Next() ([]byte, error) {
+	if err := l.begin(); err != nil {
+		return nil, err
+	}
 	line, err := l.r.ReadSlice('\n')
 	l.number++
 	l.bytes += int64(len(line))
@@ -58,6 +68,35 @@ func (l *Reader) Next() ([]byte, error) {
 	return bytes.TrimSuffix(line, []byte{'\r'}), nil
 }
 
+// begin looks for a byte order mark before the first line.
+func (l *Reader) begin() error {
+	if l.begun {
+		return nil
+	}
+	for _, mark := range []string{"\xff\xfe", "\xfe\xff", "\x00\x00\xfe\xff"} {
+		if l.startsWith(mark) {
+			return ErrNotUTF8
+		}
+	}
+	if mark := "\xef\xbb\xbf"; l.startsWith(mark) {
+		n, _ := l.r.Discard(len(mark)) // it is in the buffer
+		l.bytes += int64(n)
+	}
+	l.begun = true
+	return nil
+}
+
+// startsWith reports whether the input goes on with mark. It waits for no more
+// bytes than it takes to know.
+func (l *Reader) startsWith(mark string) bool {
+	for n := 1; n <= len(mark); n++ {
+		if head, err := l.r.Peek(n); err != nil || string(head) != mark[:n] {
+			return false
+		}
+	}
+	return true
+}
+
 // nextLong reads the rest of a line that begins with head.
 func (l *Reader) nextLong(head []byte) (line []byte, err error) {
 	l.long = append(l.long[:0], head...)
@@ -65,6 +104,7 @@ func (l *Reader) nextLong(head []byte) (line []byte, err error) {
 		piece, err := l.r.ReadSlice('\n')
 		l.bytes += int64(len(piece))
 		if tooLong = tooLong || len(l.long)+len(piece) > l.limit; !tooLong {
+			l.grow(len(piece))
 			l.long = append(l.long, piece...)
 		}
 		switch {
@@ -75,6 +115,14 @@ func (l *Reader) nextLong(head []byte) (line []byte, err error) {
 		default:
 			return l.long, err
 		}
+	}
+}
+
+// grow makes room for n more bytes of a long line. It doubles: append would
+// leave several times the line behind as garbage.
+func (l *Reader) grow(n int) {
+	if size := len(l.long) + n; size > cap(l.long) {
+		l.long = append(make([]byte, 0, max(size, min(2*size, l.limit+readBytes))), l.long...)
 	}
 }
 

@@ -42,6 +42,51 @@ func TestReader(t *testing.T) {
 	}
 }
 
+// A byte order mark of UTF-8 is no data, and those of other encodings are
+// refused, however the input is split into reads.
+func TestReaderByteOrderMark(t *testing.T) {
+	const mark = "\xef\xbb\xbf"
+	for _, c := range []struct {
+		input, first string
+		err          error
+	}{
+		{mark + "a\tb\n", "a\tb", nil},
+		{mark + mark + "a\n", mark + "a", nil}, // the second one is data
+		{mark + "\n", "", nil},
+		{mark, "", io.EOF},
+		{"", "", io.EOF},
+		{"\xef\xbb\n", "\xef\xbb", nil},
+		{"\xef", "\xef", nil},
+		{"a" + mark + "\n", "a" + mark, nil},
+		{"\xff\xfea\x00\n\x00", "", ErrNotUTF8},
+		{"\xff\xfe", "", ErrNotUTF8},
+		{"\xff\xfe\x00\x00a\x00\x00\x00", "", ErrNotUTF8},
+		{"\xfe\xff\x00a", "", ErrNotUTF8},
+		{"\x00\x00\xfe\xff\x00\x00\x00a", "", ErrNotUTF8},
+		{"\xff\xfa\n", "\xff\xfa", nil},
+		{"\x00\x00\xfe\n", "\x00\x00\xfe", nil},
+	} {
+		for _, r := range []io.Reader{strings.NewReader(c.input), iotest.OneByteReader(strings.NewReader(c.input))} {
+			line, err := NewReader(r).Next()
+			if string(line) != c.first || !errors.Is(err, c.err) {
+				t.Errorf("%q begins with %q, %v; want %q, %v", c.input, line, err, c.first, c.err)
+			}
+		}
+	}
+}
+
+// The search for a byte order mark does not wait for more input than it takes
+// to know that there is none.
+func TestReaderDoesNotWaitForAMark(t *testing.T) {
+	for _, line := range []string{"\n", "a\n", "\xef\n", "\x00\n", "\xef\xbb\xbf\n"} {
+		in, input := io.Pipe() // which stays open
+		go func() { _, _ = io.WriteString(input, line) }()
+		if got, err := NewReader(in).Next(); err != nil {
+			t.Errorf("%q: %q, %v", line, got, err)
+		}
+	}
+}
+
 // A line that an error cuts off is dropped.
 func TestReaderDropsHalfALine(t *testing.T) {
 	cause := errors.New("no more")

@@ -2,7 +2,6 @@ package lines
 
 import (
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/dustin/go-humanize"
@@ -43,15 +42,7 @@ func (f Table) Text(b []byte) string {
 	if f.Encoding != Plain {
 		text.Write(f.Encoding.Append(nil, head))
 	} else {
-		for len(head) > 0 {
-			r, size := utf8.DecodeRune(head)
-			if unicode.IsPrint(r) && (r != utf8.RuneError || size > 1) && r != '\\' {
-				text.WriteRune(r)
-			} else {
-				text.Write(appendEscaped(nil, head[:size]))
-			}
-			head = head[size:]
-		}
+		text.Write(appendEscaped(nil, head))
 	}
 	runes := []rune(text.String())
 	if len(runes) <= maxShownRunes && len(b) <= (maxShownRunes+1)*utf8.UTFMax {

@@ -41,16 +41,14 @@ func (f TSV) Parse(line []byte) (key string, value []byte, err error) {
 
 func (f TSV) field(text []byte) ([]byte, error) {
 	if f.Encoding != Plain {
-		return f.Encoding.Decode(string(text))
+		return f.Encoding.decodeInPlace(text)
 	}
 	return unescape(text)
 }
 
-const hexDigits = "0123456789abcdef"
-
-// appendEscaped appends b as a field of TSV. It escapes the characters that a
-// field cannot hold as \t, \n, \r and \\, and other control characters and
-// bytes that are not UTF-8 as \xHH.
+// appendEscaped appends b as a field of TSV. It escapes tab, newline, carriage
+// return and backslash as \t, \n, \r and \\, and other runes that are not
+// printable and bytes that are not UTF-8 as \xHH.
 func appendEscaped(dst, b []byte) []byte {
 	for {
 		plain := 0
@@ -71,8 +69,8 @@ func appendEscaped(dst, b []byte) []byte {
 			dst = append(dst, '\\', 'r')
 		case r == '\\':
 			dst = append(dst, '\\', '\\')
-		case r < ' ' || r == 0x7f || r == utf8.RuneError && size == 1:
-			dst = append(dst, '\\', 'x', hexDigits[b[0]>>4], hexDigits[b[0]&15])
+		case !printable(r) || r == utf8.RuneError && size == 1:
+			dst = appendHex(dst, b[:size])
 		default:
 			dst = append(dst, b[:size]...)
 		}
@@ -80,14 +78,14 @@ func appendEscaped(dst, b []byte) []byte {
 	}
 }
 
-// unescape is the inverse of appendEscaped. If text has no escapes, it returns
-// text itself.
+// unescape is the inverse of appendEscaped. It returns the result in the memory
+// of text.
 func unescape(text []byte) ([]byte, error) {
 	at := bytes.IndexByte(text, '\\')
 	if at < 0 {
 		return text, nil
 	}
-	b := make([]byte, 0, len(text))
+	b := text[:0]
 	for ; at >= 0; at = bytes.IndexByte(text, '\\') {
 		b = append(b, text[:at]...)
 		char, size, err := escaped(text[at+1:])
