@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"kvstore/cmd/kvstore/internal/version"
 )
 
 // dirEnv is the environment variable that replaces --dir.
@@ -55,29 +57,67 @@ Exit codes:
     3  corrupt: the data is damaged, or a later version of kvstore wrote it
     4  locked: another process has the directory open; the message has its pid
     5  I/O: any other failure
-  130  interrupted; nothing is left half done`,
+  130  interrupted by SIGINT, SIGTERM or SIGHUP; nothing is left half done
+  141  the reader of the output has gone`,
 		Example: `  export ` + dirEnv + `=data
   kvstore set greeting hello
   kvstore get greeting
   kvstore dump | gzip > data.ndjson.gz`,
 		Args:          unknownCommand,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Version:       version.Build().Text(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 
 		SuggestionsMinimumDistance: 2,
 	}
 	root.PersistentFlags().StringVarP(&a.dir, "dir", "d", "", "data `directory` (default $"+dirEnv+")")
+	root.SetVersionTemplate("kvstore {{.Version}}\n")
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	for _, newCommand := range constructors() {
 		root.AddCommand(newCommand(a))
 	}
+	root.SetHelpCommand(newHelp())
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
+	rejectUnknown(root)
 	a.trackStart(root)
 	return root
+}
+
+// newHelp returns the command help. Unlike cobra's own, it is an error if there
+// is no such command.
+func newHelp() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Help about any command",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			about, rest, err := cmd.Root().Find(args)
+			if err == nil && len(rest) > 0 {
+				err = unknownCommand(about, rest)
+			}
+			if err != nil {
+				return usageError{err}
+			}
+			about.InitDefaultHelpFlag() // so that the flag is shown
+			about.InitDefaultVersionFlag()
+			return about.Help()
+		},
+	}
+}
+
+// rejectUnknown makes an unknown subcommand an error, for commands that have
+// subcommands and do nothing themselves. cobra prints help.
+func rejectUnknown(cmd *cobra.Command) {
+	for _, sub := range cmd.Commands() {
+		if sub.HasSubCommands() && !sub.Runnable() {
+			sub.Args = unknownCommand
+			sub.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+		}
+		rejectUnknown(sub)
+	}
 }
 
 // trackStart sets a.started when the code of a command begins. An error that
@@ -99,12 +139,16 @@ func unknownCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	message := fmt.Sprintf("there is no command %q", args[0])
+	message := fmt.Sprintf("there is no command %q", strings.Join(append(commandPath(cmd), args[0]), " "))
 	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 		message += ": did you mean " + strings.Join(near, " or ") + "?"
 	}
 	return errors.New(message)
 }
+
+// commandPath returns the names of a command and those above it, without the
+// root.
+func commandPath(cmd *cobra.Command) []string { return strings.Fields(cmd.CommandPath())[1:] }
 
 // argCount requires least to most arguments; most -1 is no limit. Its error
 // quotes the arguments that the command's Use names.

@@ -15,6 +15,18 @@ type Info struct {
 	Platform string `json:"platform"`
 }
 
+// Text is the version and the commit on one line.
+func (i Info) Text() string {
+	text := i.Version
+	if i.Commit != "" {
+		text += ", commit " + i.Commit
+	}
+	if i.Modified {
+		text += " (modified)"
+	}
+	return text
+}
+
 // Build returns what is known about this program's build.
 func Build() Info {
 	r := Info{Version: "unknown", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
