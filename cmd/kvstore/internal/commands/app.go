@@ -1,47 +1,59 @@
 // Package commands is the command line of kvstore: its subcommands, flags, exit
-// codes and signals.
+// codes, signals and streams.
 package commands
 
 import (
 	"fmt"
 	"io"
 	"strings"
+
+	"kvstore/cmd/kvstore/internal/lines"
 )
 
 // Run executes a command line, without the program's name, and returns the exit
 // code. It prints errors to stderr.
 func Run(args []string, stdin io.Reader, stdout, stderr io.Writer) (exitCode int) {
-	a := &app{stdin: stdin, stdout: stdout, stderr: stderr}
-	return a.run(args)
+	return newApp(stdin, stdout, stderr).run(args)
 }
 
-// app is what all commands share: the streams of the process, and the flags of
-// the root. It is for one goroutine.
+// app is what all commands share: the streams of the process, its signals, and
+// the flags of the root. It is for one goroutine.
 type app struct {
-	stdin  io.Reader
-	stdout io.Writer
-	stderr io.Writer
+	stdin  io.Reader // immutable
+	stdout *stream   // immutable
+	stderr *stream   // immutable
 
+	interruption
 	dir     string // --dir; see dataDir
 	started bool   // a command's own code has begun, so an error is no usage error
+}
+
+func newApp(stdin io.Reader, stdout, stderr io.Writer) *app {
+	a := &app{interruption: newInterruption()}
+	a.stdin = openAtStart(stdin)
+	a.stdout = &stream{w: writableAtStart(stdout), ctx: a.ctx, patience: patience}
+	a.stderr = &stream{w: stderr, ctx: a.ctx, patience: patience}
+	return a
 }
 
 func (a *app) run(args []string) int {
 	root := newRoot(a)
 	root.SetArgs(args)
 	cmd, err := root.ExecuteC()
+	if err == nil || a.stdout.err != nil {
+		err = a.stdout.err // of help as well, which reports no error
+	} else if !a.started {
+		err = usageError{err}
+	}
 	if err == nil {
 		return exitDone
-	}
-	if !a.started {
-		err = usageError{err}
 	}
 	code := exitCode(err)
 	if code == exitPipe {
 		return code // the reader has gone, and wants no message
 	}
 	a.printError(err)
-	if !a.started {
+	if code == exitUsage && !a.started {
 		a.printf("usage: %s\nSee '%s --help'.", cmd.UseLine(), cmd.CommandPath())
 	}
 	return code
@@ -58,7 +70,11 @@ func (a *app) printError(err error) {
 // warnf prints a line to the standard error, with the program's name.
 func (a *app) warnf(format string, args ...any) { a.printf("kvstore: "+format, args...) }
 
-// printf prints a line to the standard error.
+// printf prints lines to the standard error. What a terminal might obey, such
+// as an escape sequence in a file's name, is escaped.
 func (a *app) printf(format string, args ...any) {
-	_, _ = fmt.Fprintf(a.stderr, format+"\n", args...) // there is no other place to report to
+	text := fmt.Sprintf(format, args...)
+	for line := range strings.SplitSeq(text, "\n") {
+		_, _ = a.stderr.Write([]byte(lines.Printable(line) + "\n")) // there is no other place to report to
+	}
 }

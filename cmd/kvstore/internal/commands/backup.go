@@ -19,7 +19,8 @@ snapshot file, from which restore makes a store. All of it has checksums, which 
 verifies.
 
 FILE gets its name when all of it is on disk. If anything fails before, or SIGINT comes,
-an existing file of that name stays as it is.
+an existing file of that name stays as it is. The new one has its mode and its owner.
+Pipes, devices and /dev/stdout are written in place.
 
 This opens the store read-only. If a program has the store open, that program can make
 the backup, with View.WriteTo.`,
@@ -31,19 +32,18 @@ the backup, with View.WriteTo.`,
 }
 
 func (a *app) backup(file string) error {
-	if file == "-" && isTerminal(a.stdout) {
+	if file == "-" && isTerminal(a.stdout.w) {
 		return usageError{errors.New("a backup is binary, and nothing for a terminal")}
 	}
-	return a.withReaderContext(func(ctx context.Context, s *kvstore.Store) error {
-		view, err := s.View()
-		if err != nil {
-			return err
-		}
-		err = a.output(ctx, file, func(w *bufio.Writer) error {
-			_, err := view.WriteTo(w)
+	out, err := a.output(file)
+	if err != nil {
+		return err
+	}
+	return a.withView(func(v *kvstore.View) error {
+		return out.write(func(w *bufio.Writer) error {
+			_, err := v.WriteTo(w)
 			return err
 		})
-		return errors.Join(err, view.Close())
 	})
 }
 
@@ -64,11 +64,10 @@ fails, or SIGINT comes, DIR has none.`,
 }
 
 func (a *app) restore(file, dir string) error {
-	ctx, release := interruptible(context.Background())
-	defer release()
-	in, err := a.input(ctx, file)
+	in, err := a.input(file)
 	if err != nil {
 		return err
 	}
-	return errors.Join(kvstore.Restore(dir, in), in.close())
+	err = a.protect(func(ctx context.Context) error { return kvstore.Restore(dir, in.until(ctx)) })
+	return errors.Join(err, in.close())
 }

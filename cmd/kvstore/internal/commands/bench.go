@@ -69,23 +69,34 @@ func (b *benchCommand) run() error {
 	if err := b.check(); err != nil {
 		return err
 	}
-	ctx, release := interruptible(context.Background())
-	defer release()
-	bar := b.app.lazyProgress(inSteps)
-	report, err := bench.Run(ctx, b.config, bar.show)
-	bar.end()
+	plot, err := b.plot()
 	if err != nil {
-		return interrupted(err)
+		return err
 	}
-	if b.plotFile != "" {
-		if err := b.app.output(ctx, b.plotFile, report.WritePlot); err != nil {
+	return b.app.protect(func(ctx context.Context) error {
+		bar := b.app.lazyProgress(inSteps)
+		report, err := bench.Run(ctx, b.config, bar.show)
+		bar.end()
+		if err != nil {
+			return interrupted(err)
+		}
+		if err := plot(report); err != nil {
 			return err
 		}
+		if b.json {
+			return b.app.print(func(w *bufio.Writer) error { return lines.WriteJSON(w, report, true) })
+		}
+		return b.app.print(report.WriteTable)
+	})
+}
+
+// plot prepares the plot's file and returns a function that draws it.
+func (b *benchCommand) plot() (draw func(*bench.Report) error, err error) {
+	if b.plotFile == "" {
+		return func(*bench.Report) error { return nil }, nil
 	}
-	if b.json {
-		return b.app.print(func(w *bufio.Writer) error { return lines.WriteJSON(w, report, true) })
-	}
-	return b.app.print(report.WriteTable)
+	out, err := b.app.output(b.plotFile)
+	return func(r *bench.Report) error { return out.write(r.WritePlot) }, err
 }
 
 // check checks the flags and sets the directory.

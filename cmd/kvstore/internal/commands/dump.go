@@ -2,7 +2,6 @@ package commands
 
 import (
 	"bufio"
-	"context"
 
 	"github.com/spf13/cobra"
 
@@ -27,7 +26,8 @@ The lines have no order, and a different one each time. With --sorted they are i
 order of the keys' bytes; this needs an index, which takes about 100 bytes a key.
 
 FILE gets its name when all of it is on disk. If anything fails before, or SIGINT comes,
-an existing file of that name stays as it is.
+an existing file of that name stays as it is. The new one has its mode and its owner.
+Pipes, devices and /dev/stdout are written in place.
 
 This opens the store read-only, which takes as long as reading all of it. A backup is
 smaller, faster, and has checksums; other programs can read and change a dump.`,
@@ -49,31 +49,39 @@ smaller, faster, and has checksums; other programs can read and change a dump.`,
 	return cmd
 }
 
-// dump writes all pairs to a file. A signal cancels it only if name is a file:
-// then there is something to remove. Otherwise the signal ends the process.
+// dump writes all pairs to a file.
 func (a *app) dump(name string, f lines.Format, sorted bool) error {
-	ctx, release := context.Background(), func() {}
-	if name != "-" {
-		ctx, release = interruptible(ctx)
+	out, err := a.output(name)
+	if err != nil {
+		return err
 	}
-	defer release()
 	return a.withView(func(v *kvstore.View) error {
-		return a.output(ctx, name, func(w *bufio.Writer) error {
-			p := &dumpPrinter{Printer: lines.NewPrinter(w, f), progress: a.dumpProgress(name, v.Len())}
+		pairs := v.All()
+		if sorted {
+			pairs = v.Scan(kvstore.Range{})
+			buildIndex(v)
+		}
+		return out.write(func(w *bufio.Writer) error {
+			p := &dumpPrinter{Printer: lines.NewPrinter(w, f), progress: a.dumpProgress(out, v.Len())}
 			defer p.progress.end()
-			pairs := v.All()
-			if sorted {
-				pairs = v.Scan(kvstore.Range{})
-			}
 			return printPairs(pairs, p)
 		})
 	})
 }
 
+// buildIndex builds the index for ordered scans. It takes seconds for many
+// keys, and looks at no context, so this is done before write protects the file
+// from signals.
+func buildIndex(v *kvstore.View) {
+	for range v.Scan(kvstore.Range{Limit: 1}) {
+		return
+	}
+}
+
 // dumpProgress starts a bar if the lines go to a file. A terminal shows the
 // lines themselves, and the reader of a pipe may have a bar of its own.
-func (a *app) dumpProgress(name string, keys int) *progress {
-	if name == "-" && !isRegular(a.stdout) {
+func (a *app) dumpProgress(out *outputFile, keys int) *progress {
+	if out.isStdout() && !isRegular(a.stdout.w) {
 		return &progress{}
 	}
 	return a.progress("dump", int64(keys), inKeys)

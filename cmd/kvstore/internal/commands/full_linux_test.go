@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -74,4 +75,33 @@ func TestLoadFillsTheDisk(t *testing.T) {
 		t.Fatalf("exit code %d: %s", status.ExitStatus(), &p.stderr)
 	}
 	check(t, dir, lines)
+}
+
+// TestSetWithLittleRoom: a write that is durable succeeds, although there is no
+// room for the snapshot at the end. A write for which there is no room fails.
+func TestSetWithLittleRoom(t *testing.T) {
+	disk, resize := smallDisk(t, 64<<20)
+	dir := filepath.Join(disk, "data")
+	value := bytes.Repeat([]byte("x"), 6<<20)
+	set := func(key string, value []byte) (code int, messages string) {
+		var stderr bytes.Buffer
+		code = Run([]string{"set", "--dir", dir, key, "-"}, bytes.NewReader(value), io.Discard, &stderr)
+		return code, stderr.String()
+	}
+	if code, messages := set("large", value); code != exitDone || messages != "" {
+		t.Fatalf("exit code %d: %s", code, messages)
+	}
+	resize(11 << 20)
+	if code, messages := set("small", []byte("1")); code != exitDone ||
+		!strings.Contains(messages, "no room for a snapshot") {
+		t.Errorf("exit code %d: %s", code, messages)
+	}
+	var out bytes.Buffer
+	code := Run([]string{"get", "--dir", dir, "small"}, nil, &out, io.Discard)
+	if code != exitDone || out.String() != "1" {
+		t.Errorf("exit code %d: %q", code, &out)
+	}
+	if code, messages := set("too large", value); code != exitIO {
+		t.Errorf("exit code %d: %s", code, messages)
+	}
 }

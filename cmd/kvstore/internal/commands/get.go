@@ -66,7 +66,7 @@ func (a *app) writeValue(w *bufio.Writer, e lines.Encoding, value []byte) error 
 	text := value
 	if e != lines.Plain {
 		text = append(e.Append(nil, value), '\n')
-	} else if isTerminal(a.stdout) && (len(value) == 0 || value[len(value)-1] != '\n') {
+	} else if isTerminal(a.stdout.w) && (len(value) == 0 || value[len(value)-1] != '\n') {
 		text = append(value, '\n')
 	}
 	_, err := w.Write(text)

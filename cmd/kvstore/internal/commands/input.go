@@ -16,12 +16,12 @@ type inputFile struct {
 	close func() error
 }
 
-// input opens a file, or the standard input for "-". Once ctx has ended, reads
-// fail with errInterrupted, also while a pipe or a terminal has no input.
-func (a *app) input(ctx context.Context, name string) (*inputFile, error) {
+// input opens a file, or the standard input for "-". It may wait for the other
+// end of a pipe, so it is called outside of protect.
+func (a *app) input(name string) (*inputFile, error) {
 	in := &inputFile{Reader: a.stdin, close: func() error { return nil }}
-	if name != "-" {
-		f, err := os.Open(name)
+	if fd, ok := descriptor(name); name != "-" && (!ok || fd != 0) {
+		f, err := openInput(name, fd, ok)
 		if err != nil {
 			return nil, err
 		}
@@ -32,11 +32,25 @@ func (a *app) input(ctx context.Context, name string) (*inputFile, error) {
 			in.size = info.Size()
 		}
 	}
+	return in, nil
+}
+
+// openInput opens a file by its name, or one that is open already by its
+// number.
+func openInput(name string, fd int, open bool) (*os.File, error) {
+	if open {
+		return duplicate(fd, name)
+	}
+	return os.Open(name)
+}
+
+// until returns a reader of the input that fails with errInterrupted once ctx
+// has ended, also while a pipe or a terminal has no input.
+func (in *inputFile) until(ctx context.Context) io.Reader {
 	r, w := io.Pipe()
 	context.AfterFunc(ctx, func() { w.CloseWithError(errInterrupted) })
-	go pump(w, in.Reader) // may wait for the standard input until the process ends
-	in.Reader = r
-	return in, nil
+	go pump(w, in.Reader) // may wait for input until the process ends
+	return r
 }
 
 // pump copies r to w in pieces of inputBytes.

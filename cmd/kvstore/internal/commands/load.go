@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math"
+	"runtime/debug"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -38,8 +40,8 @@ A bad line is reported with its number. The load ends when there are more bad li
 
 SIGINT ends the load too, and so does an error such as a full disk. The command then
 prints the number of a line: this line and all lines before it are durable. --from-line
-continues with the line that follows; lines that the store has already are set again.
-When the exit code is 0, all lines are durable.`,
+continues with the line that follows; lines that the store has already are set again. The
+input must have the line before it. When the exit code is 0, all lines are durable.`,
 		Example: `  kvstore load users.ndjson
   zcat dump.tsv.gz | kvstore load --format tsv -
   kvstore load --from-line 1200001 --max-errors 100 users.ndjson`,
@@ -85,27 +87,29 @@ func (l *loader) run(name string) error {
 	if l.maxErrors < 0 {
 		l.maxErrors = math.MaxInt64
 	}
-	ctx, release := interruptible(context.Background())
-	defer release()
-	in, err := l.app.input(ctx, name)
+	in, err := l.app.input(name)
 	if err != nil {
 		return err
 	}
-	return errors.Join(l.app.withStore(false, func(s *kvstore.Store) error {
-		return l.load(s, in, l.flags.codec(name))
+	return errors.Join(l.app.withWriter(func(ctx context.Context, s *kvstore.Store) error {
+		l.progress = l.app.progress("load", in.size, inBytes)
+		return l.load(s, in.until(ctx), l.flags.codec(name))
 	}), in.close())
 }
 
 // load moves the input into the store and prints how far it came.
-func (l *loader) load(s *kvstore.Store, in *inputFile, format lines.Codec) error {
+func (l *loader) load(s *kvstore.Store, in io.Reader, format lines.Codec) error {
 	started := time.Now()
 	l.store, l.line = s, l.fromLine-1
-	l.progress = l.app.progress("load", in.size, inBytes)
-	err := l.move(newLoadReader(in, format, l.fromLine, l.maxErrors))
+	r := newLoadReader(in, format, l.fromLine, l.maxErrors)
+	err := l.move(r)
 	l.progress.end()
 	if err != nil {
 		l.app.warnf("all lines up to %d are durable: go on with --from-line %d", l.line, l.line+1)
 		return err
+	}
+	if last := r.lines.Number(); last < l.fromLine-1 {
+		return usagef("--from-line %d: the input ends with line %d", l.fromLine, last)
 	}
 	if !l.quiet {
 		took := time.Since(started)
@@ -131,13 +135,38 @@ func (l *loader) move(r *loadReader) error {
 		// A commit cannot be taken back, so no context ends it: a signal ends
 		// the input instead.
 		commit := l.store.ApplyAsync(context.Background(), &batch.writes)
-		l.inFlight = append(l.inFlight, batchInFlight{commit, int64(batch.writes.Len()), batch.line, batch.bytes})
+		inFlight := batchInFlight{commit, int64(batch.writes.Len()), batch.line, batch.bytes}
+		if batch.isLarge() {
+			inFlight.line--
+		}
+		l.inFlight = append(l.inFlight, inFlight)
+		if err := l.setLarge(batch); err != nil {
+			return err
+		}
 		r.recycle(batch)
 		if err := l.wait(maxInFlight - 1); err != nil {
 			return err
 		}
 	}
 	return errors.Join(l.wait(0), r.err)
+}
+
+// setLarge sets the large value of a batch, if there is one, when all before it
+// is durable.
+func (l *loader) setLarge(b *loadBatch) error {
+	if !b.isLarge() {
+		return nil
+	}
+	if err := l.wait(0); err != nil {
+		return err
+	}
+	if err := l.store.Set(b.key, b.value); err != nil {
+		return err
+	}
+	l.keys++
+	l.line = b.line
+	debug.FreeOSMemory() // of the value, before the next one is read, or the store's snapshot is written
+	return nil
 }
 
 // wait waits until at most most batches are in flight.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime/debug"
 
 	"kvstore"
 	"kvstore/cmd/kvstore/internal/lines"
@@ -12,6 +13,10 @@ import (
 const (
 	batchBytes   = 1 << 20 // of input in a full batch
 	spareBatches = 2       // one is filled while the store copies the other
+
+	// largeBytes is the size of a value that is set by itself, out of the
+	// memory of its line, so that a line is not copied more than it must be.
+	largeBytes = 4 << 20
 )
 
 // loadBatch is what a loadReader made of some lines.
@@ -20,7 +25,15 @@ type loadBatch struct {
 	bad    []error // one for each bad line
 	line   int64   // the last line
 	bytes  int64   // of the input, up to the end of that line
+
+	// The pair of the last line if its value is large, and not in writes. The
+	// value is in the memory of the line.
+	key   string
+	value []byte
 }
+
+// isLarge reports whether the last line has a large value.
+func (b *loadBatch) isLarge() bool { return b.value != nil }
 
 // loadReader turns lines into batches, in a goroutine of its own.
 type loadReader struct {
@@ -31,6 +44,7 @@ type loadReader struct {
 
 	full  chan *loadBatch // to the loader; closed by run
 	empty chan *loadBatch // back from the loader
+	set   chan struct{}   // a large value was set
 	done  chan struct{}   // closed by stop
 	err   error           // why the lines ended early; valid after full is closed
 }
@@ -38,7 +52,8 @@ type loadReader struct {
 func newLoadReader(in io.Reader, format lines.Codec, fromLine, maxErrors int64) *loadReader {
 	r := &loadReader{
 		lines: lines.NewReader(in), format: format, fromLine: fromLine, maxErrors: maxErrors,
-		full: make(chan *loadBatch), empty: make(chan *loadBatch, spareBatches), done: make(chan struct{}),
+		full: make(chan *loadBatch), empty: make(chan *loadBatch, spareBatches),
+		set: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	for range spareBatches {
 		r.empty <- &loadBatch{}
@@ -54,9 +69,13 @@ func (r *loadReader) run() {
 	for failed == nil {
 		batch := <-r.empty // the loader returns a batch once the store has copied it
 		failed = r.fill(batch)
+		large := batch.isLarge()
 		select {
 		case r.full <- batch:
 		case <-r.done:
+			return
+		}
+		if large && !r.untilSet() {
 			return
 		}
 	}
@@ -65,14 +84,29 @@ func (r *loadReader) run() {
 	}
 }
 
+// untilSet waits until the loader has set a large value, whose memory the next
+// line will overwrite. It returns false after stop.
+func (r *loadReader) untilSet() bool {
+	select {
+	case <-r.set:
+		return true
+	case <-r.done:
+		return false
+	}
+}
+
 // stop makes run return, unless run waits for input.
 func (r *loadReader) stop() { close(r.done) }
 
 // recycle returns a batch to run.
 func (r *loadReader) recycle(b *loadBatch) {
+	large := b.isLarge()
 	b.writes.Reset()
-	b.bad = b.bad[:0]
+	b.bad, b.key, b.value = b.bad[:0], "", nil
 	r.empty <- b
+	if large {
+		r.set <- struct{}{}
+	}
 }
 
 // fill adds lines to b until the batch is full, or the next line is not there
@@ -82,7 +116,10 @@ func (r *loadReader) fill(b *loadBatch) error {
 	b.line, b.bytes = r.lines.Number(), begin
 	for r.lines.Bytes()-begin < batchBytes {
 		line, err := r.lines.Next()
-		if err != nil && !errors.Is(err, lines.ErrTooLong) {
+		switch {
+		case errors.Is(err, lines.ErrNotUTF8):
+			return usageError{err}
+		case err != nil && !errors.Is(err, lines.ErrTooLong):
 			return err
 		}
 		if r.lines.Number() >= r.fromLine {
@@ -94,7 +131,7 @@ func (r *loadReader) fill(b *loadBatch) error {
 			}
 		}
 		b.line, b.bytes = r.lines.Number(), r.lines.Bytes()
-		if !r.lines.Buffered() {
+		if b.isLarge() || !r.lines.Buffered() {
 			return nil
 		}
 	}
@@ -120,6 +157,9 @@ func (r *loadReader) add(b *loadBatch, line []byte) error {
 	if len(line) == 0 {
 		return nil
 	}
+	if len(line) > largeBytes {
+		debug.FreeOSMemory() // what is left of reading the line, and of the line before
+	}
 	key, value, err := r.format.Parse(line)
 	switch {
 	case err != nil:
@@ -128,6 +168,10 @@ func (r *loadReader) add(b *loadBatch, line []byte) error {
 		return fmt.Errorf("the key has %d bytes, and the longest may have %d", len(key), kvstore.MaxKeyBytes)
 	case len(value) > kvstore.MaxValueBytes:
 		return fmt.Errorf("the value has %d bytes, and the longest may have %d", len(value), kvstore.MaxValueBytes)
+	}
+	if len(value) > largeBytes {
+		b.key, b.value = key, value
+		return nil
 	}
 	b.writes.Set(key, value)
 	return nil

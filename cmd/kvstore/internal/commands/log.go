@@ -44,9 +44,9 @@ it prints what the store writes, until SIGINT.`,
 			if err != nil {
 				return err
 			}
-			ctx, release := interruptible(context.Background())
-			defer release()
-			return a.log(ctx, dir, follow, output, flags.encoding())
+			return a.protect(func(ctx context.Context) error {
+				return a.log(ctx, dir, follow, output, flags.encoding())
+			})
 		},
 	}
 	output.add(cmd)
@@ -100,7 +100,7 @@ func (p *logTable) record(r *inspect.Record) error {
 	parts := []string{}
 	switch r.What {
 	case inspect.Segment:
-		if _, err := fmt.Fprintln(p.w, r.File); err != nil {
+		if _, err := fmt.Fprintln(p.w, lines.Printable(r.File)); err != nil {
 			return err
 		}
 	case inspect.GapRecord:
@@ -121,7 +121,8 @@ func (p *logTable) record(r *inspect.Record) error {
 	if r.Note != "" {
 		parts = append(parts, r.Note)
 	}
-	_, err := fmt.Fprintf(p.w, "%s %10d  %-8s %s\n", brackets[r.Place], r.Offset, r.What, strings.Join(parts, "  "))
+	text := lines.Printable(strings.Join(parts, "  "))
+	_, err := fmt.Fprintf(p.w, "%s %10d  %-8s %s\n", brackets[r.Place], r.Offset, r.What, text)
 	return err
 }
 

@@ -23,8 +23,31 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	testscript.Main(m, map[string]func(){
-		"kvstore": func() { os.Exit(Run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
+		"kvstore": func() {
+			code := Run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+			if os.Getenv(peakEnv) != "" {
+				printPeak()
+			}
+			os.Exit(code)
+		},
 	})
+}
+
+// peakEnv makes the command print the peak of its memory to the standard error.
+const peakEnv = "KVSTORE_PEAK"
+
+// printPeak prints the line of the kernel about the most memory that was
+// resident.
+func printPeak() {
+	status, err := os.ReadFile("/proc/self/status")
+	for line := range strings.Lines(string(status)) {
+		if strings.HasPrefix(line, "VmHWM:") {
+			_, err = fmt.Fprint(os.Stderr, line)
+		}
+	}
+	if err != nil {
+		panic(err)
+	}
 }
 
 // noExitSleep is for $GORACE: without it, the race detector sleeps a second at

@@ -12,17 +12,15 @@ import (
 const outputBytes = 64 << 10
 
 // print calls do with a buffer before the standard output.
-func (a *app) print(do func(w *bufio.Writer) error) error {
-	w := bufio.NewWriterSize(a.stdout, outputBytes)
-	return flushed(w, do(w))
-}
+func (a *app) print(do func(w *bufio.Writer) error) error { return writeTo(a.stdout, do) }
 
-// flushed returns err or, if it is nil, the error of flushing w.
-func flushed(w *bufio.Writer, err error) error {
-	if err != nil {
+// writeTo calls do with a buffer before w.
+func writeTo(w io.Writer, do func(w *bufio.Writer) error) error {
+	buffered := bufio.NewWriterSize(w, outputBytes)
+	if err := do(buffered); err != nil {
 		return err
 	}
-	return w.Flush()
+	return buffered.Flush()
 }
 
 // newPrinter returns a printer of pairs to w.
@@ -87,7 +85,7 @@ func writeTable(w io.Writer, rows []row) error {
 		if text == "" {
 			text = fmt.Sprint(r.value)
 		}
-		if _, err := fmt.Fprintf(w, "%-*s  %s\n", width, r.name, text); err != nil {
+		if _, err := fmt.Fprintf(w, "%-*s  %s\n", width, r.name, lines.Printable(text)); err != nil {
 			return err
 		}
 	}

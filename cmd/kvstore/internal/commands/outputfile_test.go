@@ -2,8 +2,8 @@ package commands
 
 import (
 	"bufio"
-	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -20,17 +20,28 @@ func TestOutputInterrupted(t *testing.T) {
 			return err
 		}
 	}
-	a := &app{}
-	if err := a.output(t.Context(), name, write("before")); err != nil {
+	output := func(a *app, do func(w *bufio.Writer) error) error {
+		out, err := a.output(name)
+		if err != nil {
+			return err
+		}
+		return out.write(do)
+	}
+	a := newApp(nil, io.Discard, io.Discard)
+	if err := output(a, write("before")); err != nil {
 		t.Fatal(err)
 	}
-	ended, cancel := context.WithCancel(t.Context())
-	cancel()
 	failed := errors.New("no more")
 	for want, attempt := range map[error]func() error{
-		errInterrupted: func() error { return a.output(ended, name, write("after")) },
+		errInterrupted: func() error { // by a signal while it is written
+			a := newApp(nil, io.Discard, io.Discard)
+			return output(a, func(w *bufio.Writer) error {
+				a.cancel()
+				return write("after")(w)
+			})
+		},
 		failed: func() error {
-			return a.output(t.Context(), name, func(w *bufio.Writer) error {
+			return output(a, func(w *bufio.Writer) error {
 				return errors.Join(write("after")(w), w.Flush(), failed)
 			})
 		},

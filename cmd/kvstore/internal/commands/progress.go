@@ -36,14 +36,14 @@ func (u unit) options() []progressbar.Option {
 
 // progress starts a bar that ends at total, or a spinner if total is 0.
 func (a *app) progress(what string, total int64, u unit) *progress {
-	if !isTerminal(a.stderr) || os.Getenv("TERM") == "dumb" {
+	if !isTerminal(a.stderr.w) || os.Getenv("TERM") == "dumb" {
 		return &progress{}
 	}
 	if total <= 0 {
 		total = -1
 	}
 	theme := progressbar.Theme{Saucer: "█", SaucerPadding: "░", BarStart: "▕", BarEnd: "▏"}
-	if hasColor(a.stderr) {
+	if hasColor(a.stderr.w) {
 		theme.Saucer, theme.SaucerPadding = "[cyan]█[reset]", "[dark_gray]░[reset]"
 	}
 	options := append(
@@ -51,7 +51,7 @@ func (a *app) progress(what string, total int64, u unit) *progress {
 		progressbar.OptionSetWriter(onlyWriter{a.stderr}),
 		progressbar.OptionSetDescription(what),
 		progressbar.OptionSetTheme(theme),
-		progressbar.OptionEnableColorCodes(hasColor(a.stderr)),
+		progressbar.OptionEnableColorCodes(hasColor(a.stderr.w)),
 		progressbar.OptionSetElapsedTime(true),
 		progressbar.OptionSetPredictTime(total > 0),
 		progressbar.OptionSetWidth(20),

@@ -42,9 +42,9 @@ tools first.`,
   kvstore salvage --until-loss -o json data saved > account.json`,
 		Args: argCount(2, 2),
 		RunE: func(_ *cobra.Command, args []string) error {
-			ctx, release := interruptible(context.Background())
-			defer release()
-			return a.salvage(ctx, args[0], args[1], untilLoss, output)
+			return a.protect(func(ctx context.Context) error {
+				return a.salvage(ctx, args[0], args[1], untilLoss, output)
+			})
 		},
 	}
 	output.add(cmd)

@@ -10,8 +10,10 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -164,28 +166,37 @@ func TestRestoreInterrupted(t *testing.T) {
 
 // A bench that a signal stops leaves nothing behind, and prints no results.
 func TestBenchInterrupted(t *testing.T) {
-	dir := t.TempDir()
-	p := start(t, "bench", "--dir", dir, "--tmpfs", "--keys", "100", "--duration", "1h")
-	for { // until its directory is there
-		if entries, err := os.ReadDir(dir); err != nil || t.Context().Err() != nil {
-			t.Fatal(err, &p.stderr)
-		} else if len(entries) > 0 {
-			break
+	for _, sig := range endingSignals() {
+		dir := t.TempDir()
+		p := start(t, "bench", "--dir", dir, "--tmpfs", "--keys", "100", "--duration", "1h")
+		for { // until its directory is there
+			if entries, err := os.ReadDir(dir); err != nil || t.Context().Err() != nil {
+				t.Fatal(err, &p.stderr)
+			} else if len(entries) > 0 {
+				break
+			}
+			runtime.Gosched()
 		}
-		runtime.Gosched()
+		if err := p.Process.Signal(sig); err != nil {
+			t.Fatal(err)
+		}
+		out, err := io.ReadAll(p.stdout)
+		status := p.wait(t)
+		quiet := len(out) == 0 && p.stderr.String() == "kvstore: interrupted\n"
+		if status.ExitStatus() != exitInterrupted || err != nil || !quiet {
+			t.Errorf("%v: exit code %d, %v: %q, %q", sig, status.ExitStatus(), err, out, &p.stderr)
+		}
+		if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+			t.Errorf("%v: %v is left, %v", sig, entries, err)
+		}
 	}
-	if err := p.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	out, err := io.ReadAll(p.stdout)
-	status := p.wait(t)
-	quiet := len(out) == 0 && p.stderr.String() == "kvstore: interrupted\n"
-	if status.ExitStatus() != exitInterrupted || err != nil || !quiet {
-		t.Errorf("exit code %d, %v: %q, %q", status.ExitStatus(), err, out, &p.stderr)
-	}
-	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
-		t.Errorf("%v is left, %v", entries, err)
-	}
+}
+
+// endingSignals are those that end a command, without those that the test's own
+// starter ignores.
+func endingSignals() []syscall.Signal {
+	return slices.DeleteFunc([]syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP},
+		func(s syscall.Signal) bool { return signal.Ignored(s) })
 }
 
 // A bench whose output has no reader leaves nothing behind either, and prints

@@ -3,6 +3,8 @@ package commands
 import (
 	"context"
 	"errors"
+	"syscall"
+	"time"
 
 	"kvstore"
 )
@@ -10,30 +12,43 @@ import (
 // withReader opens the store read-only and calls do. Nothing is written, not
 // even to repair what a crash has left.
 func (a *app) withReader(do func(s *kvstore.Store) error) error {
-	return a.withStore(true, do)
-}
-
-// withReaderContext is withReader with a context that a signal cancels, for
-// commands that have something to clean up.
-func (a *app) withReaderContext(do func(ctx context.Context, s *kvstore.Store) error) error {
-	ctx, release := interruptible(context.Background())
-	defer release()
-	return a.withStore(true, func(s *kvstore.Store) error { return do(ctx, s) })
+	store, err := a.open(a.ctx, true)
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(store), store.Close())
 }
 
 // withWriter opens the store, calls do, and closes the store, which writes a
 // snapshot. A signal cancels ctx. If one came while the store was opened, do is
 // not called.
 func (a *app) withWriter(do func(ctx context.Context, s *kvstore.Store) error) error {
-	ctx, release := interruptible(context.Background())
-	defer release()
-	return a.withStore(false, func(s *kvstore.Store) error {
-		if ctx.Err() != nil {
-			return errInterrupted
+	return a.protect(func(ctx context.Context) error {
+		store, err := a.open(ctx, false)
+		if err != nil {
+			return err
 		}
-		return do(ctx, s)
+		if ctx.Err() != nil {
+			return errors.Join(errInterrupted, store.Close())
+		}
+		err = do(ctx, store)
+		closed := store.Close()
+		if err == nil && isFull(closed) {
+			a.warnf("everything is durable, but there was no room for a snapshot: %v", closed)
+			return nil
+		}
+		return errors.Join(err, closed)
 	})
 }
+
+// openPatience is how long a store may still be opened after a signal, so that
+// it can be closed properly. If it takes longer, because the store is large,
+// its files are left as after a crash.
+const openPatience = 2 * time.Second
+
+// isFull reports whether err is that of a disk, a quota or a limit that leaves
+// no room.
+func isFull(err error) bool { return isOneOf(err, syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG) }
 
 // withView opens the store read-only and calls do with a view of it.
 func (a *app) withView(do func(v *kvstore.View) error) error {
@@ -46,22 +61,22 @@ func (a *app) withView(do func(v *kvstore.View) error) error {
 	})
 }
 
-// withStore opens the store, warns if recovery dropped something, calls do, and
-// closes the store.
-func (a *app) withStore(readOnly bool, do func(s *kvstore.Store) error) error {
+// open opens the store and warns if recovery dropped something. After the end
+// of ctx it waits for openPatience.
+func (a *app) open(ctx context.Context, readOnly bool) (*kvstore.Store, error) {
 	dir, err := a.dataDir()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	config := kvstore.DefaultConfig(dir)
 	config.ReadOnly = readOnly
-	store, err := kvstore.OpenWithConfig(config)
+	store, err := await(ctx, openPatience, func() (*kvstore.Store, error) { return kvstore.OpenWithConfig(config) })
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, d := range store.Stats().Recovery.Dropped {
 		a.warnf("%s ends with %d bytes of a write that was never finished, from offset %d; they do not count",
 			d.File, d.Bytes, d.Offset)
 	}
-	return errors.Join(do(store), store.Close())
+	return store, nil
 }

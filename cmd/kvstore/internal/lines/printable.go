@@ -6,9 +6,10 @@ import (
 )
 
 // printable reports whether a rune may be in a table, a line of TSV or a
-// message. It is false for what a terminal obeys or what hides or reorders other
-// characters: control characters, marks of direction, separators of lines; also
-// for spaces other than the usual one. Every such place asks this function.
+// message. It is false for what a terminal obeys or what hides or reorders
+// other characters: control characters, marks of direction, separators of
+// lines; also for spaces other than the usual one. Every such place asks this
+// function.
 func printable(r rune) bool { return unicode.IsPrint(r) }
 
 // Printable returns text with each rune that is not printable, and each byte

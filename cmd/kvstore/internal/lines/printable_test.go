@@ -8,9 +8,9 @@ import (
 	"unicode/utf8"
 )
 
-// hidden are runes that a terminal obeys, or that hide or reorder others: C0 and
-// C1 controls, marks of direction, separators, a byte order mark, a private one,
-// a noncharacter.
+// hidden are runes that a terminal obeys, or that hide or reorder others: C0
+// and C1 controls, marks of direction, separators, a byte order mark, a private
+// one, a noncharacter.
 const hidden = "\x00\x1b\x7f\u0085\u009b\u00a0\u00ad\u061c\u200b\u200d\u200f\u2028\u2029\u202e\u2066\u3000\ufeff" +
 	"\ufff9\ue000\uffff\U000e0001\U0010ffff"
 
