@@ -19,8 +19,8 @@ func newSet(a *app) *cobra.Command {
 		Long: `Set the value of KEY. When the exit code is 0, the write is on disk.
 
 With - for VALUE, the value is the standard input, byte by byte, up to its end. With
---hex or --base64 as well, the value is what that text encodes, without white space
-around it. Put -- before a KEY or VALUE that begins with a dash.
+--hex or --base64 as well, the value is what that text encodes; white space in it does
+not count, so the text may be wrapped. Put -- before a KEY or VALUE that begins with a dash.
 
 The command creates the store if it does not exist. It opens and closes the store for
 this one write, which takes as long as reading all of it and writing a snapshot: use
@@ -53,19 +53,35 @@ func (a *app) value(flags *encodingFlags, arg string) ([]byte, error) {
 	if arg != "-" {
 		return flags.decode("value", arg)
 	}
-	// The longest value in hexadecimal, with "\r\n". Set rejects what is too
-	// long.
+	encoded := flags.encoding() != lines.Plain
+	in := a.stdin
+	if encoded {
+		in = withoutSpace{in}
+	}
+	// The longest value in hexadecimal, and one byte more. Set rejects what is
+	// too long.
 	const limit = 2*kvstore.MaxValueBytes + 2
-	text, err := io.ReadAll(io.LimitReader(a.stdin, limit))
-	if err != nil {
-		return nil, err
+	text, err := io.ReadAll(io.LimitReader(in, limit))
+	if err != nil || !encoded {
+		return text, err
 	}
-	if flags.encoding() == lines.Plain {
-		return text, nil
-	}
-	value, err := flags.encoding().Decode(strings.TrimSpace(string(text)))
+	value, err := flags.encoding().Decode(string(text))
 	if err != nil {
 		return nil, usagef("standard input: %w", err)
 	}
 	return value, nil
+}
+
+// withoutSpace is a reader of text that leaves out white space.
+type withoutSpace struct{ r io.Reader }
+
+func (w withoutSpace) Read(b []byte) (int, error) {
+	n, err := w.r.Read(b)
+	kept := b[:0]
+	for _, char := range b[:n] {
+		if !strings.ContainsRune(" \t\r\n\v\f", rune(char)) {
+			kept = append(kept, char)
+		}
+	}
+	return len(kept), err
 }
