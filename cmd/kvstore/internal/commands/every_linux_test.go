@@ -259,18 +259,21 @@ func TestOneSignal(t *testing.T) {
 	t.Logf("seed %d", seed)
 	random, signals, killed := rand.New(rand.NewPCG(seed, 0)), endingSignals(), killedStore(t)
 	for _, line := range commandLines(t) {
-		for kind, streams := range streamKinds {
-			sig := signals[random.IntN(len(signals))]
-			t.Run(fmt.Sprintf("%s, %s, %v", line.name, kind, sig), func(t *testing.T) {
-				t.Parallel()
-				p := newPlaces(t, killed)
-				if err := unix.Mkfifo(p.file, 0o600); err != nil {
-					t.Fatal(err)
-				}
-				signalOne(t, p, line.args(p), streams(t), sig)
-				checkPlaces(t, p)
-			})
-		}
+		sig := signals[random.IntN(len(signals))]
+		t.Run(line.name, func(t *testing.T) {
+			t.Parallel()
+			for kind, streams := range streamKinds {
+				t.Run(fmt.Sprintf("%s, %v", kind, sig), func(t *testing.T) {
+					t.Parallel()
+					p := newPlaces(t, killed)
+					if err := unix.Mkfifo(p.file, 0o600); err != nil {
+						t.Fatal(err)
+					}
+					signalOne(t, p, line.args(p), streams(t), sig)
+					checkPlaces(t, p)
+				})
+			}
+		})
 	}
 }
 
@@ -407,8 +410,8 @@ func TestIgnoredSignals(t *testing.T) {
 	if err := sh.Start(); err != nil {
 		t.Fatal(err)
 	}
-	all := numbered(20_000) // more than a pipe holds: when all are written, the command reads
-	if _, err := io.WriteString(in, all); err != nil {
+	all := numbered(40_000) // each half is more than a pipe holds: when it is written, the command reads
+	if _, err := io.WriteString(in, all[:len(all)/2]); err != nil {
 		t.Fatal(err)
 	}
 	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGHUP} {
@@ -416,10 +419,13 @@ func TestIgnoredSignals(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if _, err := io.WriteString(in, all[len(all)/2:]); err != nil {
+		t.Fatal(err)
+	}
 	if err := errors.Join(in.Close(), sh.Wait()); err != nil {
 		t.Fatal(err)
 	}
-	check(t, dir, 20_000)
+	check(t, dir, 40_000)
 }
 
 // TestSecondSignal: the second signal ends a command that is still finishing
