@@ -104,7 +104,6 @@ func (l *Reader) nextLong(head []byte) (line []byte, err error) {
 		piece, err := l.r.ReadSlice('\n')
 		l.bytes += int64(len(piece))
 		if tooLong = tooLong || len(l.long)+len(piece) > l.limit; !tooLong {
-			l.grow(len(piece))
 			l.long = append(l.long, piece...)
 		}
 		switch {
@@ -115,14 +114,6 @@ func (l *Reader) nextLong(head []byte) (line []byte, err error) {
 		default:
 			return l.long, err
 		}
-	}
-}
-
-// grow makes room for n more bytes of a long line. It doubles: append would
-// leave several times the line behind as garbage.
-func (l *Reader) grow(n int) {
-	if size := len(l.long) + n; size > cap(l.long) {
-		l.long = append(make([]byte, 0, max(size, min(2*size, l.limit+readBytes))), l.long...)
 	}
 }
 
