@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"kvstore/internal/format"
-	"kvstore/internal/vfs"
 )
 
 // The errors that calls return, always wrapped with detail. Compare with
@@ -76,14 +75,6 @@ func (e *CorruptError) Error() string {
 
 // Unwrap returns ErrCorrupt.
 func (e *CorruptError) Unwrap() error { return ErrCorrupt }
-
-// lockError turns a failure to lock dataDir into the error that Open returns.
-func lockError(dataDir string, err error) error {
-	if locked, ok := errors.AsType[*vfs.LockedError](err); ok {
-		return fmt.Errorf("%w: %s: %w", ErrLocked, dataDir, locked)
-	}
-	return fmt.Errorf("kvstore: lock %s: %w", dataDir, err)
-}
 
 // publicError turns an error of the internal packages into the one that callers
 // of this package see. It is called where errors leave the package: by Open and

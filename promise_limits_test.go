@@ -175,8 +175,9 @@ func TestP12OrderOfChecks(t *testing.T) {
 		r := newRig(t)
 		r.config.ReadOnly = slices.Contains(states, "read-only")
 		if r.config.ReadOnly {
-			r.ok(r.fs.Mkdir("/data"))
-			r.ok(r.fs.Mkdir(r.config.DataDir))
+			r.config.ReadOnly = false
+			r.close(r.open())
+			r.config.ReadOnly = true
 		}
 		s := r.open()
 		if slices.Contains(states, "failed") {

@@ -3,7 +3,6 @@ package kvstore
 import (
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -12,7 +11,6 @@ import (
 	"kvstore/internal/mailbox"
 	"kvstore/internal/table"
 	"kvstore/internal/tuning"
-	"kvstore/internal/vfs"
 	"kvstore/internal/wal"
 )
 
@@ -31,8 +29,7 @@ type walWriter struct {
 	table   *table.Table     // shared; the writer alone changes it
 	status  *status          // shared; written by the writer, read by Store
 
-	dir       vfs.Dir
-	lock      io.Closer // the data directory's; released when everything else has ended
+	dir       *directory // released when everything else has ended
 	log       *wal.Log
 	staging   staging
 	snapshots snapshotter
@@ -305,7 +302,7 @@ func (w *walWriter) shutdown() error {
 	if err == nil {
 		err = w.snapshots.writeLast(number)
 	}
-	err = errors.Join(err, w.log.Close(), w.dir.Close(), w.lock.Close())
+	err = errors.Join(err, w.log.Close(), w.dir.close())
 	w.table.Release()
 	return publicError(err)
 }

@@ -25,6 +25,7 @@ package wal
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -53,6 +54,10 @@ type Options struct {
 
 	// WakeFlusher has the flusher call BeginFlush soon. It must not block.
 	WakeFlusher func()
+
+	// CheckLock returns an error if another opener may have the directory. The
+	// log asks where it gives names to files or is about to end.
+	CheckLock func() error
 
 	// Failed is called once, with the error that ends the log. What it returns
 	// is the error of every later call.
@@ -210,12 +215,24 @@ func (l *Log) fail(err error) error {
 	return l.failure
 }
 
+// checkLock waits for work in the background, and returns the error that has
+// ended the log. It ends the log if the directory may have another opener.
+func (l *Log) checkLock() error {
+	if l.waitFlush(); l.failure != nil {
+		return l.failure
+	}
+	if err := l.options.CheckLock(); err != nil {
+		return l.fail(fmt.Errorf("check the lock: %w", err))
+	}
+	return nil
+}
+
 // Cut ends the current segment, unless it is empty, and returns the number of
 // the segment that the next group goes to. A snapshot of everything written so
 // far has that number.
 func (l *Log) Cut() (next uint64, err error) {
-	if l.waitFlush(); l.failure != nil {
-		return 0, l.failure
+	if err := l.checkLock(); err != nil {
+		return 0, err
 	}
 	if !l.segment.empty() {
 		if err := l.rotateNow(0); err != nil {
@@ -230,7 +247,7 @@ func (l *Log) Cut() (next uint64, err error) {
 // behind its last group, durably. It returns the number of the snapshot that
 // covers all of the log. After a failure it writes and removes nothing.
 func (l *Log) Finish() (snapshot uint64, err error) {
-	l.waitFlush()
+	_ = l.checkLock() // kept as l.failure
 	err = l.dropNext()
 	switch number := l.segment.header.Number; {
 	case l.failure != nil:

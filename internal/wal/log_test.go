@@ -40,6 +40,7 @@ func newRig(t *testing.T, syncWrites bool) *rig {
 		SyncWrites: syncWrites, FirstSegmentBytes: SegmentAlign, Now: time.Now,
 		Background:  func(task func() error) { r.ok(task()) },
 		WakeFlusher: func() { r.woken++ },
+		CheckLock:   func() error { return nil },
 		Failed: func(cause error) error {
 			r.failed = append(r.failed, cause)
 			return fmt.Errorf("%w: %w", errEnded, cause)

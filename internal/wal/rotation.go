@@ -192,10 +192,10 @@ func (l *Log) end() error {
 // rotate goes to the next segment. END is durable before the next segment gets
 // its name, so a segment that is not the last one has an END or is damaged.
 func (l *Log) rotate() error {
+	if err := l.checkLock(); err != nil {
+		return err
+	}
 	if l.durable != l.written { // END rode with a group that was not synced
-		if l.waitFlush(); l.failure != nil {
-			return l.failure
-		}
 		if err := l.Sync(); err != nil {
 			return err
 		}

@@ -30,6 +30,7 @@ type segment struct {
 	header format.Header
 	size   int64 // reserved; only a group too large for every segment exceeds it
 	offset int64 // of the next entry: the header and the groups so far
+	linked bool  // the file system said that the file had a name when it got one
 }
 
 // segmentPlan says what a new segment should be.
@@ -100,6 +101,7 @@ func (s *segment) rename(dir vfs.Dir) error {
 	if err := dir.Rename(s.name+format.TmpSuffix, s.name); err != nil {
 		return fmt.Errorf("name %s: %w", s.name, err)
 	}
+	s.linked = s.file.Linked()
 	return datadir.Sync(dir)
 }
 
@@ -130,6 +132,15 @@ func (s *segment) append(b []byte) error {
 func (s *segment) sync(by *diskio.Syncer) error {
 	if err := by.Sync(s.file); err != nil {
 		return fmt.Errorf("sync %s: %w", s.name, err)
+	}
+	return s.checkName()
+}
+
+// checkName returns an error if somebody has removed the file: then its bytes
+// are gone with the process, however often they are synced.
+func (s *segment) checkName() error {
+	if s.linked && !s.file.Linked() {
+		return fmt.Errorf("%s was removed while it is in use", s.name)
 	}
 	return nil
 }
