@@ -18,7 +18,7 @@ const maxLockPause = 50 * time.Millisecond
 type directory struct {
 	fs   vfs.FS
 	path string
-	dir  vfs.Dir
+	dir  *vfs.Meter
 	lock vfs.Lock
 	made []string // directories that were made for it, from the top
 }
@@ -32,10 +32,12 @@ func openDirectory(config Config, fsys vfs.FS) (_ *directory, err error) {
 			return nil, fmt.Errorf("kvstore: create data directory: %w", err)
 		}
 	}
-	if d.dir, err = fsys.OpenDir(d.path); err != nil {
+	dir, err := fsys.OpenDir(d.path)
+	if err != nil {
 		err = fmt.Errorf("kvstore: open data directory: %w", err)
 		return nil, errors.Join(err, vfs.RemoveDirs(fsys, d.made))
 	}
+	d.dir = vfs.NewMeter(dir)
 	err = d.acquire(config)
 	if err != nil {
 		return nil, errors.Join(err, d.dir.Close(), vfs.RemoveDirs(fsys, d.made))

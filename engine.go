@@ -27,6 +27,7 @@ type Store struct {
 	recovery Recovery       // immutable after Open
 	id       format.StoreID // immutable after Open
 	status   *status        // written by the writer; read by Stats and before each write
+	disk     *vfs.Meter     // immutable after Open; for Stats
 
 	table  atomic.Pointer[table.Table] // what readers use; nil once Close has begun
 	memory *table.Table                // immutable after Open: the same table, for views that outlive Close
@@ -116,6 +117,7 @@ func openLocked(config Config, env environment, dir *directory) (*Store, error) 
 		return nil, err
 	}
 	s := newStore(config, state)
+	s.disk = dir.dir
 	if config.ReadOnly {
 		s.release = func() error {
 			s.memory.Release()
@@ -183,7 +185,8 @@ func (s *Store) startWriter(state *recovery.State, env environment, dir *directo
 	w.log = log
 	w.staging = staging{table: state.Table, pause: log.Yield, background: env.background}
 	w.snapshots = snapshotter{
-		dir: dir.dir, log: log, table: state.Table, status: s.status, background: env.background, report: w.report,
+		dir: dir.dir, log: log, table: state.Table, status: s.status, background: env.background,
+		now: env.now, report: w.report, inform: w.inform,
 		snapshotBytes: s.config.SnapshotBytes, due: s.config.SnapshotBytes,
 		newest: state.Snapshot, covered: state.Snapshotted,
 	}

@@ -138,6 +138,22 @@ func TestP1SegmentRemoved(t *testing.T) {
 	}
 }
 
+// P1: the same without SyncWrites, where the fsync in the background notices.
+func TestP1SegmentRemovedBeforeTheFlush(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.config.SyncWrites, r.config.Logger = false, slog.New(slog.DiscardHandler)
+		s := r.open()
+		r.set(s, "a", "1")
+		for _, name := range r.names() {
+			r.ok(r.fs.RemoveFile(r.config.DataDir + "/" + name))
+		}
+		<-time.After(2 * kvstore.DefaultSyncInterval)
+		r.fails(s.Set("b", nil), kvstore.ErrFailed)
+		r.fails(s.Close(), kvstore.ErrFailed)
+	})
+}
+
 func removeAll(pattern string) error {
 	names, err := filepath.Glob(pattern)
 	for _, name := range names {
@@ -170,6 +186,12 @@ func TestNoStore(t *testing.T) {
 			}
 			before := r.files()
 			set(&r.config)
+			r.fs.SetHook(func(op vfs.Op) error {
+				if op.Kind == vfs.OpLock {
+					t.Errorf("%s, directory with %s: it is locked, which would make LOCK", which, with)
+				}
+				return nil
+			})
 			if s, err := r.tryOpen(); !errors.Is(err, fs.ErrNotExist) || s != nil {
 				t.Errorf("%s, directory with %s: %v", which, with, err)
 			}

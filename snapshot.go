@@ -3,6 +3,9 @@ package kvstore
 import (
 	"context"
 	"errors"
+	"io"
+	"iter"
+	"time"
 
 	"kvstore/internal/diskio"
 	"kvstore/internal/format"
@@ -30,7 +33,9 @@ type snapshotter struct {
 	table         *table.Table                    // immutable
 	status        *status                         // shared, see walWriter
 	background    func(task func() error)         // immutable: runs a task in a goroutine that Close waits for
+	now           func() time.Time                // immutable: the clock
 	report        func(message string, err error) // immutable
+	inform        func(message string, a ...any)  // immutable
 	snapshotBytes int64                           // immutable: Config.SnapshotBytes
 
 	due     int64     // bytes in the log at which the next snapshot begins
@@ -160,7 +165,7 @@ func (s *snapshotter) write(w *snapshot) error {
 	if tuning.Pacing {
 		to = diskio.NewPacer(s.status.groups.Load, w.urgent).Writer
 	}
-	err := snapfile.Write(s.dir, w.info, w.view.All(), to)
+	err := s.writeFile(w.info, w.view.All(), to)
 	w.view.Close()
 	if err != nil {
 		return err
@@ -237,8 +242,26 @@ func (s *snapshotter) writeLast(number uint64) error {
 		return s.log.Remove(0) // the segment is empty, and the next session makes its own
 	}
 	info := s.describe(number, s.table.Len())
-	if err := snapfile.Write(s.dir, info, s.table.All(), snapfile.FromStart); err != nil {
+	if err := s.writeFile(info, s.table.All(), snapfile.FromStart); err != nil {
 		return err
 	}
 	return s.log.Remove(number)
+}
+
+// writeFile writes a snapshot file, counts it, and tells the Logger of it. It
+// uses immutable fields and the shared figures only.
+func (s *snapshotter) writeFile(
+	info *format.Snapshot, pairs iter.Seq[format.Pair], to func(vfs.File) io.Writer,
+) error {
+	started := s.now()
+	size, err := snapfile.Write(s.dir, info, pairs, to)
+	if err != nil {
+		return err
+	}
+	ended := s.now()
+	s.status.lastSnapshot.Store(&ended)
+	s.status.snapshots.Add(1)
+	s.inform("kvstore: snapshot written", "file", format.SnapshotName(info.Number),
+		"keys", info.Count, "bytes", size, "took", ended.Sub(started))
+	return nil
 }

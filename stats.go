@@ -22,6 +22,11 @@ type Stats struct {
 	Views      int           // open views
 	OldestView time.Duration // age of the oldest open view; 0 if there is none
 	ViewBytes  int64         // bytes of keys and values that are kept for views alone
+
+	Snapshots    uint64    // snapshots written, that of Close too
+	LastSnapshot time.Time // when the last of them was complete; zero if there is none
+	DiskBytes    int64     // sizes of the store's files, with the space that is reserved in the log
+	QueueBytes   int64     // of writes that have no answer yet, at most 32 MiB; a small one counts for 2 KiB
 }
 
 // Stats returns figures about the store, without I/O. After Close it returns
@@ -35,6 +40,15 @@ func (s *Store) Stats() Stats {
 		Commits:  s.status.commits.Load(),
 		Version:  s.memory.Version(),
 		Recovery: s.recovery,
+
+		Snapshots: s.status.snapshots.Load(),
+		DiskBytes: s.disk.Bytes(),
+	}
+	if at := s.status.lastSnapshot.Load(); at != nil {
+		stats.LastSnapshot = *at
+	}
+	if s.mailbox != nil {
+		stats.QueueBytes = s.mailbox.Bytes()
 	}
 	stats.Recovery.Dropped = slices.Clone(stats.Recovery.Dropped)
 	var since time.Time

@@ -54,7 +54,10 @@ type status struct {
 	groups    atomic.Uint64
 	lastGroup atomic.Uint64 // number of the last group that was applied
 	commits   atomic.Uint64
-	failure   atomic.Pointer[error] // sticky; Is(ErrFailed)
+
+	snapshots    atomic.Uint64
+	lastSnapshot atomic.Pointer[time.Time] // when the last of them was complete
+	failure      atomic.Pointer[error]     // sticky; Is(ErrFailed)
 }
 
 // run carries out commands until the last one. It is the only goroutine that
@@ -289,6 +292,14 @@ func (w *walWriter) fail(cause error) error {
 func (w *walWriter) report(message string, err error) {
 	w.spawn(func() error {
 		w.logger.Error(message, "error", err)
+		return nil
+	})
+}
+
+// inform is report for what is no error.
+func (w *walWriter) inform(message string, attributes ...any) {
+	w.spawn(func() error {
+		w.logger.Info(message, attributes...)
 		return nil
 	})
 }

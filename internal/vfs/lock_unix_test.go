@@ -114,11 +114,18 @@ func TestAbandon(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := d.Lock("LOCK", false); err == nil { // the one that fails has made nothing
+		if _, err := d.Lock("LOCK", false); err == nil {
 			t.Fatal("two locks at once")
 		}
-		if _, err := os.Lstat(path); err != nil {
+		alone := &dirLock{root: d.root, name: "LOCK"} // where the directory cannot be locked
+		if err := alone.lockFile(unix.LOCK_EX, 0o600); err == nil {
+			t.Fatal("two locks at once")
+		}
+		if err := alone.Abandon(); err != nil {
 			t.Fatal(err)
+		}
+		if _, err := os.Lstat(path); err != nil {
+			t.Fatalf("a refused opener has removed the lock file: %v", err)
 		}
 		if err := lock.Abandon(); err != nil {
 			t.Fatal(err)
