@@ -64,7 +64,7 @@ var (
 
 // CorruptError says what is damaged. errors.Is(err, ErrCorrupt) is true for it.
 type CorruptError struct {
-	File   string // base name in the data directory
+	File   string // base name in the data directory; "backup" for what Restore reads
 	Offset int64  // of the first byte that is known to be wrong
 	Reason string
 }

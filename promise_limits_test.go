@@ -59,6 +59,9 @@ func TestP12ValuesTooLarge(t *testing.T) {
 	b := batch("b", "1")
 	b.Set("c", tooLong)
 	r.fails(s.Apply(ctx, b), kvstore.ErrValueTooLarge)
+	if err := s.Apply(ctx, b); !strings.Contains(err.Error(), `write 2, key "c"`) {
+		t.Errorf("which write it is: %v", err)
+	}
 	r.fails(s.ApplyAsync(ctx, b).Wait(ctx), kvstore.ErrValueTooLarge)
 	r.want(s)
 }

@@ -83,7 +83,8 @@ func TestStatsSnapshots(t *testing.T) {
 			synctest.Wait()
 			got := s.Stats()
 			if got.Snapshots != snapshots || !got.LastSnapshot.Equal(last) {
-				t.Errorf("%s: %d snapshots, last %v, want %d, %v", when, got.Snapshots, got.LastSnapshot, snapshots, last)
+				t.Errorf("%s: %d snapshots, last %v, want %d, %v",
+					when, got.Snapshots, got.LastSnapshot, snapshots, last)
 			}
 			lines := 0
 			for _, line := range h.of(slog.LevelInfo) {

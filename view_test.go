@@ -480,7 +480,8 @@ func TestRestoreRefuses(t *testing.T) {
 		damaged := slices.Clone(file)
 		damaged[bit/8] ^= 1 << (bit % 8)
 		err := kvstore.RestoreFS(r.fs, "/fresh", bytes.NewReader(damaged))
-		if !errors.Is(err, kvstore.ErrCorrupt) {
+		damage, ok := errors.AsType[*kvstore.CorruptError](err)
+		if !ok || damage.File != "backup" {
 			t.Fatalf("bit %d: %v", bit, err)
 		}
 	}

@@ -43,8 +43,8 @@ func Copy(file vfs.File, r io.Reader, id format.StoreID) error {
 	if _, err := io.Copy(FromStart(file), r); err != nil {
 		return err
 	}
-	number := uint64(1)
-	snapshot, err := open(file, format.SnapshotName(number))
+	const number = 1
+	snapshot, err := open(file, "backup") // errors must not name a file that the caller never saw
 	if err != nil {
 		return err
 	}
