@@ -8,6 +8,7 @@ import (
 	"kvstore/internal/datadir"
 	"kvstore/internal/format"
 	"kvstore/internal/vfs"
+	"kvstore/internal/wal"
 )
 
 // maxLockPause is the longest pause between two attempts to lock a directory.
@@ -21,6 +22,8 @@ type directory struct {
 	dir  *vfs.Meter
 	lock vfs.Lock
 	made []string // directories that were made for it, from the top
+
+	ballast *wal.Ballast // nil if read-only
 }
 
 // openDirectory opens and locks the data directory. It creates the directory,
@@ -41,6 +44,9 @@ func openDirectory(config Config, fsys vfs.FS) (_ *directory, err error) {
 	err = d.acquire(config)
 	if err != nil {
 		return nil, errors.Join(err, d.dir.Close(), vfs.RemoveDirs(fsys, d.made))
+	}
+	if !config.ReadOnly {
+		d.ballast = wal.NewBallast(d.lock)
 	}
 	return d, nil
 }

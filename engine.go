@@ -168,7 +168,7 @@ func (s *Store) startWriter(state *recovery.State, env environment, dir *directo
 	}
 	log, err := wal.Begin(dir.dir, start, wal.Options{
 		SyncWrites: s.config.SyncWrites, FirstSegmentBytes: env.firstSegmentBytes, Now: env.now,
-		Background: env.background, Failed: w.fail, CheckLock: dir.lock.Check,
+		Background: env.background, Failed: w.fail, CheckLock: dir.lock.Check, Ballast: dir.ballast,
 		WakeFlusher: func() {
 			select {
 			case wake <- struct{}{}:
@@ -186,7 +186,7 @@ func (s *Store) startWriter(state *recovery.State, env environment, dir *directo
 	w.staging = staging{table: state.Table, pause: log.Yield, background: env.background}
 	w.snapshots = snapshotter{
 		dir: dir.dir, log: log, table: state.Table, status: s.status, background: env.background,
-		now: env.now, report: w.report, inform: w.inform,
+		ballast: dir.ballast, now: env.now, report: w.report, inform: w.inform,
 		snapshotBytes: s.config.SnapshotBytes, due: s.config.SnapshotBytes,
 		newest: state.Snapshot, covered: state.Snapshotted,
 	}

@@ -33,6 +33,7 @@ type snapshotter struct {
 	table         *table.Table                    // immutable
 	status        *status                         // shared, see walWriter
 	background    func(task func() error)         // immutable: runs a task in a goroutine that Close waits for
+	ballast       *wal.Ballast                    // shared
 	now           func() time.Time                // immutable: the clock
 	report        func(message string, err error) // immutable
 	inform        func(message string, a ...any)  // immutable
@@ -204,6 +205,7 @@ func (s *snapshotter) wait() {
 		return
 	}
 	s.newest, s.covered, s.due = w.info.Number, w.info.LastGroup, s.snapshotBytes
+	s.log.HoldBallast()
 }
 
 // hurry ends the pauses of the snapshot's goroutine.
@@ -255,6 +257,9 @@ func (s *snapshotter) writeFile(
 ) error {
 	started := s.now()
 	size, err := snapfile.Write(s.dir, info, pairs, to)
+	if vfs.IsExhausted(err) && s.ballast.Spend() {
+		size, err = snapfile.Write(s.dir, info, pairs, to)
+	}
 	if err != nil {
 		return err
 	}

@@ -181,7 +181,7 @@ func (w *walWriter) persist() error {
 	if err := w.checkCapacity(); err != nil {
 		return err
 	}
-	if err := w.log.Reserve(g.bytes); err != nil {
+	if err := w.log.Reserve(g.bytes, g.sets == 0); err != nil {
 		return publicError(err)
 	}
 	g.version = max(w.now().UnixNano(), w.log.Version()+1) + int64(len(g.writes)) - 1
@@ -311,7 +311,13 @@ func (w *walWriter) shutdown() error {
 	w.snapshots.wait()
 	number, err := w.log.Finish()
 	if err == nil {
+		w.dir.ballast.Spend()
 		err = w.snapshots.writeLast(number)
+	}
+	if err == nil {
+		w.dir.ballast.HoldClosed(w.dir.dir.Bytes())
+	} else {
+		w.log.HoldBallast() // the next Open has to cope with this log
 	}
 	err = errors.Join(err, w.log.Close(), w.dir.close())
 	w.table.Release()

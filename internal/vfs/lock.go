@@ -16,6 +16,12 @@ type Lock interface {
 	// on its file system, and the lock file was removed or replaced.
 	Check() error
 
+	// Reserve makes the lock file take n bytes of the disk beyond what is in
+	// it, or none if n is 0. They stay reserved when the lock is closed, or the
+	// process ends. On systems and file systems that cannot do that, Reserve
+	// returns an error.
+	Reserve(n int64) error
+
 	// Close releases the lock, even while a child process holds a copy of its
 	// descriptors.
 	Close() error

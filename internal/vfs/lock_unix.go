@@ -144,6 +144,14 @@ func (l *dirLock) Check() error {
 	return nil
 }
 
+// Reserve implements [Lock].
+func (l *dirLock) Reserve(n int64) error {
+	if l.file == nil {
+		return errors.ErrUnsupported
+	}
+	return reserveBehind(l.file, n)
+}
+
 // Close implements [Lock]. A child process that was forked and has not yet
 // called exec holds copies of the descriptors. Closing them here would not end
 // the locks, so each is given up before.

@@ -59,6 +59,9 @@ func lockFile(path string, shared bool) (*os.File, error) {
 // Check implements [Lock]: nobody can remove the file.
 func (*fileLock) Check() error { return nil }
 
+// Reserve implements [Lock].
+func (*fileLock) Reserve(int64) error { return errors.ErrUnsupported }
+
 // Close implements [Lock].
 func (l *fileLock) Close() error {
 	if l.file == nil {

@@ -45,6 +45,7 @@ type Mem struct {
 	pick       func(n int) int       // guarded by mu: chooses for failing syncs and power cuts
 	locks      map[*memDir]*memLocks // guarded by mu
 	handles    int                   // guarded by mu: open directories, files and locks of this generation
+	noReserve  bool                  // guarded by mu: see RefuseReserve
 }
 
 // OpKind names an operation of [FS], [Dir] or [File].
@@ -371,6 +372,8 @@ type memDir struct {
 	names   map[string]any // *memFile or *memDir
 	durable map[string]any
 	pending []memChange
+
+	reserved int64 // bytes that the lock file takes of the disk
 }
 
 // memChange is one change of names. It becomes durable completely or not at

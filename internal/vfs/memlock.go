@@ -3,6 +3,7 @@ package vfs
 import (
 	"errors"
 	"os"
+	"syscall"
 )
 
 // memLocks are the locks held on a directory of a [Mem]. They do not depend on
@@ -56,6 +57,35 @@ func (l *memLock) Check() error {
 	}
 	l.m.mu.Unlock()
 	return nil
+}
+
+// Reserve implements [Lock]. A [Mem] has no bounds: it keeps only the number.
+func (l *memLock) Reserve(n int64) error {
+	l.m.mu.Lock()
+	defer l.m.mu.Unlock()
+	if n > 0 && l.m.noReserve {
+		return syscall.ENOSPC
+	}
+	l.dir.reserved = n
+	return nil
+}
+
+// RefuseReserve makes every Reserve fail from now on, or lets it succeed again.
+func (m *Mem) RefuseReserve(refuse bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.noReserve = refuse
+}
+
+// Reserved returns how many bytes are reserved in a directory's lock file.
+func (m *Mem) Reserved(path string) int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	d, err := m.find(path)
+	if err != nil {
+		return 0
+	}
+	return d.reserved
 }
 
 // Close implements [Lock].

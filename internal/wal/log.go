@@ -27,6 +27,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"syscall"
 	"time"
 
 	"kvstore/internal/diskio"
@@ -38,6 +39,10 @@ import (
 // maxKeptBytes keeps the buffer of one huge group from staying for ever.
 const maxKeptBytes = 16 << 20
 
+// ballastSegments is how many of the smallest segments the ballast has beside
+// the room for a copy of the present one: 1 MiB.
+const ballastSegments = 4
+
 // Options are what a log needs of its store. All fields are required.
 type Options struct {
 	// SyncWrites says that each group is synced before it is acknowledged.
@@ -48,6 +53,9 @@ type Options struct {
 
 	// Now is the clock of the SEGMENT entries.
 	Now func() time.Time
+
+	// Ballast is what Reserve may spend on deletions.
+	Ballast *Ballast
 
 	// Background runs a task in a goroutine that the store's Close waits for.
 	Background func(task func() error)
@@ -110,13 +118,15 @@ func Begin(dir vfs.Dir, start Start, options Options) (*Log, error) {
 	if err := s.rename(dir); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
-	return &Log{
+	l := &Log{
 		dir: dir, options: options,
 		segment:  s,
 		rotation: rotation{nextBytes: min(2*options.FirstSegmentBytes, MaxSegmentBytes)},
 		written:  start.Group, durable: start.Group, version: start.Version,
 		syncer: diskio.NewSyncer(tuning.Linger),
-	}, nil
+	}
+	l.HoldBallast()
+	return l, nil
 }
 
 // Written returns the number of the last group in the log.
@@ -143,12 +153,34 @@ func (l *Log) Buffer(n int) []byte {
 // Reserve makes sure that a group with n bytes of entries fits into the current
 // segment, by rotation if it does not. An error that vfs.IsExhausted says that
 // there is no space now: nothing was written, and the log goes on.
-func (l *Log) Reserve(n int) error {
+//
+// On a full disk, a group that only deletes may spend the ballast. Other groups
+// have no space from then on, until the ballast can be held again.
+func (l *Log) Reserve(n int, deletes bool) error {
+	if !deletes && l.options.Ballast.Spent() {
+		if l.HoldBallast(); l.options.Ballast.Spent() {
+			return fmt.Errorf("only deletions are possible: %w", syscall.ENOSPC)
+		}
+	}
 	size := int64(n) + format.CommitEntryBytes
 	if l.segment.fits(size) {
 		return nil
 	}
-	return l.rotateNow(size)
+	err := l.rotateNow(size)
+	if deletes && vfs.IsExhausted(err) && l.options.Ballast.Spend() {
+		err = l.rotateNow(size)
+	}
+	return err
+}
+
+// HoldBallast holds the ballast back, if it is not held already.
+func (l *Log) HoldBallast() { l.options.Ballast.Hold(l.ballastFor(l.segment.size)) }
+
+// ballastFor returns how much is held back while a segment of this size is
+// written to: what the next Open may need for a copy of it, and room for
+// deletions and a small snapshot.
+func (l *Log) ballastFor(segmentBytes int64) int64 {
+	return segmentBytes + ballastSegments*l.options.FirstSegmentBytes
 }
 
 // Append writes a group with one pwrite: entries, which must lie in the memory
@@ -235,7 +267,11 @@ func (l *Log) Cut() (next uint64, err error) {
 		return 0, err
 	}
 	if !l.segment.empty() {
-		if err := l.rotateNow(0); err != nil {
+		err := l.rotateNow(0)
+		if vfs.IsExhausted(err) && l.options.Ballast.Spend() {
+			err = l.rotateNow(0)
+		}
+		if err != nil {
 			return 0, err
 		}
 	}

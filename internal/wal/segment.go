@@ -44,17 +44,16 @@ type segmentPlan struct {
 	groupBytes int64
 }
 
-// reserveSegment makes a segment of the planned size, or of need bytes if the
-// disk has no room for the planned one.
+// reserveSegment makes a segment of the planned size or, if the disk has no
+// room for that, of a half, a quarter, and so on, down to need bytes.
 func reserveSegment(dir vfs.Dir, plan segmentPlan, need int64) (*segment, error) {
-	wanted := max(plan.size, need)
-	plan.size = wanted
-	s, err := makeSegment(dir, plan)
-	if vfs.IsExhausted(err) && need < wanted {
-		plan.size = need
-		s, err = makeSegment(dir, plan)
+	for size := plan.size; ; size /= 2 {
+		plan.size = max(size, need)
+		s, err := makeSegment(dir, plan)
+		if !vfs.IsExhausted(err) || plan.size == need {
+			return s, err
+		}
 	}
-	return s, err
 }
 
 func alignSegment(size int64) int64 {
