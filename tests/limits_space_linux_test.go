@@ -105,7 +105,7 @@ func TestLimitNoInodes(t *testing.T) {
 	r.close(r.open())
 }
 
-// P5, P10: a process that has filled the disk can open the store again, delete, and
+// P5: a process that has filled the disk can open the store again, delete, and
 // write a small snapshot, after which writes succeed again. Nothing else on the
 // disk has to go.
 func TestLimitWayOutOfAFullDisk(t *testing.T) {
