@@ -12,6 +12,10 @@ import (
 // exhausted lists the errors for a resource that ran out.
 var exhausted = []error{unix.ENOSPC, unix.EDQUOT, unix.EFBIG, unix.EMFILE, unix.ENFILE}
 
+// nonblock is the flag with which open(2) of a FIFO does not wait for a writer.
+// It changes nothing for a regular file.
+const nonblock = unix.O_NONBLOCK
+
 // lockFile takes a flock. It belongs to this open file, so it conflicts within
 // the process too, and it ends with the process however the process ends.
 func lockFile(root *os.Root, name string, shared bool) (*os.File, error) {
@@ -19,7 +23,7 @@ func lockFile(root *os.Root, name string, shared bool) (*os.File, error) {
 	if shared {
 		flag, how = os.O_RDONLY, unix.LOCK_SH
 	}
-	f, err := root.OpenFile(name, flag, 0o600)
+	f, err := openFile(root, name, flag)
 	if err != nil {
 		return nil, err
 	}

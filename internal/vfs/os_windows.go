@@ -13,6 +13,9 @@ import (
 // exhausted lists the errors for a resource that ran out.
 var exhausted = []error{syscall.ENOSPC, windows.ERROR_HANDLE_DISK_FULL, windows.ERROR_DISK_FULL}
 
+// nonblock is 0: there are no FIFOs in a directory of Windows.
+const nonblock = 0
+
 // lockFile opens the file with share mode 0, or for a shared lock with a mode
 // that admits only readers. Windows enforces the mode and ends it with the
 // process. The holder's process id cannot be read through it.
