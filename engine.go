@@ -92,7 +92,7 @@ func open(config Config, env environment) (*Store, error) {
 	}
 	s, err := openLocked(config, env, dir, lock)
 	if err != nil {
-		return nil, errors.Join(publicError(err), dir.Close(), lock.Close())
+		return nil, errors.Join(openError(err), dir.Close(), lock.Close())
 	}
 	s.recovery.Took = env.now().Sub(started)
 	s.logOpened()
