@@ -37,8 +37,8 @@ older, but has a state that the old one once had.
 
 The verdict is the worst of all damage:
 
-  none       nothing is lost: an opener accepts SRC. The incomplete end of the log that
-             it would drop is left out, and reported
+  none       nothing is lost: an opener accepts SRC. The unfinished write that it would
+             drop from the end of the log is left out, and reported
   possible   it is not known whether something is lost: an opener refuses SRC, and
              nothing proves that there was no more
   certain    something is lost
@@ -117,6 +117,8 @@ func (r salvageReport) verdict() string {
 			"or be there though they were deleted"
 	case r.Loss == inspect.Possible:
 		return "it is not known whether something is lost: an opener refuses " + r.Source
+	case r.Dropped != nil:
+		return "nothing is lost but the unfinished write, which an opener drops, too"
 	}
 	return "nothing is lost"
 }

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 
@@ -31,9 +32,14 @@ type directory struct {
 }
 
 // openDirectory opens all files of the store in path. A file that cannot be
-// opened is no error: it says so itself.
+// opened is no error: it says so itself. Like Open, it makes the path absolute,
+// so that both name a file in the same way.
 func openDirectory(path string) (*directory, error) {
-	root, err := os.OpenRoot(path)
+	absolute, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	root, err := os.OpenRoot(absolute)
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +99,7 @@ func (d *directory) lockDefect() error {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	}
-	return &unreadableError{format.LockName, fmt.Errorf("lock %s: %w", d.path, err)}
+	return &unreadableError{format.LockName, fmt.Errorf("lock %s: %w", d.root.Name(), err)}
 }
 
 // list lists a directory. bad is the first name that resembles that of a

@@ -11,8 +11,8 @@ import (
 	"kvstore/internal/format"
 )
 
-// targetDir is the directory that gets a new store. Files that no store has, such
-// as the lost+found of a volume, may be there, and stay.
+// targetDir is the directory that gets a new store. Files that no store has,
+// such as the lost+found of a volume, may be there, and stay.
 type targetDir struct {
 	path    string
 	isNew   bool // the directory did not exist
