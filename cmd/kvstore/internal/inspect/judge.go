@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"context"
 	"errors"
 
 	"kvstore/internal/format"
@@ -54,9 +55,9 @@ func verdictOn(err error) Verdict {
 }
 
 // judge reads the files as Open does. newest is what the caller found in the
-// newest snapshot.
-func (d *directory) judge(newest snapshotFound) judgement {
-	tail, err := d.replay(newest)
+// newest snapshot. If ctx ends, the judgement is worth nothing.
+func (d *directory) judge(ctx context.Context, newest snapshotFound) judgement {
+	tail, err := d.replay(ctx, newest)
 	j := judgement{verdict: verdictOn(err), reason: err, last: d.lastSegment(), tail: tail}
 	if j.dropped() != nil {
 		j.verdict = Repairable
@@ -65,8 +66,8 @@ func (d *directory) judge(newest snapshotFound) judgement {
 }
 
 // replay returns what follows the last group of the log, and the first defect
-// for which Open refuses the directory.
-func (d *directory) replay(newest snapshotFound) (tail format.Tail, err error) {
+// for which Open refuses the directory, or the error of ctx.
+func (d *directory) replay(ctx context.Context, newest snapshotFound) (tail format.Tail, err error) {
 	if d.bad != nil {
 		return tail, d.bad
 	}
@@ -83,6 +84,9 @@ func (d *directory) replay(newest snapshotFound) (tail format.Tail, err error) {
 	}
 	var buf []byte
 	for i, number := range segments {
+		if ctx.Err() != nil {
+			return tail, ctx.Err()
+		}
 		f := d.find(number)
 		if buf, err = f.read(buf); err != nil {
 			return tail, err

@@ -140,8 +140,10 @@ func (s *salvage) look() error {
 		}
 		s.sources = append(s.sources, src)
 	}
-	s.judged = s.judge(newest)
+	s.judged = s.judge(s.ctx, newest)
 	switch {
+	case s.ctx.Err() != nil:
+		return s.ctx.Err()
 	case s.judged.verdict == Later:
 		return laterError(s.judged.reason)
 	case !s.judged.refuses():

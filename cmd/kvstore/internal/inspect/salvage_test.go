@@ -394,18 +394,22 @@ func TestSalvageTarget(t *testing.T) {
 	if _, err := Salvage(context.Background(), source, source, false, noProgress); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("into the source: %v", err)
 	}
-	ended, cancel := context.WithCancel(context.Background())
-	cancel()
 	target := t.TempDir()
 	if err := errors.Join(os.Mkdir(filepath.Join(target, "lost+found"), 0),
 		os.WriteFile(filepath.Join(target, "notes"), nil, 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Salvage(ended, source, target, false, noProgress); !errors.Is(err, context.Canceled) {
+	ctx, cancel := context.WithCancel(t.Context())
+	behindFirstSegment := func(int64, int64) { cancel() }
+	if _, err := Salvage(ctx, source, target, false, behindFirstSegment); !errors.Is(err, context.Canceled) {
 		t.Errorf("interrupted: %v", err)
 	}
 	if entries, err := os.ReadDir(target); err != nil || len(entries) != 2 {
 		t.Errorf("%v is left, %v", entries, err)
+	}
+	nowhere := filepath.Join(target, "notes", "new")
+	if _, err := Salvage(ctx, source, nowhere, false, noProgress); !errors.Is(err, context.Canceled) {
+		t.Errorf("interrupted before it looks at the target: %v", err)
 	}
 	if _, err := Salvage(t.Context(), source, target, false, noProgress); err != nil {
 		t.Errorf("beside lost+found: %v", err)

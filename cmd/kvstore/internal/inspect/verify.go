@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"context"
 	"slices"
 
 	"kvstore/internal/format"
@@ -39,7 +40,7 @@ func verify(d *directory, progress func(done, total int64)) *Report {
 		v.total += v.data[i].size
 	}
 	newest := v.snapshots()
-	j := v.judge(newest)
+	j := v.judge(context.Background(), newest)
 	v.segments(newest.info, j.refuses())
 	v.conclude(&j)
 	return v.report
