@@ -360,17 +360,21 @@ func (s *salvage) pend(src *source) {
 	}
 }
 
-// pairs copies the pairs in a snapshot's valid blocks.
+// pairs copies the pairs in a snapshot's valid blocks. It is an error if there
+// are fewer of them than before: then the disk is failing.
 func (s *salvage) pairs(src *source) error {
 	if !src.found.guessed {
 		s.account.Last = max(s.account.Last, src.found.info.LastGroup)
 	}
 	s.account.Files = append(s.account.Files, src.found.file(&src.dataFile, true))
-	_, err := surveySnapshot(&src.dataFile, true, func(p format.Pair) error {
+	found, err := surveySnapshot(&src.dataFile, true, func(p format.Pair) error {
 		s.account.Pairs++
 		s.batch.Set(string(p.Key), p.Value)
 		return s.grow(len(p.Key) + len(p.Value))
 	}, s.add)
+	if err == nil && (found.info == nil || len(found.bad) > len(src.found.bad)) {
+		err = found.err
+	}
 	return err
 }
 

@@ -103,3 +103,45 @@ func TestSalvageOfUnreadableFile(t *testing.T) {
 		}
 	})
 }
+
+// failingDisk is a file that can be read a number of times.
+type failingDisk struct {
+	openFile
+	left *int
+}
+
+func (f failingDisk) ReadAt(b []byte, off int64) (int, error) {
+	if *f.left--; *f.left < 0 {
+		return 0, syscall.EIO
+	}
+	return f.openFile.ReadAt(b, off)
+}
+
+// Files are read more than once. A disk that fails in between does not make a
+// salvage say that nothing is lost of what is not in the new store.
+func TestSalvageOfFailingDisk(t *testing.T) {
+	for shape, whole := range images(rand.New(rand.NewPCG(1, 2))) {
+		dir := t.TempDir()
+		whole.write(t, dir)
+		for reads := range 40 {
+			t.Run(fmt.Sprintf("%s/%d", shape, reads), func(t *testing.T) {
+				d, err := openDirectory(dir)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer d.close()
+				for k := range d.data {
+					d.data[k].openFile = failingDisk{d.data[k].openFile, &reads}
+				}
+				target := filepath.Join(t.TempDir(), "new")
+				account, err := salvageDirectory(t.Context(), d, target, false, noProgress)
+				if err != nil {
+					return // and there is no new store
+				}
+				if got := contents(t, target); account.Loss == None && !maps.Equal(got, whole.state) {
+					t.Errorf("%v, want %v, %+v", got, whole.state, account)
+				}
+			})
+		}
+	}
+}
