@@ -97,7 +97,7 @@ func open(config Config, env environment) (*Store, error) {
 	}
 	s, err := openLocked(config, env, dir)
 	if err != nil {
-		return nil, errors.Join(publicError(err), dir.abandon())
+		return nil, errors.Join(openError(err), dir.abandon())
 	}
 	s.recovery.Took = env.now().Sub(started)
 	s.logOpened(warnings, dir.dir.SyncsNames())

@@ -67,10 +67,18 @@ type CorruptError struct {
 	File   string // base name in the data directory; "backup" for what Restore reads
 	Offset int64  // of the first byte that is known to be wrong
 	Reason string
+
+	isStore bool // the file is one of a data directory that Open refuses
 }
 
+// Error returns the message. If Open refuses a data directory, it names the
+// commands that help.
 func (e *CorruptError) Error() string {
-	return fmt.Sprintf("%v: %s at offset %d: %s", ErrCorrupt, e.File, e.Offset, e.Reason)
+	text := fmt.Sprintf("%v: %s at offset %d: %s", ErrCorrupt, e.File, e.Offset, e.Reason)
+	if e.isStore {
+		text += "; see 'kvstore verify' and 'kvstore salvage'"
+	}
+	return text
 }
 
 // Unwrap returns ErrCorrupt.
@@ -90,4 +98,13 @@ func publicError(err error) error {
 		return fmt.Errorf("%w: %w", ErrVersion, later)
 	}
 	return fmt.Errorf("kvstore: %w", err)
+}
+
+// openError is publicError for Open.
+func openError(err error) error {
+	err = publicError(err)
+	if corrupt, ok := errors.AsType[*CorruptError](err); ok {
+		corrupt.isStore = true
+	}
+	return err
 }

@@ -70,7 +70,7 @@ func (l *dirLock) lockDir(how int) error {
 
 // lockFile locks the lock file.
 func (l *dirLock) lockFile(how int, mode fs.FileMode) error {
-	made, err := l.openFile(how, mode)
+	made, err := l.openLockFile(how, mode)
 	if err != nil || l.file == nil {
 		return err
 	}
@@ -87,21 +87,21 @@ func (l *dirLock) lockFile(how int, mode fs.FileMode) error {
 	}
 }
 
-// openFile opens the lock file. For a writer, it makes the file if there is
+// openLockFile opens the lock file. For a writer, it makes the file if there is
 // none. For a reader that is no error: no writer was ever here, or a copy of a
 // directory lacks the file.
-func (l *dirLock) openFile(how int, mode fs.FileMode) (made bool, err error) {
+func (l *dirLock) openLockFile(how int, mode fs.FileMode) (made bool, err error) {
 	if how == unix.LOCK_SH {
-		if l.file, err = l.root.Open(l.name); errors.Is(err, fs.ErrNotExist) {
+		if l.file, err = openFile(l.root, l.name, os.O_RDONLY, 0); errors.Is(err, fs.ErrNotExist) {
 			return false, nil
 		}
 		return false, err
 	}
 	for {
-		if l.file, err = l.root.OpenFile(l.name, os.O_RDWR, 0); !errors.Is(err, fs.ErrNotExist) {
+		if l.file, err = openFile(l.root, l.name, os.O_RDWR, 0); !errors.Is(err, fs.ErrNotExist) {
 			return false, err
 		}
-		l.file, err = l.root.OpenFile(l.name, os.O_RDWR|os.O_CREATE|os.O_EXCL, mode)
+		l.file, err = openFile(l.root, l.name, os.O_RDWR|os.O_CREATE|os.O_EXCL, mode)
 		if !errors.Is(err, fs.ErrExist) { // else another opener was faster
 			return err == nil, err
 		}
@@ -117,7 +117,7 @@ func (l *dirLock) holder(locked *os.File) int {
 		_ = flock(locked, unix.LOCK_UN)
 		return 0
 	}
-	file, err := l.root.Open(l.name)
+	file, err := openFile(l.root, l.name, os.O_RDONLY, 0)
 	if err != nil {
 		return 0
 	}

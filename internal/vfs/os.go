@@ -88,11 +88,41 @@ func (d osDir) Open(name string) (File, error) { return d.open(name, os.O_RDWR) 
 func (d osDir) OpenRead(name string) (File, error) { return d.open(name, os.O_RDONLY) }
 
 func (d osDir) open(name string, flag int) (File, error) {
-	f, err := d.root.OpenFile(name, flag, d.fileMode)
+	f, err := openFile(d.root, name, flag, d.fileMode)
 	if err != nil {
 		return nil, err
 	}
 	return newOSFile(f), nil
+}
+
+// OpenRead opens a file in root as [Dir].OpenRead of [OS] does, and refuses
+// what that refuses. It is for tools that look at a store without opening it.
+func OpenRead(root *os.Root, name string) (*os.File, error) {
+	return openFile(root, name, os.O_RDONLY, 0)
+}
+
+// errNotRegular is the cause for refusing a directory, a FIFO or a device where
+// a file of the store belongs.
+var errNotRegular = errors.New("not a regular file")
+
+// openFile opens a regular file in root, and refuses everything else. It does
+// not wait for the writer of a FIFO. A new file gets this mode.
+func openFile(root *os.Root, name string, flag int, mode fs.FileMode) (*os.File, error) {
+	if flag == os.O_RDONLY {
+		flag |= nonblock
+	}
+	f, err := root.OpenFile(name, flag, mode)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = &os.PathError{Op: "open", Path: name, Err: errNotRegular}
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 func (d osDir) Rename(oldName, newName string) error { return d.root.Rename(oldName, newName) }

@@ -13,6 +13,10 @@ import (
 // exhausted lists the errors for a resource that ran out.
 var exhausted = []error{unix.ENOSPC, unix.EDQUOT, unix.EFBIG, unix.EMFILE, unix.ENFILE}
 
+// nonblock is the flag with which open(2) of a FIFO does not wait for a writer.
+// It changes nothing for a regular file.
+const nonblock = unix.O_NONBLOCK
+
 // noCall lists the errors with which file systems say that they have no such
 // call.
 var noCall = []error{unix.EINVAL, unix.ENOTSUP, unix.EOPNOTSUPP, unix.ENOSYS, unix.EBADF}

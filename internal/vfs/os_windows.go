@@ -12,6 +12,9 @@ import (
 // exhausted lists the errors for a resource that ran out.
 var exhausted = []error{syscall.ENOSPC, windows.ERROR_HANDLE_DISK_FULL, windows.ERROR_DISK_FULL}
 
+// nonblock is 0: there are no FIFOs in a directory of Windows.
+const nonblock = 0
+
 // syncDir does nothing: Windows has no fsync of a directory.
 func syncDir(*os.File) error { return nil }
 

@@ -60,8 +60,8 @@ func (a *app) withStore(readOnly bool, do func(s *kvstore.Store) error) error {
 		return err
 	}
 	for _, d := range store.Stats().Recovery.Dropped {
-		a.warnf("%s ends with %d bytes of a write that was never finished, from offset %d; they do not count",
-			d.File, d.Bytes, d.Offset)
+		a.warnf("%s ends with %s of a write that was never finished, from offset %d; they do not count",
+			d.File, counted(d.Bytes, "byte"), d.Offset)
 	}
 	return errors.Join(do(store), store.Close())
 }
