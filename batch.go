@@ -52,7 +52,7 @@ func (b *Batch) Reset() {
 func (b *Batch) accept(key string, value []byte) bool {
 	b.added++
 	if b.err == nil {
-		b.err = checkLimits(key, value)
+		b.err = checkWrite(b.added, key, value)
 	}
 	switch size := len(b.list.entries) + format.EntryOverhead + len(key) + len(value); {
 	case b.err != nil:

@@ -31,6 +31,16 @@ func (l *entryList) delete(key string) {
 // reset empties the list and keeps its memory.
 func (l *entryList) reset() { *l = entryList{entries: l.entries[:0]} }
 
+// checkWrite is checkLimits for the write of a batch with this number, counted
+// from 1. Its error says which write it is.
+func checkWrite(number int, key string, value []byte) error {
+	err := checkLimits(key, value)
+	if err != nil {
+		err = fmt.Errorf("%w (write %d, key %.40q)", err, number, key)
+	}
+	return err
+}
+
 // checkLimits verifies the sizes of one write.
 func checkLimits(key string, value []byte) error {
 	switch {

@@ -2,6 +2,7 @@ package kvstore
 
 import (
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"path/filepath"
 	"time"
@@ -41,11 +42,13 @@ type Config struct {
 	// other names. Required.
 	DataDir string
 
-	// SyncWrites makes every write wait until it is on disk. Without it, a
-	// write waits only until the operating system has it: it survives a crash
-	// of the process, but a power cut only if it is older than SyncInterval or
-	// a successful Sync came after it. The zero value is false, and Open then
-	// logs a warning. DefaultConfig and Open set it.
+	// SyncWrites makes every write wait until it is on disk. THE ZERO VALUE IS
+	// NOT DURABLE: start from DefaultConfig, which sets it, as Open does.
+	//
+	// Without it, a write waits only until the operating system has it: it
+	// survives a crash of the process, but a power cut only if it is older than
+	// SyncInterval or a successful Sync came after it. Open then logs a
+	// warning, to slog.Default if Logger is nil.
 	SyncWrites bool
 
 	// SyncInterval is how often the log is fsynced in the background when
@@ -55,20 +58,42 @@ type Config struct {
 	// SnapshotBytes makes the store write a snapshot in the background whenever
 	// the log has grown by this many bytes since the last one, and remove the
 	// log that it covers. This keeps the log short, and Open after a crash
-	// fast. The log grows while a snapshot is being written, so under load it
-	// is longer than this. 0 means that only Close and Snapshot write one.
+	// fast. The log grows while a snapshot is being written. The snapshot is
+	// paced, to disturb other writes little, until the log has twice this size;
+	// then it is written at full speed. So the log takes about twice this size,
+	// and what comes in while one snapshot is written at full speed. 0 means
+	// that only Close and Snapshot write one.
 	// Negative is an error. A snapshot that fails is reported to Logger, and
 	// tried again when the log has grown by as much again.
 	SnapshotBytes int64
 
 	// ReadOnly opens a store that must exist. It creates and writes nothing,
 	// not even to repair a torn tail. It shares the directory with other
-	// read-only openers, but not with a writer.
+	// read-only openers, but not with a writer. If there is neither a snapshot
+	// nor a segment in DataDir, Open returns an error that Is fs.ErrNotExist.
 	ReadOnly bool
 
+	// MustExist is for a writer that must not begin an empty store, for example
+	// because the volume of DataDir may not be mounted. If there is neither a
+	// snapshot nor a segment in DataDir, Open returns an error that Is
+	// fs.ErrNotExist, and has created nothing.
+	MustExist bool
+
+	// LockTimeout is how long Open waits while another opener has the
+	// directory, before it returns ErrLocked. 0 means not at all. Negative is
+	// an error.
+	LockTimeout time.Duration
+
+	// FileMode is the mode of the files that the store creates, less the umask.
+	// Directories that it creates have it too, with the permission to search
+	// them for all users that may read them. 0 means 0600. It must be made of
+	// permission bits, with reading and writing for the owner among them.
+	FileMode fs.FileMode
+
 	// Logger is told what recovery found and why the store failed. nil means
-	// silence. It is called without locks: a handler may read from the store
-	// and write to it, but must not close it.
+	// silence, but for warnings of a danger to the data, such as SyncWrites
+	// being false, which slog.Default gets then. It is called without locks: a
+	// handler may read from the store and write to it, but must not close it.
 	Logger *slog.Logger
 }
 
@@ -76,6 +101,13 @@ type Config struct {
 func DefaultConfig(dataDir string) Config {
 	return Config{DataDir: dataDir, SyncWrites: true}
 }
+
+// ownerAccess is what FileMode must allow, lest the next Open cannot read what
+// this one has written.
+const ownerAccess fs.FileMode = 0o600
+
+// mustExist reports whether Open must find a store.
+func (c *Config) mustExist() bool { return c.ReadOnly || c.MustExist }
 
 // withDefaults validates c. It returns c with defaults in place of zero values
 // and an absolute path, or an error that Is ErrInvalidConfig.
@@ -87,6 +119,11 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("%w: SyncInterval is negative: %v", ErrInvalidConfig, c.SyncInterval)
 	case c.SnapshotBytes < 0:
 		return c, fmt.Errorf("%w: SnapshotBytes is negative: %d", ErrInvalidConfig, c.SnapshotBytes)
+	case c.LockTimeout < 0:
+		return c, fmt.Errorf("%w: LockTimeout is negative: %v", ErrInvalidConfig, c.LockTimeout)
+	case c.FileMode != 0 && (c.FileMode&^fs.ModePerm != 0 || c.FileMode&ownerAccess != ownerAccess):
+		return c, fmt.Errorf("%w: FileMode is %v: want permission bits, among them rw for the owner",
+			ErrInvalidConfig, c.FileMode)
 	}
 	if c.SyncInterval == 0 {
 		c.SyncInterval = DefaultSyncInterval

@@ -1,11 +1,11 @@
 package kvstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,6 +27,7 @@ type Store struct {
 	recovery Recovery       // immutable after Open
 	id       format.StoreID // immutable after Open
 	status   *status        // written by the writer; read by Stats and before each write
+	disk     *vfs.Meter     // immutable after Open; for Stats
 
 	table  atomic.Pointer[table.Table] // what readers use; nil once Close has begun
 	memory *table.Table                // immutable after Open: the same table, for views that outlive Close
@@ -53,8 +54,11 @@ type environment struct {
 	background        func(task func() error) // nil: a goroutine that Close waits for
 }
 
-func systemEnvironment() environment {
-	return environment{fs: vfs.OS{}, now: time.Now, maxKeys: MaxKeys, firstSegmentBytes: wal.FirstSegmentBytes}
+func systemEnvironment(config Config) environment {
+	return environment{
+		fs: vfs.OS{FileMode: config.FileMode}, now: time.Now,
+		maxKeys: MaxKeys, firstSegmentBytes: wal.FirstSegmentBytes,
+	}
 }
 
 // Open opens the store in dataDir with [DefaultConfig]: it creates the store if
@@ -72,53 +76,56 @@ func Open(dataDir string) (*Store, error) {
 // Errors: ErrInvalidConfig; ErrLocked if another opener has the directory;
 // ErrCorrupt (as a *CorruptError) if something that was durable is damaged or
 // missing; ErrVersion if a later version of this package wrote it;
-// fs.ErrNotExist for a ReadOnly store that does not exist; and the file
-// system's errors, wrapped, so that errors.Is finds their causes. After
-// ErrCorrupt and ErrVersion nothing in the directory has changed but the lock
-// file.
+// fs.ErrNotExist if there is no store and ReadOnly or MustExist is set; and the
+// file system's errors, wrapped, so that errors.Is finds their causes. After
+// ErrCorrupt and ErrVersion nothing in the directory has changed. After an
+// error in creating a store, the directories that Open has made are removed.
 func OpenWithConfig(config Config) (*Store, error) {
-	return open(config, systemEnvironment())
+	return open(config, systemEnvironment(config))
 }
 
 func open(config Config, env environment) (*Store, error) {
 	started := env.now()
+	warnings := cmp.Or(config.Logger, slog.Default()) // a danger is never silent
 	config, err := config.withDefaults()
 	if err != nil {
 		return nil, err
 	}
-	dir, lock, err := openDir(config, env.fs)
+	dir, err := openDirectory(config, env.fs)
 	if err != nil {
 		return nil, err
 	}
-	s, err := openLocked(config, env, dir, lock)
+	s, err := openLocked(config, env, dir)
 	if err != nil {
-		return nil, errors.Join(publicError(err), dir.Close(), lock.Close())
+		return nil, errors.Join(openError(err), dir.abandon())
 	}
 	s.recovery.Took = env.now().Sub(started)
-	s.logOpened()
+	s.logOpened(warnings, dir.dir.SyncsNames())
 	return s, nil
 }
 
 // openLocked recovers the state of a directory that is locked, and starts the
-// writer unless the store is read-only. After an error the caller must close
-// dir and lock.
-func openLocked(config Config, env environment, dir vfs.Dir, lock io.Closer) (*Store, error) {
-	state, err := recovery.Recover(dir, recovery.Options{
-		ReadOnly: config.ReadOnly,
-		SyncName: func() error { return syncName(env.fs, config.DataDir) },
+// writer unless the store is read-only. The store then owns dir; after an error
+// the caller does.
+func openLocked(config Config, env environment, dir *directory) (*Store, error) {
+	state, err := recovery.Recover(dir.dir, recovery.Options{
+		ReadOnly:  config.ReadOnly,
+		MustExist: config.mustExist(),
+		SyncName:  func() error { return syncName(env.fs, config.DataDir) },
 	})
 	if err != nil {
 		return nil, err
 	}
 	s := newStore(config, state)
+	s.disk = dir.dir
 	if config.ReadOnly {
 		s.release = func() error {
 			s.memory.Release()
-			return errors.Join(dir.Close(), lock.Close())
+			return dir.close()
 		}
 		return s, nil
 	}
-	if err := s.startWriter(state, env, dir, lock); err != nil {
+	if err := s.startWriter(state, env, dir); err != nil {
 		s.memory.Release()
 		return nil, err
 	}
@@ -146,22 +153,22 @@ func newStore(config Config, state *recovery.State) *Store {
 
 // startWriter begins the session's log and starts the writer goroutine, which
 // gets everything that writes, and the flusher.
-func (s *Store) startWriter(state *recovery.State, env environment, dir vfs.Dir, lock io.Closer) error {
+func (s *Store) startWriter(state *recovery.State, env environment, dir *directory) error {
 	if env.background == nil {
 		env.background = s.goroutines.Go
 	}
 	wake := make(chan struct{}, 1)
 	w := &walWriter{
-		mailbox: mailbox.New(ErrClosed), table: state.Table, status: s.status, dir: dir, lock: lock,
+		mailbox: mailbox.New(ErrClosed), table: state.Table, status: s.status, dir: dir,
 		maxKeys: env.maxKeys, now: env.now, spawn: s.goroutines.Go, logger: s.config.Logger,
 		relayed: make(chan error, 1),
 	}
 	start := wal.Start{
 		ID: state.ID, Segment: state.NextSegment, Group: state.LastGroup, Version: state.Table.Version(),
 	}
-	log, err := wal.Begin(dir, start, wal.Options{
+	log, err := wal.Begin(dir.dir, start, wal.Options{
 		SyncWrites: s.config.SyncWrites, FirstSegmentBytes: env.firstSegmentBytes, Now: env.now,
-		Background: env.background, Failed: w.fail,
+		Background: env.background, Failed: w.fail, CheckLock: dir.lock.Check, Ballast: dir.ballast,
 		WakeFlusher: func() {
 			select {
 			case wake <- struct{}{}:
@@ -172,14 +179,16 @@ func (s *Store) startWriter(state *recovery.State, env environment, dir vfs.Dir,
 	if err != nil {
 		return err
 	}
-	if err := wal.Prune(dir, state.Snapshot); err != nil {
+	if err := wal.Prune(dir.dir, state.Snapshot); err != nil {
 		return errors.Join(err, log.Close())
 	}
 	w.log = log
 	w.staging = staging{table: state.Table, pause: log.Yield, background: env.background}
 	w.snapshots = snapshotter{
-		dir: dir, log: log, table: state.Table, status: s.status, background: env.background, report: w.report,
-		snapshotBytes: s.config.SnapshotBytes, due: s.config.SnapshotBytes, covered: state.Snapshotted,
+		dir: dir.dir, log: log, table: state.Table, status: s.status, background: env.background,
+		ballast: dir.ballast, now: env.now, report: w.report, inform: w.inform,
+		snapshotBytes: s.config.SnapshotBytes, due: s.config.SnapshotBytes,
+		newest: state.Snapshot, covered: state.Snapshotted,
 	}
 	s.mailbox = w.mailbox
 	s.goroutines.Go(w.run)
@@ -188,33 +197,6 @@ func (s *Store) startWriter(state *recovery.State, env environment, dir vfs.Dir,
 	}
 	return nil
 }
-
-// openDir opens and locks the data directory. It creates the directory unless
-// the store is read-only.
-func openDir(config Config, fsys vfs.FS) (vfs.Dir, io.Closer, error) {
-	if !config.ReadOnly {
-		if err := vfs.MakeDir(fsys, config.DataDir); err != nil {
-			return nil, nil, fmt.Errorf("kvstore: create data directory: %w", err)
-		}
-	}
-	dir, err := fsys.OpenDir(config.DataDir)
-	if err != nil {
-		return nil, nil, fmt.Errorf("kvstore: open data directory: %w", err)
-	}
-	lock, err := dir.Lock(format.LockName, config.ReadOnly)
-	if config.ReadOnly && errors.Is(err, fs.ErrNotExist) {
-		return dir, noLock{}, nil // no writer was ever here, or a copy lacks the lock
-	}
-	if err != nil {
-		return nil, nil, errors.Join(lockError(config.DataDir, err), dir.Close())
-	}
-	return dir, lock, nil
-}
-
-// noLock is the lock of a directory without a lock file.
-type noLock struct{}
-
-func (noLock) Close() error { return nil }
 
 // Get returns a copy of key's value, which belongs to the caller. If key is
 // absent or the store is closed, it returns nil and false. A value that is

@@ -512,9 +512,8 @@ func TestStatsWithoutSyncWrites(t *testing.T) {
 func TestStatsTook(t *testing.T) {
 	now := time.Unix(0, 0)
 	r := newRig(t, kvstore.WithClock(func() time.Time { now = now.Add(time.Second); return now }))
+	r.close(r.open())
 	r.config.ReadOnly = true // no other goroutine reads the clock
-	r.ok(r.fs.Mkdir("/data"))
-	r.ok(r.fs.Mkdir(r.config.DataDir))
 	if took := r.open().Stats().Recovery.Took; took < time.Second {
 		t.Fatalf("took %v", took)
 	}
@@ -559,10 +558,6 @@ func (r *rig) readOnly(before map[string]string, pairs ...string) {
 
 func TestReadOnlyWritesNothing(t *testing.T) {
 	r := newRig(t)
-	r.ok(r.fs.Mkdir("/data"))
-	r.ok(r.fs.Mkdir(r.config.DataDir))
-	r.readOnly(r.files()) // an empty directory
-
 	s := r.open()
 	r.readOnlyIsLocked()
 	r.set(s, "a", "1", "b", "2")
@@ -641,10 +636,11 @@ func TestLoggerIsTold(t *testing.T) {
 		t.Helper()
 		h := &recorder{}
 		r.config.Logger = slog.New(h)
-		r.kill(r.open())
-		got := h.of(slog.LevelWarn)
-		if len(got) != min(1, len(words)) || len(h.of(slog.LevelError)) > 0 {
-			t.Fatalf("logged %q, want %q", h.records, words)
+		s := r.open()
+		got, failed := h.of(slog.LevelWarn), h.of(slog.LevelError)
+		r.kill(s)
+		if len(got) != min(1, len(words)) || len(failed) > 0 {
+			t.Fatalf("logged %q %q, want %q", got, failed, words)
 		}
 		for _, word := range words {
 			if !strings.Contains(got[0], word) {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"kvstore/internal/format"
-	"kvstore/internal/vfs"
 )
 
 // The errors that calls return, always wrapped with detail. Compare with
@@ -65,25 +64,25 @@ var (
 
 // CorruptError says what is damaged. errors.Is(err, ErrCorrupt) is true for it.
 type CorruptError struct {
-	File   string // base name in the data directory
+	File   string // base name in the data directory; "backup" for what Restore reads
 	Offset int64  // of the first byte that is known to be wrong
 	Reason string
+
+	isStore bool // the file is one of a data directory that Open refuses
 }
 
+// Error returns the message. If Open refuses a data directory, it names the
+// commands that help.
 func (e *CorruptError) Error() string {
-	return fmt.Sprintf("%v: %s at offset %d: %s", ErrCorrupt, e.File, e.Offset, e.Reason)
+	text := fmt.Sprintf("%v: %s at offset %d: %s", ErrCorrupt, e.File, e.Offset, e.Reason)
+	if e.isStore {
+		text += "; see 'kvstore verify' and 'kvstore salvage'"
+	}
+	return text
 }
 
 // Unwrap returns ErrCorrupt.
 func (e *CorruptError) Unwrap() error { return ErrCorrupt }
-
-// lockError turns a failure to lock dataDir into the error that Open returns.
-func lockError(dataDir string, err error) error {
-	if locked, ok := errors.AsType[*vfs.LockedError](err); ok {
-		return fmt.Errorf("%w: %s: %w", ErrLocked, dataDir, locked)
-	}
-	return fmt.Errorf("kvstore: lock %s: %w", dataDir, err)
-}
 
 // publicError turns an error of the internal packages into the one that callers
 // of this package see. It is called where errors leave the package: by Open and
@@ -99,4 +98,13 @@ func publicError(err error) error {
 		return fmt.Errorf("%w: %w", ErrVersion, later)
 	}
 	return fmt.Errorf("kvstore: %w", err)
+}
+
+// openError is publicError for Open.
+func openError(err error) error {
+	err = publicError(err)
+	if corrupt, ok := errors.AsType[*CorruptError](err); ok {
+		corrupt.isStore = true
+	}
+	return err
 }

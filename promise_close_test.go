@@ -353,13 +353,15 @@ func TestP10WhatCloseLeaves(t *testing.T) {
 	}
 	snapshot := func(n int) string { return fmt.Sprintf("snapshot-%020d.kvs", n) }
 	segment := func(n int) string { return fmt.Sprintf("wal-%020d.log", n) }
-	for range 2 {
-		s := r.open()
-		names("LOCK", segment(1))
-		r.close(s)
-		names("LOCK") // an empty store needs no snapshot
-	}
 	s := r.open()
+	names("LOCK", segment(1))
+	r.close(s)
+	names("LOCK", snapshot(1)) // so that a store is there, with no keys
+	s = r.open()
+	names("LOCK", snapshot(1), segment(1))
+	r.close(s)
+	names("LOCK", snapshot(1))
+	s = r.open()
 	r.set(s, "a", "1")
 	r.close(s)
 	names("LOCK", snapshot(2))

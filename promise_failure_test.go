@@ -397,6 +397,88 @@ func TestP5OutOfSpace(t *testing.T) {
 	}
 }
 
+// P5: on a full disk, the ballast is for deletions and a snapshot. Other writes
+// fail, even if they would fit, until there is room for the ballast again.
+func TestP5BallastIsForDeletions(t *testing.T) {
+	const segment = 64 << 10
+	for _, syncWrites := range []bool{true, false} {
+		r := newRig(t, kvstore.WithFirstSegmentBytes(segment))
+		r.config.SyncWrites = syncWrites
+		s := r.open()
+		held := r.fs.Reserved(r.config.DataDir)
+		if held < 4*segment {
+			t.Fatalf("%d bytes are held back", held)
+		}
+		r.fs.RefuseReserve(true)
+		r.fs.SetHook(func(op vfs.Op) error {
+			if op.Kind == vfs.OpAllocate && r.fs.Reserved(r.config.DataDir) > 0 {
+				return syscall.ENOSPC
+			}
+			return nil
+		})
+		large := strings.Repeat("x", 10_000)
+		stored := 0
+		for s.Set(fmt.Sprint("key ", stored), []byte(large)) == nil {
+			stored++
+		}
+		deleted := 0
+		for r.fs.Reserved(r.config.DataDir) > 0 {
+			r.ok(s.Delete("absent"))
+			if deleted++; deleted > segment {
+				t.Fatal("no deletion has needed the ballast")
+			}
+		}
+		for range 3 {
+			r.fails(s.Set("small", nil), syscall.ENOSPC)
+			r.fails(s.Apply(ctx, batch("small", "")), syscall.ENOSPC)
+			r.ok(s.Delete("key 0"))
+			r.ok(s.Err())
+		}
+		r.fs.RefuseReserve(false)
+		r.set(s, "small", "1")
+		if got := r.fs.Reserved(r.config.DataDir); got < held {
+			t.Errorf("%d bytes are held again, %d before", got, held)
+		}
+		r.fs.SetHook(nil)
+		want := []string{"small", "1"}
+		for i := 1; i < stored; i++ {
+			want = append(want, fmt.Sprint("key ", i), large)
+		}
+		r.want(s, want...)
+		r.want(r.reopenAfter(s, r.kill), want...)
+	}
+}
+
+// P5: a snapshot that has no room gets the ballast, once.
+func TestP5BallastIsForASnapshot(t *testing.T) {
+	for _, where := range []func(vfs.Op) bool{
+		snapshotOp(vfs.OpWrite), snapshotOp(vfs.OpCreate), reserved(vfs.OpAllocate), reserved(vfs.OpCreate),
+	} {
+		r := newRig(t, kvstore.WithFirstSegmentBytes(64<<10))
+		s := r.open()
+		r.set(s, "a", "1")
+		r.fs.SetHook(func(op vfs.Op) error {
+			if where(op) && r.fs.Reserved(r.config.DataDir) > 0 {
+				return syscall.ENOSPC
+			}
+			return nil
+		})
+		r.ok(s.Snapshot(ctx))
+		if s.Stats().WALBytes != 0 {
+			t.Error("the snapshot has not shortened the log")
+		}
+		r.set(s, "b", "2") // the ballast is held again
+		if r.fs.Reserved(r.config.DataDir) == 0 {
+			t.Error("no ballast is held after a snapshot")
+		}
+		r.fs.SetHook(nil)
+		r.want(r.reopenAfter(s, r.close), "a", "1", "b", "2")
+		if held := r.fs.Reserved(r.config.DataDir); held == 0 {
+			t.Error("a closed store holds no ballast")
+		}
+	}
+}
+
 // groupsRise checks that the log's groups are numbered from 1 to n.
 func (r *rig) groupsRise(n uint64) {
 	r.Helper()

@@ -59,6 +59,9 @@ func TestP12ValuesTooLarge(t *testing.T) {
 	b := batch("b", "1")
 	b.Set("c", tooLong)
 	r.fails(s.Apply(ctx, b), kvstore.ErrValueTooLarge)
+	if err := s.Apply(ctx, b); !strings.Contains(err.Error(), `write 2, key "c"`) {
+		t.Errorf("which write it is: %v", err)
+	}
 	r.fails(s.ApplyAsync(ctx, b).Wait(ctx), kvstore.ErrValueTooLarge)
 	r.want(s)
 }
@@ -175,8 +178,9 @@ func TestP12OrderOfChecks(t *testing.T) {
 		r := newRig(t)
 		r.config.ReadOnly = slices.Contains(states, "read-only")
 		if r.config.ReadOnly {
-			r.ok(r.fs.Mkdir("/data"))
-			r.ok(r.fs.Mkdir(r.config.DataDir))
+			r.config.ReadOnly = false
+			r.close(r.open())
+			r.config.ReadOnly = true
 		}
 		s := r.open()
 		if slices.Contains(states, "failed") {

@@ -181,10 +181,10 @@ var errInjected = errors.New("injected EIO")
 // changes reports whether an operation has an effect that a crash could lose.
 func changes(kind vfs.OpKind) bool {
 	switch kind {
-	case vfs.OpMkdir, vfs.OpSyncParent, vfs.OpCreate, vfs.OpRename, vfs.OpRemove, vfs.OpSyncDir,
+	case vfs.OpMkdir, vfs.OpRemoveDir, vfs.OpSyncParent, vfs.OpCreate, vfs.OpRename, vfs.OpRemove, vfs.OpSyncDir,
 		vfs.OpWrite, vfs.OpAllocate, vfs.OpSync:
 		return true
-	case vfs.OpOpenDir, vfs.OpOpen, vfs.OpList, vfs.OpLock, vfs.OpRead, vfs.OpSize,
+	case vfs.OpOpenDir, vfs.OpOpen, vfs.OpList, vfs.OpLock, vfs.OpCheckLock, vfs.OpRead, vfs.OpSize,
 		vfs.OpStartWrite, vfs.OpStartSync, vfs.OpWriteBack, vfs.OpForget:
 		return false
 	}

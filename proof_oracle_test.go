@@ -65,7 +65,8 @@ func (o *oracle) happens(op vfs.Op) {
 		o.snapshot = max(o.snapshot, o.pending)
 	case vfs.OpRemove:
 		o.remove(op.Name)
-	case vfs.OpMkdir, vfs.OpSyncParent, vfs.OpOpenDir, vfs.OpOpen, vfs.OpList, vfs.OpLock, vfs.OpSize,
+	case vfs.OpMkdir, vfs.OpRemoveDir, vfs.OpSyncParent, vfs.OpOpenDir, vfs.OpOpen, vfs.OpList, vfs.OpLock,
+		vfs.OpCheckLock, vfs.OpSize,
 		vfs.OpStartWrite, vfs.OpStartSync, vfs.OpWriteBack, vfs.OpForget:
 	}
 }

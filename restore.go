@@ -24,7 +24,7 @@ import (
 // dataDir; ErrLocked if it is in use; ErrCorrupt (as a *CorruptError) and
 // ErrVersion for what is not a whole snapshot file that this package reads;
 // those of r and of the file system. After an error there is no store in
-// dataDir.
+// dataDir, and the directories that Restore has made are removed.
 func Restore(dataDir string, r io.Reader) error {
 	return restore(vfs.OS{}, dataDir, r)
 }
@@ -34,36 +34,43 @@ func restore(fsys vfs.FS, dataDir string, r io.Reader) error {
 	if err != nil {
 		return err
 	}
-	dir, lock, err := openDir(config, fsys)
+	dir, err := openDirectory(config, fsys)
 	if err != nil {
 		return err
 	}
-	err = restoreInto(dir, r)
-	if err == nil {
-		err = vfs.SyncName(fsys, config.DataDir)
+	if err := restoreInto(dir, r); err != nil {
+		return errors.Join(publicError(err), dir.abandon())
 	}
-	return errors.Join(publicError(err), dir.Close(), lock.Close())
+	return publicError(dir.close())
 }
 
-// restoreInto makes the first snapshot of a directory that is locked.
-func restoreInto(dir vfs.Dir, r io.Reader) error {
-	files, err := datadir.List(dir)
+// restoreInto makes the first snapshot of a directory that is locked. After an
+// error it has made none.
+func restoreInto(d *directory, r io.Reader) error {
+	files, err := datadir.List(d.dir)
 	if err != nil {
 		return err
 	}
 	if !files.Empty() {
 		return fmt.Errorf("restore: a store is there already: %w", fs.ErrExist)
 	}
-	if err := datadir.Remove(dir, files.Temporary); err != nil {
+	if err := datadir.Remove(d.dir, files.Temporary); err != nil {
+		return err
+	}
+	if err := vfs.SyncName(d.fs, d.path); err != nil { // now, since nothing may fail after the store has its name
 		return err
 	}
 	var id format.StoreID
 	_, _ = rand.Read(id[:]) // never fails: crypto/rand ends the program first
-	err = datadir.WriteFile(dir, format.SnapshotName(1), func(file vfs.File) error {
+	name := format.SnapshotName(1)
+	err = datadir.WriteFile(d.dir, name, func(file vfs.File) error {
 		return snapfile.Copy(file, r, id)
 	})
 	if err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
-	return datadir.Sync(dir)
+	if err := datadir.Sync(d.dir); err != nil {
+		return datadir.Discard(d.dir, name, err)
+	}
+	return nil
 }

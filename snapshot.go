@@ -2,6 +2,10 @@ package kvstore
 
 import (
 	"context"
+	"errors"
+	"io"
+	"iter"
+	"time"
 
 	"kvstore/internal/diskio"
 	"kvstore/internal/format"
@@ -17,6 +21,11 @@ import (
 // that to a file and then removes what the file covers. Close writes the last
 // one.
 
+// urgentShare is how many times SnapshotBytes the log may take while the
+// snapshot that will shorten it leaves half of the disk to others. Beyond that,
+// the snapshot is written at full speed.
+const urgentShare = 2
+
 // snapshotter is the writer's part of it. [walWriter.run] owns its fields.
 type snapshotter struct {
 	dir           vfs.Dir                         // immutable
@@ -24,11 +33,15 @@ type snapshotter struct {
 	table         *table.Table                    // immutable
 	status        *status                         // shared, see walWriter
 	background    func(task func() error)         // immutable: runs a task in a goroutine that Close waits for
+	ballast       *wal.Ballast                    // shared
+	now           func() time.Time                // immutable: the clock
 	report        func(message string, err error) // immutable
+	inform        func(message string, a ...any)  // immutable
 	snapshotBytes int64                           // immutable: Config.SnapshotBytes
 
 	due     int64     // bytes in the log at which the next snapshot begins
-	covered uint64    // the last group that the newest snapshot covers
+	newest  uint64    // number of the newest snapshot, 0 if there is none
+	covered uint64    // the last group that it covers
 	running *snapshot // nil if none is being written
 }
 
@@ -37,15 +50,17 @@ type snapshot struct {
 	view     *table.View      // the goroutine's, which closes it
 	info     *format.Snapshot // the goroutine's until done is closed
 	walBytes int64            // immutable: bytes of the log that it covers
-	urgent   chan struct{}    // closed by the writer when it waits: the disk need not be left to others
+	urgent   chan struct{}    // closed by the writer when the disk must no longer be left to others
+	hurried  bool             // the writer's: urgent is closed
 	err      error            // written by the goroutine; valid after done is closed
 	done     chan struct{}    // closed by the goroutine
 }
 
 // Snapshot writes a snapshot while reads and writes go on, and removes the part
-// of the log that it covers, so that the next Open has little to replay. Calls
-// that come while one is being written share it: it has what was acknowledged
-// before the first of them. Close waits for it.
+// of the log that it covers, so that the next Open has little to replay. The
+// snapshot has every write that was acknowledged before the call. A call that
+// comes while one is being written shares it if that is true of it, and else
+// waits for it and begins the next one. Close waits for a snapshot under way.
 //
 // If ctx has ended before the call, nothing happens. If it ends later, Snapshot
 // returns ctx.Err() at once and the snapshot goes on. Other errors: ErrClosed,
@@ -56,25 +71,54 @@ func (s *Store) Snapshot(ctx context.Context) error {
 	if err := s.checkWritable(ctx); err != nil {
 		return err
 	}
+	acknowledged := s.status.lastGroup.Load()
+	covers, err := s.joinSnapshot(ctx, acknowledged)
+	for !covers && err == nil {
+		covers, err = s.joinSnapshot(ctx, acknowledged)
+		if errors.Is(err, ErrClosed) {
+			return s.waitClosed(ctx) // Close writes a snapshot of everything
+		}
+	}
+	return err
+}
+
+// waitClosed waits for the end of Close, and returns its result.
+func (s *Store) waitClosed(ctx context.Context) error {
+	ended := make(chan error, 1)
+	go func() { ended <- s.goroutines.Wait() }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// joinSnapshot begins a snapshot or joins the one under way, and waits for its
+// end. covers reports whether it has all groups up to this one.
+func (s *Store) joinSnapshot(ctx context.Context, group uint64) (covers bool, err error) {
 	c := &snapshotCommand{answer: make(chan snapshotAnswer, 1)}
 	if err := s.mailbox.SendControl(ctx, c); err != nil {
-		return err
+		return false, err
 	}
 	var answer snapshotAnswer
 	select {
 	case answer = <-c.answer:
 	case <-ctx.Done():
-		return ctx.Err()
+		return false, ctx.Err()
 	}
 	if answer.snapshot == nil {
-		return publicError(answer.err)
+		return true, publicError(answer.err)
 	}
 	select {
 	case <-answer.snapshot.done:
-		return publicError(answer.snapshot.err)
 	case <-ctx.Done():
-		return ctx.Err()
+		return false, ctx.Err()
 	}
+	if answer.snapshot.info.LastGroup < group {
+		return false, nil // it began before the call, so its error is no answer either
+	}
+	return true, publicError(answer.snapshot.err)
 }
 
 // begin begins a snapshot of everything written, or returns the one under way.
@@ -122,7 +166,7 @@ func (s *snapshotter) write(w *snapshot) error {
 	if tuning.Pacing {
 		to = diskio.NewPacer(s.status.groups.Load, w.urgent).Writer
 	}
-	err := snapfile.Write(s.dir, w.info, w.view.All(), to)
+	err := s.writeFile(w.info, w.view.All(), to)
 	w.view.Close()
 	if err != nil {
 		return err
@@ -153,21 +197,38 @@ func (s *snapshotter) wait() {
 	if w == nil {
 		return
 	}
-	close(w.urgent)
+	w.hurry()
 	<-w.done
 	s.running = nil
 	if w.err != nil {
 		s.report("kvstore: snapshot failed", w.err)
 		return
 	}
-	s.covered, s.due = w.info.LastGroup, s.snapshotBytes
+	s.newest, s.covered, s.due = w.info.Number, w.info.LastGroup, s.snapshotBytes
+	s.log.HoldBallast()
 }
 
-// beginIfDue begins a snapshot when the log has grown by SnapshotBytes.
+// hurry ends the pauses of the snapshot's goroutine.
+func (w *snapshot) hurry() {
+	if !w.hurried {
+		w.hurried = true
+		close(w.urgent)
+	}
+}
+
+// beginIfDue begins a snapshot when the log has grown by SnapshotBytes. When it
+// has grown by as much again and the snapshot is not complete, the log is to be
+// bounded before others are to be spared.
 func (s *snapshotter) beginIfDue() {
 	s.settle()
 	grown := s.status.walBytes.Load()
-	if s.snapshotBytes == 0 || s.log.Err() != nil || s.running != nil || grown < s.due {
+	switch {
+	case s.snapshotBytes == 0 || s.log.Err() != nil:
+		return
+	case s.running != nil && grown >= urgentShare*s.snapshotBytes:
+		s.running.hurry()
+		return
+	case s.running != nil || grown < s.due:
 		return
 	}
 	s.due = grown + s.snapshotBytes // if this one fails, the next is due when as much has come again
@@ -179,12 +240,33 @@ func (s *snapshotter) beginIfDue() {
 // writeLast ends a session whose log is finished: it writes the snapshot with
 // this number, unless the newest one covers everything, and removes the log.
 func (s *snapshotter) writeLast(number uint64) error {
-	if s.log.Written() == s.covered {
+	if s.newest > 0 && s.log.Written() == s.covered {
 		return s.log.Remove(0) // the segment is empty, and the next session makes its own
 	}
 	info := s.describe(number, s.table.Len())
-	if err := snapfile.Write(s.dir, info, s.table.All(), snapfile.FromStart); err != nil {
+	if err := s.writeFile(info, s.table.All(), snapfile.FromStart); err != nil {
 		return err
 	}
 	return s.log.Remove(number)
+}
+
+// writeFile writes a snapshot file, counts it, and tells the Logger of it. It
+// uses immutable fields and the shared figures only.
+func (s *snapshotter) writeFile(
+	info *format.Snapshot, pairs iter.Seq[format.Pair], to func(vfs.File) io.Writer,
+) error {
+	started := s.now()
+	size, err := snapfile.Write(s.dir, info, pairs, to)
+	if vfs.IsExhausted(err) && s.ballast.Spend() {
+		size, err = snapfile.Write(s.dir, info, pairs, to)
+	}
+	if err != nil {
+		return err
+	}
+	ended := s.now()
+	s.status.lastSnapshot.Store(&ended)
+	s.status.snapshots.Add(1)
+	s.inform("kvstore: snapshot written", "file", format.SnapshotName(info.Number),
+		"keys", info.Count, "bytes", size, "took", ended.Sub(started))
+	return nil
 }

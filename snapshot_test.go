@@ -12,8 +12,10 @@ import (
 	"syscall"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"kvstore"
+	"kvstore/internal/tuning"
 	"kvstore/internal/vfs"
 )
 
@@ -245,6 +247,50 @@ func TestSnapshotIsRefused(t *testing.T) {
 	r.fails(err, kvstore.ErrInvalidConfig)
 }
 
+// A snapshot that SnapshotBytes has begun earlier does not answer a call: it
+// lacks what was acknowledged in between. A call shares one that has it.
+func TestSnapshotHasWhatWasAcknowledged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.config.SnapshotBytes = 1000
+		s := r.open()
+		release := make(chan struct{})
+		r.fs.SetHook(func(op vfs.Op) error {
+			if snapshotOp(vfs.OpSync)(op) {
+				<-release
+			}
+			return nil
+		})
+		r.set(s, "begins", strings.Repeat("x", 1000))
+		synctest.Wait() // the first snapshot hangs
+		r.set(s, "between", "1")
+		const callers = 3
+		answers := make(chan error, callers)
+		for range callers {
+			go func() { answers <- s.Snapshot(ctx) }()
+		}
+		synctest.Wait()
+		if len(answers) > 0 {
+			t.Fatalf("answered while the snapshot hangs: %v", <-answers)
+		}
+		close(release)
+		for range callers {
+			r.ok(<-answers)
+		}
+		if bytes := s.Stats().WALBytes; bytes != 0 {
+			t.Errorf("%d bytes of log are not covered", bytes)
+		}
+		if names := r.names(); number(names[0]) > 3 {
+			t.Errorf("the callers have not shared one snapshot: %q", names)
+		}
+		s = r.reopenAfter(s, r.kill)
+		r.want(s, "begins", strings.Repeat("x", 1000), "between", "1")
+		if groups := s.Stats().Recovery.Groups; groups != 0 {
+			t.Errorf("%d groups are not in the snapshot", groups)
+		}
+	})
+}
+
 // With SnapshotBytes the log bounds itself, whatever is written. A snapshot
 // that fails is logged and tried again.
 func TestSnapshotBytes(t *testing.T) {
@@ -289,4 +335,47 @@ func TestSnapshotBytes(t *testing.T) {
 			t.Fatal("recovery has lost something")
 		}
 	})
+}
+
+// A snapshot is gentle only as long as the log can afford it. When the log has
+// twice SnapshotBytes, the snapshot hands the disk large pieces.
+func TestSnapshotHurriesWhenTheLogGrows(t *testing.T) {
+	for _, much := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			const snapshotBytes, gentlePiece = 2 << 20, 128 << 10
+			r := newRig(t)
+			r.config.SnapshotBytes = snapshotBytes
+			s := r.open()
+			first, goOn := make(chan struct{}), make(chan struct{})
+			var pieces []int // the snapshot's goroutine owns it until the snapshot is complete
+			r.fs.SetHook(func(op vfs.Op) error {
+				if snapshotOp(vfs.OpWriteBack)(op) {
+					if pieces = append(pieces, op.Bytes); len(pieces) == 1 {
+						close(first)
+						<-goOn
+					}
+				}
+				return nil
+			})
+			for i := range snapshotBytes / 10_000 {
+				r.ok(s.Set(fmt.Sprint("key ", i), make([]byte, 10_000)))
+			}
+			<-first
+			if much {
+				r.ok(s.Set("much", make([]byte, snapshotBytes)))
+			}
+			r.ok(s.Set("the store is busy", nil))
+			close(goOn)
+			<-time.After(time.Second) // so that pauses end
+			synctest.Wait()
+			if len(pieces) < 2 || pieces[0] >= 2*gentlePiece {
+				t.Fatalf("pieces %v", pieces)
+			}
+			hurried := slices.Max(pieces[1:]) > 2*gentlePiece
+			if tuning.Pacing && hurried != much {
+				t.Errorf("the log has grown: %t, pieces %v", much, pieces)
+			}
+			r.close(s)
+		})
+	}
 }

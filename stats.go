@@ -1,6 +1,7 @@
 package kvstore
 
 import (
+	"log/slog"
 	"slices"
 	"time"
 
@@ -21,6 +22,11 @@ type Stats struct {
 	Views      int           // open views
 	OldestView time.Duration // age of the oldest open view; 0 if there is none
 	ViewBytes  int64         // bytes of keys and values that are kept for views alone
+
+	Snapshots    uint64    // snapshots written, that of Close too
+	LastSnapshot time.Time // when the last of them was complete; zero if there is none
+	DiskBytes    int64     // sizes of the store's files, with the space that is reserved in the log
+	QueueBytes   int64     // of writes that have no answer yet, at most 32 MiB; a small one counts for 2 KiB
 }
 
 // Stats returns figures about the store, without I/O. After Close it returns
@@ -34,6 +40,15 @@ func (s *Store) Stats() Stats {
 		Commits:  s.status.commits.Load(),
 		Version:  s.memory.Version(),
 		Recovery: s.recovery,
+
+		Snapshots: s.status.snapshots.Load(),
+		DiskBytes: s.disk.Bytes(),
+	}
+	if at := s.status.lastSnapshot.Load(); at != nil {
+		stats.LastSnapshot = *at
+	}
+	if s.mailbox != nil {
+		stats.QueueBytes = s.mailbox.Bytes()
 	}
 	stats.Recovery.Dropped = slices.Clone(stats.Recovery.Dropped)
 	var since time.Time
@@ -72,14 +87,20 @@ func newRecovery(state *recovery.State) Recovery {
 	return r
 }
 
-// logOpened tells the Logger what Open found.
-func (s *Store) logOpened() {
+// logOpened tells the Logger what Open found, and warnings of what endangers
+// the data. syncsNames says that the file system has an fsync for directories.
+func (s *Store) logOpened(warnings *slog.Logger, syncsNames bool) {
 	l := s.config.Logger.With("dir", s.config.DataDir)
+	warnings = warnings.With("dir", s.config.DataDir)
 	for _, d := range s.recovery.Dropped {
 		l.Warn("kvstore: dropped the torn tail of the log", "file", d.File, "offset", d.Offset, "bytes", d.Bytes)
 	}
 	if !s.config.SyncWrites && !s.config.ReadOnly {
-		l.Warn("kvstore: SyncWrites is off, a power cut may lose the last writes", "interval", s.config.SyncInterval)
+		warnings.Warn("kvstore: SyncWrites is off, a power cut may lose the last writes",
+			"interval", s.config.SyncInterval)
+	}
+	if !syncsNames {
+		warnings.Warn("kvstore: the file system has no fsync for directories, a power cut may lose new files")
 	}
 	l.Info("kvstore: opened", "snapshot", s.recovery.Snapshot, "groups", s.recovery.Groups,
 		"entries", s.recovery.Entries, "keys", s.status.keys.Load(), "took", s.recovery.Took)

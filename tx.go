@@ -203,7 +203,9 @@ func (tx *Tx) Delete(key string) {
 
 func (tx *Tx) accept(key string, value []byte) bool {
 	if tx.err == nil {
-		tx.err = checkLimits(key, value)
+		if tx.err = checkLimits(key, value); tx.err != nil {
+			tx.err = fmt.Errorf("%w (key %.40q)", tx.err, key)
+		}
 	}
 	return tx.err == nil && !tx.ended
 }

@@ -3,7 +3,6 @@ package kvstore
 import (
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -12,7 +11,6 @@ import (
 	"kvstore/internal/mailbox"
 	"kvstore/internal/table"
 	"kvstore/internal/tuning"
-	"kvstore/internal/vfs"
 	"kvstore/internal/wal"
 )
 
@@ -31,8 +29,7 @@ type walWriter struct {
 	table   *table.Table     // shared; the writer alone changes it
 	status  *status          // shared; written by the writer, read by Store
 
-	dir       vfs.Dir
-	lock      io.Closer // the data directory's; released when everything else has ended
+	dir       *directory // released when everything else has ended
 	log       *wal.Log
 	staging   staging
 	snapshots snapshotter
@@ -57,7 +54,10 @@ type status struct {
 	groups    atomic.Uint64
 	lastGroup atomic.Uint64 // number of the last group that was applied
 	commits   atomic.Uint64
-	failure   atomic.Pointer[error] // sticky; Is(ErrFailed)
+
+	snapshots    atomic.Uint64
+	lastSnapshot atomic.Pointer[time.Time] // when the last of them was complete
+	failure      atomic.Pointer[error]     // sticky; Is(ErrFailed)
 }
 
 // run carries out commands until the last one. It is the only goroutine that
@@ -181,7 +181,7 @@ func (w *walWriter) persist() error {
 	if err := w.checkCapacity(); err != nil {
 		return err
 	}
-	if err := w.log.Reserve(g.bytes); err != nil {
+	if err := w.log.Reserve(g.bytes, g.sets == 0); err != nil {
 		return publicError(err)
 	}
 	g.version = max(w.now().UnixNano(), w.log.Version()+1) + int64(len(g.writes)) - 1
@@ -296,6 +296,14 @@ func (w *walWriter) report(message string, err error) {
 	})
 }
 
+// inform is report for what is no error.
+func (w *walWriter) inform(message string, attributes ...any) {
+	w.spawn(func() error {
+		w.logger.Info(message, attributes...)
+		return nil
+	})
+}
+
 // shutdown ends the session: it writes a snapshot, unless the newest one covers
 // everything, and removes the log that the snapshot covers. A failed store
 // writes and removes nothing.
@@ -303,9 +311,15 @@ func (w *walWriter) shutdown() error {
 	w.snapshots.wait()
 	number, err := w.log.Finish()
 	if err == nil {
+		w.dir.ballast.Spend()
 		err = w.snapshots.writeLast(number)
 	}
-	err = errors.Join(err, w.log.Close(), w.dir.Close(), w.lock.Close())
+	if err == nil {
+		w.dir.ballast.HoldClosed(w.dir.dir.Bytes())
+	} else {
+		w.log.HoldBallast() // the next Open has to cope with this log
+	}
+	err = errors.Join(err, w.log.Close(), w.dir.close())
 	w.table.Release()
 	return publicError(err)
 }

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"syscall"
 
 	"kvstore"
 )
@@ -26,6 +27,7 @@ type crashJob struct {
 	SyncWrites bool
 	Write      bool // from 64 goroutines until it is killed; otherwise the child only waits
 	CloseAfter int  // if not 0, the acknowledgements after which it closes the store under load
+	Fill       int  // if not 0, it sets "fill N" to values of this size until the disk is full
 }
 
 // runCrashChild does the work of a child if this process is one, and reports
@@ -56,6 +58,11 @@ func (job crashJob) run() error {
 		return err
 	}
 	fmt.Println("open")
+	if job.Fill > 0 {
+		if err := job.fill(store); err != nil {
+			return err
+		}
+	}
 	if job.Write {
 		if err := job.write(store); err != nil {
 			return err
@@ -171,4 +178,29 @@ func (p *crashPrinter) run() error {
 		}
 	}
 	return out.Flush()
+}
+
+// fill prints "full N" when N values are stored and the disk has no room for
+// another. If CloseAfter is set, it then closes the store, which may have no
+// room for its snapshot, and prints "closed".
+func (job crashJob) fill(store *kvstore.Store) error {
+	for n := 0; ; n++ {
+		err := store.Set(fmt.Sprint("fill ", n), make([]byte, job.Fill))
+		if errors.Is(err, syscall.ENOSPC) && !errors.Is(err, kvstore.ErrFailed) {
+			fmt.Println("full", n)
+			break
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if job.CloseAfter == 0 {
+		return nil
+	}
+	err := store.Close()
+	fmt.Println("closed")
+	if errors.Is(err, syscall.ENOSPC) {
+		return nil
+	}
+	return err
 }

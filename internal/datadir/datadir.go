@@ -24,6 +24,18 @@ func List(dir vfs.Dir) (format.Files, error) {
 	return format.Sort(names)
 }
 
+// ErrNoStore says that a directory has neither a snapshot nor a segment.
+var ErrNoStore = fmt.Errorf("no store is here: %w", fs.ErrNotExist)
+
+// CheckStore returns ErrNoStore if there is no store in dir.
+func CheckStore(dir vfs.Dir) error {
+	files, err := List(dir)
+	if err == nil && files.Empty() {
+		err = ErrNoStore
+	}
+	return err
+}
+
 // Remove removes files and makes that durable. A name that does not exist is
 // no error. The caller must have made durable what replaces these files.
 func Remove(dir vfs.Dir, names []string) error {

@@ -74,8 +74,8 @@ func (p *Pacer) pause(d time.Duration) {
 // bytes in small pieces instead of leaving all of them to the last sync. While
 // others work, each Write ends with a pause in proportion to the time since the
 // pause before, so that a caller with small writes also computes little by
-// little. When it is urgent the writer does neither. The caller must still sync
-// the file.
+// little. When it is urgent, the pieces are large and there are no pauses. The
+// caller must still sync the file.
 func (p *Pacer) Writer(file vfs.File) io.Writer {
 	return &pacedWriter{Pacer: p, file: file, piece: busyPieceBytes, resumed: time.Now()}
 }
@@ -104,14 +104,14 @@ func (w *pacedWriter) Write(b []byte) (written int, err error) {
 // pace hands the disk a piece, if there is one, and pauses.
 func (w *pacedWriter) pace() error {
 	if w.isUrgent() {
-		return nil
+		w.piece = idlePieceBytes
 	}
 	if w.offset-w.handed >= int64(w.piece) {
 		if err := w.file.WriteBack(w.handed, w.offset-w.handed); err != nil {
 			return err
 		}
 		w.handed, w.piece = w.offset, idlePieceBytes
-		if w.busy() {
+		if w.busy() && !w.isUrgent() {
 			w.piece = busyPieceBytes
 		}
 	}

@@ -54,9 +54,9 @@ func writeBacks(t *testing.T, fsys *vfs.Mem, slow time.Duration) *int {
 	return &n
 }
 
-// Many bytes go out in pieces that the disk is given each, with pauses as long
-// as those take if others are busy; in larger ones if they are not; in a
-// urgent, all at once.
+// Many bytes go out in pieces. If others are busy, there are pauses between
+// them, as long as the pieces take. If others are idle, or if it is urgent, the
+// pieces are larger, without pauses.
 func TestPacer(t *testing.T) {
 	const size, slow = 128<<10 + 2<<20, 10 * time.Millisecond
 	for _, c := range []struct {
@@ -68,7 +68,7 @@ func TestPacer(t *testing.T) {
 	}{
 		{"busy", busy(), false, 17, 17},
 		{"idle", idle, false, 3, 0},
-		{"in a urgent", busy(), true, 0, 0},
+		{"urgent", busy(), true, 2, 0},
 	} {
 		for _, write := range []int{32 << 10, size} {
 			synctest.Test(t, func(t *testing.T) {
@@ -116,7 +116,7 @@ func TestPacerSlowsItsCaller(t *testing.T) {
 	})
 }
 
-// Who is pausing hears of the urgent.
+// What is urgent ends a pause.
 func TestPacerIsUrgent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fsys, file := memFile(t)

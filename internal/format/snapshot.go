@@ -124,6 +124,7 @@ func AppendSnapshotTail(dst []byte, info *Snapshot) []byte {
 // bytes, and fills in info.Blocks. pairs must yield info.Count pairs.
 // EncodeSnapshot returns how many bytes were written to w.
 func EncodeSnapshot(w io.Writer, info *Snapshot, pairs iter.Seq[Pair]) (n int64, err error) {
+	info.Blocks = nil // of an attempt before
 	e := snapshotEncoder{w: w, info: info, block: Block{Offset: SnapshotHeaderBytes}}
 	err = e.encode(pairs)
 	return e.written, err

@@ -15,8 +15,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"golang.org/x/sync/semaphore"
-
 	"kvstore/internal/tuning"
 )
 
@@ -39,9 +37,9 @@ const (
 
 // Mailbox carries writes and other messages to one receiver.
 type Mailbox struct {
-	messages chan any            // never closed; messages and bundles
-	bytes    *semaphore.Weighted // acquired by senders, released by the receiver after it has answered
-	closed   error               // immutable: the error of every send after Close
+	messages chan any // never closed; messages and bundles
+	bytes    budget   // acquired by senders, released by the receiver after it has answered
+	closed   error    // immutable: the error of every send after Close
 
 	closing context.Context    // ended by Close, for senders that wait for room
 	end     context.CancelFunc // ends closing
@@ -82,7 +80,7 @@ type Write interface{ ticket() *Ticket }
 
 // New returns a mailbox. After Close, every send returns the error closed.
 func New(closed error) *Mailbox {
-	m := &Mailbox{messages: make(chan any, maxMessages), bytes: semaphore.NewWeighted(maxBytes), closed: closed}
+	m := &Mailbox{messages: make(chan any, maxMessages), bytes: newBudget(maxBytes), closed: closed}
 	m.closing, m.end = context.WithCancel(context.Background())
 	m.lanes = make([]lane, min(runtime.GOMAXPROCS(0), maxLanes))
 	m.near.New = func() any { return &m.lanes[m.assigned.Add(1)%int64(len(m.lanes))] }
@@ -235,6 +233,11 @@ func (m *Mailbox) Receive(wait bool) any {
 
 // PutBack makes the write that was received last the next one to be received.
 func (m *Mailbox) PutBack(w Write) { m.held = append(m.held, w) }
+
+// Bytes returns how many bytes are acquired: of the messages that are queued,
+// and of the writes that were received and have no answer yet. A small message
+// counts for 2 KiB.
+func (m *Mailbox) Bytes() int64 { return m.bytes.used.Load() }
 
 // Waiting returns how many writes are sent, or about to be sent, and not
 // received. Receiving a bundle receives all of its writes.

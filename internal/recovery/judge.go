@@ -17,7 +17,8 @@ import (
 // judge reads a directory's files in their order, verifies them, and builds the
 // table. It changes nothing.
 type judge struct {
-	dir vfs.Dir // immutable
+	dir       vfs.Dir // immutable
+	mustExist bool    // immutable: see Options
 
 	files       format.Files
 	fresh       bool         // the directory has no snapshot and no segment
@@ -51,6 +52,9 @@ type judgedSegment struct {
 func (j *judge) run() (err error) {
 	if j.files, err = datadir.List(j.dir); err != nil {
 		return err
+	}
+	if j.mustExist && j.files.Empty() {
+		return datadir.ErrNoStore
 	}
 	if err := j.loadNewestSnapshot(); err != nil {
 		return err

@@ -24,6 +24,9 @@ type Options struct {
 	// ReadOnly ends recovery after the files were judged: nothing is written.
 	ReadOnly bool
 
+	// MustExist refuses a directory without a store with datadir.ErrNoStore.
+	MustExist bool
+
 	// SyncName makes the data directory's own name durable. It is called if the
 	// directory has no store yet.
 	SyncName func() error
@@ -55,7 +58,7 @@ type Dropped struct {
 // Recover reads dir and, unless options.ReadOnly, makes all of its state
 // durable. Until everything is judged, it changes nothing.
 func Recover(dir vfs.Dir, options Options) (*State, error) {
-	j := &judge{dir: dir}
+	j := &judge{dir: dir, mustExist: options.MustExist}
 	err := j.run()
 	if err == nil && !options.ReadOnly {
 		err = makeDurable(j, options)

@@ -16,19 +16,21 @@ import (
 )
 
 // Write makes a durable snapshot file of pairs, of which there must be
-// info.Count. It writes through the writer that to returns for the new file.
-// After an error the file does not exist; if only the last fsync failed, a
-// whole one may.
-func Write(dir vfs.Dir, info *format.Snapshot, pairs iter.Seq[format.Pair], to func(vfs.File) io.Writer) error {
+// info.Count. It writes through the writer that to returns for the new file,
+// and returns the file's size. After an error the file does not exist; if only
+// the last fsync failed, a whole one may.
+func Write(
+	dir vfs.Dir, info *format.Snapshot, pairs iter.Seq[format.Pair], to func(vfs.File) io.Writer,
+) (size int64, err error) {
 	name := format.SnapshotName(info.Number)
-	err := datadir.WriteFile(dir, name, func(file vfs.File) error {
-		_, err := format.EncodeSnapshot(to(file), info, pairs)
+	err = datadir.WriteFile(dir, name, func(file vfs.File) error {
+		size, err = format.EncodeSnapshot(to(file), info, pairs)
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("write %s: %w", name, err)
+		return 0, fmt.Errorf("write %s: %w", name, err)
 	}
-	return datadir.Sync(dir)
+	return size, datadir.Sync(dir)
 }
 
 // FromStart returns a writer that writes a file from its first byte on.
@@ -41,8 +43,8 @@ func Copy(file vfs.File, r io.Reader, id format.StoreID) error {
 	if _, err := io.Copy(FromStart(file), r); err != nil {
 		return err
 	}
-	number := uint64(1)
-	snapshot, err := open(file, format.SnapshotName(number))
+	const number = 1
+	snapshot, err := open(file, "backup") // errors must not name a file that the caller never saw
 	if err != nil {
 		return err
 	}

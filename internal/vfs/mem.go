@@ -3,7 +3,6 @@ package vfs
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -46,6 +45,7 @@ type Mem struct {
 	pick       func(n int) int       // guarded by mu: chooses for failing syncs and power cuts
 	locks      map[*memDir]*memLocks // guarded by mu
 	handles    int                   // guarded by mu: open directories, files and locks of this generation
+	noReserve  bool                  // guarded by mu: see RefuseReserve
 }
 
 // OpKind names an operation of [FS], [Dir] or [File].
@@ -54,6 +54,7 @@ type OpKind string
 // The kinds of operation that a hook sees.
 const (
 	OpMkdir      OpKind = "mkdir"
+	OpRemoveDir  OpKind = "remove directory"
 	OpSyncParent OpKind = "sync parent"
 	OpOpenDir    OpKind = "open directory"
 	OpCreate     OpKind = "create"
@@ -63,6 +64,7 @@ const (
 	OpList       OpKind = "list"
 	OpSyncDir    OpKind = "sync directory"
 	OpLock       OpKind = "lock"
+	OpCheckLock  OpKind = "check lock"
 	OpRead       OpKind = "read"
 	OpWrite      OpKind = "write"
 	OpSize       OpKind = "size"
@@ -259,6 +261,29 @@ func (m *Mem) Mkdir(path string) error {
 	return nil
 }
 
+// RemoveDir implements [FS].
+func (m *Mem) RemoveDir(path string) error {
+	if err := m.enter(m.now(), Op{Kind: OpRemoveDir, Name: path}); err != nil {
+		return err
+	}
+	defer m.mu.Unlock()
+	parent, err := m.find(filepath.Dir(path))
+	if err == nil {
+		dir, ok := parent.names[filepath.Base(path)].(*memDir)
+		switch {
+		case !ok:
+			err = fs.ErrNotExist
+		case len(dir.names) > 0:
+			err = fs.ErrExist
+		}
+	}
+	if err != nil {
+		return &fs.PathError{Op: "remove", Path: path, Err: err}
+	}
+	parent.change(memChange{remove: filepath.Base(path)})
+	return nil
+}
+
 // SyncParent implements [FS].
 func (m *Mem) SyncParent(path string) error {
 	if err := m.enter(m.now(), Op{Kind: OpSyncParent, Name: path}); err != nil {
@@ -347,6 +372,8 @@ type memDir struct {
 	names   map[string]any // *memFile or *memDir
 	durable map[string]any
 	pending []memChange
+
+	reserved int64 // bytes that the lock file takes of the disk
 }
 
 // memChange is one change of names. It becomes durable completely or not at
@@ -468,7 +495,7 @@ func (h *memDirHandle) open(kind OpKind, name string, writable bool) (File, erro
 		f = &memFile{name: name}
 		h.dir.put(name, f)
 	}
-	return &memFileHandle{memHandle: h.m.open(), file: f, writable: writable}, nil
+	return &memFileHandle{memHandle: h.m.open(), dir: h.dir, file: f, writable: writable}, nil
 }
 
 func (h *memDirHandle) Rename(oldName, newName string) error {
@@ -523,53 +550,6 @@ func (h *memDirHandle) Sync() error {
 	return nil
 }
 
+func (h *memDirHandle) SyncsNames() bool { return true }
+
 func (h *memDirHandle) Close() error { return h.close(func() {}) }
-
-// memLocks are the locks held on a directory.
-type memLocks struct {
-	exclusive bool
-	shared    int
-}
-
-func (h *memDirHandle) Lock(name string, shared bool) (io.Closer, error) {
-	if err := h.enter(Op{Kind: OpLock, Name: name}); err != nil {
-		return nil, err
-	}
-	defer h.m.mu.Unlock()
-	if h.dir.names[name] == nil {
-		if shared {
-			return nil, &fs.PathError{Op: "lock", Path: name, Err: fs.ErrNotExist}
-		}
-		h.dir.put(name, &memFile{})
-	}
-	held := h.m.locks[h.dir]
-	if held == nil {
-		held = &memLocks{}
-		h.m.locks[h.dir] = held
-	}
-	if held.exclusive || (held.shared > 0 && !shared) {
-		return nil, &LockedError{PID: os.Getpid()}
-	}
-	if shared {
-		held.shared++
-	} else {
-		held.exclusive = true
-	}
-	return &memLock{memHandle: h.m.open(), held: held, shared: shared}, nil
-}
-
-type memLock struct {
-	memHandle
-	held   *memLocks // guarded by m.mu
-	shared bool
-}
-
-func (l *memLock) Close() error {
-	return l.close(func() {
-		if l.shared {
-			l.held.shared--
-		} else {
-			l.held.exclusive = false
-		}
-	})
-}

@@ -1,23 +1,38 @@
 package vfs
 
 import (
+	"cmp"
 	"errors"
-	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
-	"strconv"
-	"strings"
+	"sync/atomic"
+	"syscall"
 
 	"kvstore/internal/tuning"
 )
 
-// OS is the operating system's file system. It creates directories with mode
-// 0700 and files with mode 0600, less the umask.
-type OS struct{}
+// OS is the operating system's file system.
+type OS struct {
+	// FileMode is the mode of new files, less the umask; 0 means 0600. New
+	// directories have it too, with the permission to search them for all users
+	// that may read them.
+	FileMode fs.FileMode
+}
+
+// fileMode returns the mode of new files.
+func (o OS) fileMode() fs.FileMode { return cmp.Or(o.FileMode, 0o600) }
 
 // Mkdir implements [FS].
-func (OS) Mkdir(path string) error { return os.Mkdir(path, 0o700) }
+func (o OS) Mkdir(path string) error {
+	const read, toSearch = 0o444, 2 // bits, and by how many they are shifted
+	mode := o.fileMode()
+	return os.Mkdir(path, mode|mode&read>>toSearch)
+}
+
+// RemoveDir implements [FS].
+func (OS) RemoveDir(path string) error { return os.Remove(path) }
 
 // SyncParent implements [FS].
 func (OS) SyncParent(path string) error {
@@ -27,20 +42,27 @@ func (OS) SyncParent(path string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(syncDir(parent), parent.Close())
+	err = syncDir(parent)
+	if errors.Is(err, errNoSync) {
+		err = nil
+	}
+	return errors.Join(err, parent.Close())
 }
 
 // OpenDir implements [FS].
-func (OS) OpenDir(path string) (Dir, error) {
+func (o OS) OpenDir(path string) (Dir, error) {
 	root, err := os.OpenRoot(path)
 	if err != nil {
+		if info, statErr := os.Stat(path); statErr == nil && !info.IsDir() {
+			err = &os.PathError{Op: "open", Path: path, Err: syscall.ENOTDIR} // OpenRoot's own has no code
+		}
 		return nil, err
 	}
 	self, err := root.Open(".")
 	if err != nil {
 		return nil, errors.Join(err, root.Close())
 	}
-	return osDir{root: root, self: self}, nil
+	return osDir{root: root, self: self, fileMode: o.fileMode(), unsynced: new(atomic.Bool)}, nil
 }
 
 // osDir is an open directory. It works through a descriptor and never through
@@ -48,7 +70,14 @@ func (OS) OpenDir(path string) (Dir, error) {
 type osDir struct {
 	root *os.Root
 	self *os.File // the directory too, so that Sync works when the process has no descriptors left
+
+	fileMode fs.FileMode
+	unsynced *atomic.Bool // Sync has found that the file system has no such call
 }
+
+// errNoSync is the error of syncDir if the file system has no fsync for
+// directories.
+var errNoSync = errors.New("vfs: no fsync for directories")
 
 func (d osDir) Create(name string) (File, error) {
 	return d.open(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC)
@@ -59,11 +88,41 @@ func (d osDir) Open(name string) (File, error) { return d.open(name, os.O_RDWR) 
 func (d osDir) OpenRead(name string) (File, error) { return d.open(name, os.O_RDONLY) }
 
 func (d osDir) open(name string, flag int) (File, error) {
-	f, err := d.root.OpenFile(name, flag, 0o600)
+	f, err := openFile(d.root, name, flag, d.fileMode)
 	if err != nil {
 		return nil, err
 	}
 	return newOSFile(f), nil
+}
+
+// OpenRead opens a file in root as [Dir].OpenRead of [OS] does, and refuses
+// what that refuses. It is for tools that look at a store without opening it.
+func OpenRead(root *os.Root, name string) (*os.File, error) {
+	return openFile(root, name, os.O_RDONLY, 0)
+}
+
+// errNotRegular is the cause for refusing a directory, a FIFO or a device where
+// a file of the store belongs.
+var errNotRegular = errors.New("not a regular file")
+
+// openFile opens a regular file in root, and refuses everything else. It does
+// not wait for the writer of a FIFO. A new file gets this mode.
+func openFile(root *os.Root, name string, flag int, mode fs.FileMode) (*os.File, error) {
+	if flag == os.O_RDONLY {
+		flag |= nonblock
+	}
+	f, err := root.OpenFile(name, flag, mode)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = &os.PathError{Op: "open", Path: name, Err: errNotRegular}
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 func (d osDir) Rename(oldName, newName string) error { return d.root.Rename(oldName, newName) }
@@ -82,47 +141,18 @@ func (d osDir) List() ([]string, error) {
 	return names, errors.Join(err, f.Close())
 }
 
-func (d osDir) Sync() error { return syncDir(d.self) }
-
-func (d osDir) Close() error { return errors.Join(d.self.Close(), d.root.Close()) }
-
-// Lock implements [Dir] with the platform's lockFile.
-func (d osDir) Lock(name string, shared bool) (io.Closer, error) {
-	f, err := lockFile(d.root, name, shared)
-	if err != nil {
-		return nil, err
+func (d osDir) Sync() error {
+	err := syncDir(d.self)
+	if errors.Is(err, errNoSync) {
+		d.unsynced.Store(true)
+		return nil
 	}
-	if !shared {
-		err = writePID(f)
-	}
-	if err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return f, nil
-}
-
-func writePID(f *os.File) error {
-	if err := f.Truncate(0); err != nil {
-		return err
-	}
-	_, err := f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	return err
 }
 
-// readPID returns the process id that the holder has written to the lock file,
-// 0 if there is none.
-func readPID(f *os.File) int {
-	var b [32]byte
-	n, err := f.ReadAt(b[:], 0)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return 0
-	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(b[:n])))
-	if err != nil {
-		return 0
-	}
-	return pid
-}
+func (d osDir) SyncsNames() bool { return !d.unsynced.Load() }
+
+func (d osDir) Close() error { return errors.Join(d.self.Close(), d.root.Close()) }
 
 // yieldFirst must be called before a system call that may take long and that
 // callers usually do not wait for. A goroutine in a system call keeps its

@@ -21,13 +21,13 @@ func (f osFile) Sync() error {
 	return f.control("fdatasync", unix.Fdatasync)
 }
 
-// Allocate implements [File] with fallocate. On a file system without fallocate
-// it writes zeros.
+// Allocate implements [File] with fallocate. On a file system that refuses it,
+// Allocate writes zeros.
 func (f osFile) Allocate(size int64) error {
 	yieldFirst()
 	f.started.changed()
 	err := f.control("fallocate", func(fd int) error { return unix.Fallocate(fd, 0, 0, size) })
-	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) {
+	if isNoCall(err) || errors.Is(err, unix.EPERM) {
 		return writeZeros(f.File, size)
 	}
 	return err

@@ -5,6 +5,7 @@ package vfs
 import (
 	"errors"
 	"os"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -12,46 +13,33 @@ import (
 // exhausted lists the errors for a resource that ran out.
 var exhausted = []error{unix.ENOSPC, unix.EDQUOT, unix.EFBIG, unix.EMFILE, unix.ENFILE}
 
-// lockFile takes a flock. It belongs to this open file, so it conflicts within
-// the process too, and it ends with the process however the process ends.
-func lockFile(root *os.Root, name string, shared bool) (*os.File, error) {
-	flag, how := os.O_RDWR|os.O_CREATE, unix.LOCK_EX
-	if shared {
-		flag, how = os.O_RDONLY, unix.LOCK_SH
+// nonblock is the flag with which open(2) of a FIFO does not wait for a writer.
+// It changes nothing for a regular file.
+const nonblock = unix.O_NONBLOCK
+
+// noCall lists the errors with which file systems say that they have no such
+// call.
+var noCall = []error{unix.EINVAL, unix.ENOTSUP, unix.EOPNOTSUPP, unix.ENOSYS, unix.EBADF}
+
+// syncDir makes the names in an open directory durable. It returns errNoSync
+// if the file system has no fsync for directories, as squashfs, procfs, and
+// some network file systems.
+func syncDir(dir *os.File) error {
+	err := dir.Sync()
+	if isNoCall(err) {
+		return errNoSync
 	}
-	f, err := root.OpenFile(name, flag, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	err = flock(f, how)
-	switch {
-	case err == nil:
-		return f, nil
-	case errors.Is(err, unix.EWOULDBLOCK):
-		err = &LockedError{PID: holder(f)}
-	default:
-		err = &os.PathError{Op: "flock", Path: f.Name(), Err: err}
-	}
-	return nil, errors.Join(err, f.Close())
+	return err
 }
 
-func flock(f *os.File, how int) error {
-	for {
-		if err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB); !errors.Is(err, unix.EINTR) {
-			return err
-		}
-	}
+// isNoCall reports whether err says that the file system has no such call.
+func isNoCall(err error) bool {
+	return slices.ContainsFunc(noCall, func(e error) bool { return errors.Is(err, e) })
 }
 
-// holder returns the id of the process that holds the lock exclusively. Holders
-// of a shared lock do not write their ids to the file, which then still names
-// the last exclusive holder. So holder returns 0 if the lock can be shared.
-func holder(f *os.File) int {
-	if flock(f, unix.LOCK_SH) == nil {
-		return 0
-	}
-	return readPID(f)
+// Linked implements [File].
+func (f osFile) Linked() bool {
+	var status unix.Stat_t
+	err := unix.Fstat(int(f.Fd()), &status)
+	return err != nil || status.Nlink > 0
 }
-
-// syncDir makes the names in an open directory durable.
-func syncDir(dir *os.File) error { return dir.Sync() }

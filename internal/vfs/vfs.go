@@ -6,7 +6,6 @@ package vfs
 
 import (
 	"errors"
-	"fmt"
 	"io"
 )
 
@@ -15,6 +14,10 @@ type FS interface {
 	// Mkdir creates one directory. Its parent must exist. The new name is
 	// durable after SyncParent(path).
 	Mkdir(path string) error
+
+	// RemoveDir removes an empty directory. If something is in it, the error is
+	// fs.ErrExist.
+	RemoveDir(path string) error
 
 	// SyncParent makes the names in the directory that contains path durable.
 	// It follows a symbolic link at path.
@@ -49,16 +52,20 @@ type Dir interface {
 	List() ([]string, error)
 
 	// Sync makes creations, renames and removals durable. It is a no-op on
-	// Windows, which has no such call.
+	// Windows and on file systems that have no such call.
 	Sync() error
 
-	// Lock locks the directory against other openers until the returned handle
-	// is closed or the process ends. The lock is a file with this name. An
-	// exclusive lock creates the file and writes the process id into it. A
-	// shared lock needs an existing file (otherwise fs.ErrNotExist) and writes
-	// nothing. If the lock is held elsewhere, in this process too, Lock fails
-	// at once with a *LockedError.
-	Lock(name string, shared bool) (io.Closer, error)
+	// SyncsNames reports whether Sync does anything, as far as is known: it
+	// turns false when a Sync finds that the file system has no such call.
+	SyncsNames() bool
+
+	// Lock locks the directory against other openers until the returned lock is
+	// closed or the process ends. It locks the directory itself, where the
+	// system can, and a file in it with this name. An exclusive lock creates
+	// the file and writes the process id into it. A shared lock needs no file
+	// and writes nothing. If the lock is held elsewhere, in this process too,
+	// Lock fails at once with a *LockedError.
+	Lock(name string, shared bool) (Lock, error)
 
 	// Close closes the directory, but not the files opened from it.
 	Close() error
@@ -72,6 +79,10 @@ type File interface {
 
 	// Size returns the file's length in bytes.
 	Size() (int64, error)
+
+	// Linked reports whether the file still has a name. It does no I/O, and
+	// returns true where the system cannot tell.
+	Linked() bool
 
 	// Allocate makes the file size bytes long and reserves space for each byte.
 	// New bytes are zeros. If there is no space, it returns an error that
@@ -110,18 +121,6 @@ func ForgetFile(dir Dir, name string) error {
 		return err
 	}
 	return errors.Join(file.Forget(), file.Close())
-}
-
-// LockedError is the error of [Dir] Lock if another opener holds the lock.
-type LockedError struct {
-	PID int // of the holder, 0 if unknown
-}
-
-func (e *LockedError) Error() string {
-	if e.PID == 0 {
-		return "locked by another opener"
-	}
-	return fmt.Sprintf("locked by process %d", e.PID)
 }
 
 // IsExhausted reports whether err says that a resource ran out (space, quota,

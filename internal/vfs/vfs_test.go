@@ -233,7 +233,7 @@ func TestBothAllocate(t *testing.T) {
 func TestBothLock(t *testing.T) {
 	onBoth(t, func(t *testing.T, fsys vfs.FS, base string) {
 		dir, other := openDir(t, fsys, base), openDir(t, fsys, base)
-		lock := func(d vfs.Dir, shared bool) io.Closer {
+		lock := func(d vfs.Dir, shared bool) vfs.Lock {
 			t.Helper()
 			l, err := d.Lock("LOCK", shared)
 			must(t, err)
@@ -248,9 +248,11 @@ func TestBothLock(t *testing.T) {
 			}
 			return locked
 		}
-		_, err := dir.Lock("LOCK", true)
-		wantErr(t, err, fs.ErrNotExist)
-		wantNames(t, dir) // a shared lock creates nothing
+		early := lock(dir, true)
+		wantNames(t, dir) // a shared lock needs no file, and creates none
+		_ = refused(other, false)
+		wantNames(t, dir)
+		must(t, early.Close())
 
 		writer := lock(dir, false)
 		wantNames(t, dir, "LOCK")

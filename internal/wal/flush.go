@@ -71,8 +71,12 @@ func (l *Log) waitFlush() {
 		return
 	}
 	<-l.flush.done
-	if l.flush.err != nil {
-		_ = l.fail(fmt.Errorf("background sync of %s: %w", l.segment.name, l.flush.err)) // kept as l.failure
+	err := l.flush.err
+	if err == nil {
+		err = l.segment.checkName()
+	}
+	if err != nil {
+		_ = l.fail(fmt.Errorf("background sync of %s: %w", l.segment.name, err)) // kept as l.failure
 	} else {
 		l.durable = max(l.durable, l.flush.group)
 	}

@@ -25,7 +25,9 @@ package wal
 
 import (
 	"errors"
+	"fmt"
 	"slices"
+	"syscall"
 	"time"
 
 	"kvstore/internal/diskio"
@@ -36,6 +38,10 @@ import (
 
 // maxKeptBytes keeps the buffer of one huge group from staying for ever.
 const maxKeptBytes = 16 << 20
+
+// ballastSegments is how many of the smallest segments the ballast has beside
+// the room for a copy of the present one: 1 MiB.
+const ballastSegments = 4
 
 // Options are what a log needs of its store. All fields are required.
 type Options struct {
@@ -48,11 +54,18 @@ type Options struct {
 	// Now is the clock of the SEGMENT entries.
 	Now func() time.Time
 
+	// Ballast is what Reserve may spend on deletions.
+	Ballast *Ballast
+
 	// Background runs a task in a goroutine that the store's Close waits for.
 	Background func(task func() error)
 
 	// WakeFlusher has the flusher call BeginFlush soon. It must not block.
 	WakeFlusher func()
+
+	// CheckLock returns an error if another opener may have the directory. The
+	// log asks where it gives names to files or is about to end.
+	CheckLock func() error
 
 	// Failed is called once, with the error that ends the log. What it returns
 	// is the error of every later call.
@@ -105,13 +118,15 @@ func Begin(dir vfs.Dir, start Start, options Options) (*Log, error) {
 	if err := s.rename(dir); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
-	return &Log{
+	l := &Log{
 		dir: dir, options: options,
 		segment:  s,
 		rotation: rotation{nextBytes: min(2*options.FirstSegmentBytes, MaxSegmentBytes)},
 		written:  start.Group, durable: start.Group, version: start.Version,
 		syncer: diskio.NewSyncer(tuning.Linger),
-	}, nil
+	}
+	l.HoldBallast()
+	return l, nil
 }
 
 // Written returns the number of the last group in the log.
@@ -138,12 +153,34 @@ func (l *Log) Buffer(n int) []byte {
 // Reserve makes sure that a group with n bytes of entries fits into the current
 // segment, by rotation if it does not. An error that vfs.IsExhausted says that
 // there is no space now: nothing was written, and the log goes on.
-func (l *Log) Reserve(n int) error {
+//
+// On a full disk, a group that only deletes may spend the ballast. Other groups
+// have no space from then on, until the ballast can be held again.
+func (l *Log) Reserve(n int, deletes bool) error {
+	if !deletes && l.options.Ballast.Spent() {
+		if l.HoldBallast(); l.options.Ballast.Spent() {
+			return fmt.Errorf("only deletions are possible: %w", syscall.ENOSPC)
+		}
+	}
 	size := int64(n) + format.CommitEntryBytes
 	if l.segment.fits(size) {
 		return nil
 	}
-	return l.rotateNow(size)
+	err := l.rotateNow(size)
+	if deletes && vfs.IsExhausted(err) && l.options.Ballast.Spend() {
+		err = l.rotateNow(size)
+	}
+	return err
+}
+
+// HoldBallast holds the ballast back, if it is not held already.
+func (l *Log) HoldBallast() { l.options.Ballast.Hold(l.ballastFor(l.segment.size)) }
+
+// ballastFor returns how much is held back while a segment of this size is
+// written to: what the next Open may need for a copy of it, and room for
+// deletions and a small snapshot.
+func (l *Log) ballastFor(segmentBytes int64) int64 {
+	return segmentBytes + ballastSegments*l.options.FirstSegmentBytes
 }
 
 // Append writes a group with one pwrite: entries, which must lie in the memory
@@ -210,15 +247,31 @@ func (l *Log) fail(err error) error {
 	return l.failure
 }
 
+// checkLock waits for work in the background, and returns the error that has
+// ended the log. It ends the log if the directory may have another opener.
+func (l *Log) checkLock() error {
+	if l.waitFlush(); l.failure != nil {
+		return l.failure
+	}
+	if err := l.options.CheckLock(); err != nil {
+		return l.fail(fmt.Errorf("check the lock: %w", err))
+	}
+	return nil
+}
+
 // Cut ends the current segment, unless it is empty, and returns the number of
 // the segment that the next group goes to. A snapshot of everything written so
 // far has that number.
 func (l *Log) Cut() (next uint64, err error) {
-	if l.waitFlush(); l.failure != nil {
-		return 0, l.failure
+	if err := l.checkLock(); err != nil {
+		return 0, err
 	}
 	if !l.segment.empty() {
-		if err := l.rotateNow(0); err != nil {
+		err := l.rotateNow(0)
+		if vfs.IsExhausted(err) && l.options.Ballast.Spend() {
+			err = l.rotateNow(0)
+		}
+		if err != nil {
 			return 0, err
 		}
 	}
@@ -230,7 +283,7 @@ func (l *Log) Cut() (next uint64, err error) {
 // behind its last group, durably. It returns the number of the snapshot that
 // covers all of the log. After a failure it writes and removes nothing.
 func (l *Log) Finish() (snapshot uint64, err error) {
-	l.waitFlush()
+	_ = l.checkLock() // kept as l.failure
 	err = l.dropNext()
 	switch number := l.segment.header.Number; {
 	case l.failure != nil:

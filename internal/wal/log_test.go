@@ -36,10 +36,14 @@ func newRig(t *testing.T, syncWrites bool) *rig {
 	r.ok(r.fs.Mkdir("/db"))
 	r.dir, err = r.fs.OpenDir("/db")
 	r.ok(err)
+	lock, err := r.dir.Lock("LOCK", false)
+	r.ok(err)
 	r.log, err = Begin(r.dir, Start{ID: format.StoreID{1}, Segment: 1}, Options{
 		SyncWrites: syncWrites, FirstSegmentBytes: SegmentAlign, Now: time.Now,
 		Background:  func(task func() error) { r.ok(task()) },
 		WakeFlusher: func() { r.woken++ },
+		CheckLock:   lock.Check,
+		Ballast:     NewBallast(lock),
 		Failed: func(cause error) error {
 			r.failed = append(r.failed, cause)
 			return fmt.Errorf("%w: %w", errEnded, cause)
@@ -59,7 +63,7 @@ func (r *rig) ok(err error) {
 // write writes a group with one SET of n bytes, as the writer does.
 func (r *rig) write(n int) error {
 	entries := codec.AppendSet(nil, "key", make([]byte, n))
-	if err := r.log.Reserve(len(entries)); err != nil {
+	if err := r.log.Reserve(len(entries), false); err != nil {
 		return err
 	}
 	r.version++

@@ -83,12 +83,16 @@ func (l *Log) PrepareRotation() {
 func (l *Log) preallocate() *nextSegment {
 	n := &nextSegment{done: make(chan struct{})}
 	dir, plan, full := l.dir, l.planNext(), format.SegmentName(l.segment.header.Number-1)
+	ballast, hold := l.options.Ballast, l.ballastFor(plan.size)
 	l.options.Background(func() error {
 		defer close(n.done)
 		if tuning.DropCache {
 			_ = vfs.ForgetFile(dir, full) // advice; a snapshot may have removed the file
 		}
 		n.segment, n.err = makeSegment(dir, plan)
+		if n.err == nil && !ballast.Spent() {
+			ballast.Hold(hold)
+		}
 		return nil
 	})
 	return n
@@ -146,7 +150,10 @@ func (l *Log) reserveNext(groupBytes int64) error {
 		}
 	}
 	plan := l.planNext()
-	if groupBytes == 0 { // no group needs it yet, and the writer waits
+	switch {
+	case l.options.Ballast.Spent(): // most of it is for a snapshot
+		plan.size = min(plan.size, minBallastBytes)
+	case groupBytes == 0: // no group needs it yet, and the writer waits
 		plan.size = min(plan.size, FirstSegmentBytes)
 	}
 	s, err := reserveSegment(l.dir, plan, need)
@@ -192,10 +199,10 @@ func (l *Log) end() error {
 // rotate goes to the next segment. END is durable before the next segment gets
 // its name, so a segment that is not the last one has an END or is damaged.
 func (l *Log) rotate() error {
+	if err := l.checkLock(); err != nil {
+		return err
+	}
 	if l.durable != l.written { // END rode with a group that was not synced
-		if l.waitFlush(); l.failure != nil {
-			return l.failure
-		}
 		if err := l.Sync(); err != nil {
 			return err
 		}

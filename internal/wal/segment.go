@@ -30,6 +30,7 @@ type segment struct {
 	header format.Header
 	size   int64 // reserved; only a group too large for every segment exceeds it
 	offset int64 // of the next entry: the header and the groups so far
+	linked bool  // the file system said that the file had a name when it got one
 }
 
 // segmentPlan says what a new segment should be.
@@ -43,17 +44,16 @@ type segmentPlan struct {
 	groupBytes int64
 }
 
-// reserveSegment makes a segment of the planned size, or of need bytes if the
-// disk has no room for the planned one.
+// reserveSegment makes a segment of the planned size or, if the disk has no
+// room for that, of a half, a quarter, and so on, down to need bytes.
 func reserveSegment(dir vfs.Dir, plan segmentPlan, need int64) (*segment, error) {
-	wanted := max(plan.size, need)
-	plan.size = wanted
-	s, err := makeSegment(dir, plan)
-	if vfs.IsExhausted(err) && need < wanted {
-		plan.size = need
-		s, err = makeSegment(dir, plan)
+	for size := plan.size; ; size /= 2 {
+		plan.size = max(size, need)
+		s, err := makeSegment(dir, plan)
+		if !vfs.IsExhausted(err) || plan.size == need {
+			return s, err
+		}
 	}
-	return s, err
 }
 
 func alignSegment(size int64) int64 {
@@ -100,6 +100,7 @@ func (s *segment) rename(dir vfs.Dir) error {
 	if err := dir.Rename(s.name+format.TmpSuffix, s.name); err != nil {
 		return fmt.Errorf("name %s: %w", s.name, err)
 	}
+	s.linked = s.file.Linked()
 	return datadir.Sync(dir)
 }
 
@@ -130,6 +131,15 @@ func (s *segment) append(b []byte) error {
 func (s *segment) sync(by *diskio.Syncer) error {
 	if err := by.Sync(s.file); err != nil {
 		return fmt.Errorf("sync %s: %w", s.name, err)
+	}
+	return s.checkName()
+}
+
+// checkName returns an error if somebody has removed the file: then its bytes
+// are gone with the process, however often they are synced.
+func (s *segment) checkName() error {
+	if s.linked && !s.file.Linked() {
+		return fmt.Errorf("%s was removed while it is in use", s.name)
 	}
 	return nil
 }

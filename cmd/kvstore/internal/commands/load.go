@@ -113,10 +113,10 @@ func (l *loader) load(s *kvstore.Store, in io.Reader, format lines.Codec) error 
 	}
 	if !l.quiet {
 		took := time.Since(started)
-		l.app.warnf("%s keys loaded from %s lines in %v: %s keys/s, %s fsyncs, %s bad lines",
-			humanize.Comma(l.keys), humanize.Comma(l.line-l.fromLine+1), took.Round(time.Millisecond),
-			humanize.Comma(int64(float64(l.keys)/took.Seconds())), humanize.Comma(int64(s.Stats().Syncs)),
-			humanize.Comma(l.bad))
+		l.app.warnf("%s loaded from %s in %v: %s keys/s, %s, %s",
+			counted(l.keys, "key"), counted(l.line-l.fromLine+1, "line"), took.Round(time.Millisecond),
+			humanize.Comma(int64(float64(l.keys)/took.Seconds())), counted(s.Stats().Syncs, "fsync"),
+			counted(l.bad, "bad line"))
 	}
 	return nil
 }
@@ -179,8 +179,8 @@ func (l *loader) wait(most int) error {
 		}
 		l.keys += b.keys
 		l.line = max(l.line, b.line)
-		fsyncs := int64(l.store.Stats().Syncs)
-		l.progress.show(fmt.Sprintf("load %s keys, %s fsyncs", humanize.Comma(l.keys), humanize.Comma(fsyncs)), b.bytes)
+		fsyncs := counted(l.store.Stats().Syncs, "fsync")
+		l.progress.show(fmt.Sprintf("load %s, %s", counted(l.keys, "key"), fsyncs), b.bytes)
 	}
 	return nil
 }

@@ -113,7 +113,7 @@ func (p *logTable) record(r *inspect.Record) error {
 	case inspect.End:
 		parts = append(parts, fmt.Sprintf("last group %d", r.Group), fmt.Sprintf("D %d", r.Durable))
 	case inspect.Damaged, inspect.Torn, inspect.Unjudged, inspect.Reserved:
-		parts = append(parts, humanize.Comma(r.Bytes)+" bytes")
+		parts = append(parts, counted(r.Bytes, "byte"))
 	}
 	if r.Version != 0 {
 		parts = append(parts, time.Unix(0, r.Version).Format(time.RFC3339Nano))

@@ -3,6 +3,7 @@ package commands
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -75,12 +76,14 @@ func TestScripts(t *testing.T) {
 			return memory && err == nil, nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"exits":   exits,
-			"hold":    hold,
-			"damage":  damage,
-			"listing": listing,
-			"crash":   crash,
-			"flip":    flip,
+			"exits":     exits,
+			"hold":      hold,
+			"damage":    damage,
+			"listing":   listing,
+			"crash":     crash,
+			"sessions":  sessions,
+			"flip":      flip,
+			"overwrite": overwrite,
 		},
 	})
 }
@@ -168,6 +171,24 @@ func crash(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.WriteFile(segments[len(segments)-1], log, 0o600))
 }
 
+// sessions makes a data directory that this many sessions have left without
+// Close, each with a segment of the log.
+func sessions(ts *testscript.TestScript, _ bool, args []string) {
+	count, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	dir := ts.MkAbs(args[0])
+	for range count {
+		alive := ts.MkAbs("alive")
+		ts.Check(os.MkdirAll(dir, 0o700))
+		ts.Check(os.Rename(dir, alive))
+		store, err := kvstore.Open(alive)
+		ts.Check(err)
+		ts.Check(store.Set("a", nil))
+		ts.Check(os.CopyFS(dir, os.DirFS(alive)))
+		ts.Check(errors.Join(store.Close(), os.RemoveAll(alive)))
+	}
+}
+
 // flip inverts the byte of a file at an offset.
 func flip(ts *testscript.TestScript, _ bool, args []string) {
 	offset, err := strconv.Atoi(args[1])
@@ -176,5 +197,18 @@ func flip(ts *testscript.TestScript, _ bool, args []string) {
 	b, err := os.ReadFile(name)
 	ts.Check(err)
 	b[offset] ^= 0xff
+	ts.Check(os.WriteFile(name, b, 0o600))
+}
+
+// overwrite overwrites each byte of a file, as `overwrite zeros FILE` or
+// `overwrite random FILE`.
+func overwrite(ts *testscript.TestScript, _ bool, args []string) {
+	name := ts.MkAbs(args[1])
+	info, err := os.Stat(name)
+	ts.Check(err)
+	b := make([]byte, info.Size())
+	if args[0] == "random" {
+		_, _ = rand.NewChaCha8([32]byte{1}).Read(b) // never fails
+	}
 	ts.Check(os.WriteFile(name, b, 0o600))
 }

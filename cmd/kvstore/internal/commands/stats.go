@@ -23,6 +23,8 @@ the store takes, and what recovery found when this command opened the store.
   keys      keys in the store
   written   time of the last commit
   disk      bytes of all snapshots and segments, including reserved space
+  segments  number of segments of the log, their bytes, the first and the last one;
+            --json and verify name each of them
   log       bytes of the log that no snapshot covers, which recovery replayed
   memory    resident memory of this process, which is mainly the store
   recovery  what recovery loaded and replayed, how long it took, and what it dropped
@@ -64,18 +66,11 @@ type statsReport struct {
 
 // recoveryReport is kvstore.Recovery for JSON.
 type recoveryReport struct {
-	Snapshot string          `json:"snapshot"`
-	Groups   uint64          `json:"groups"`
-	Entries  uint64          `json:"entries"`
-	Seconds  float64         `json:"seconds"`
-	Dropped  []droppedReport `json:"dropped"`
-}
-
-// droppedReport is kvstore.Dropped for JSON.
-type droppedReport struct {
-	File   string `json:"file"`
-	Offset int64  `json:"offset"`
-	Bytes  int64  `json:"bytes"`
+	Snapshot string            `json:"snapshot"`
+	Groups   uint64            `json:"groups"`
+	Entries  uint64            `json:"entries"`
+	Seconds  float64           `json:"seconds"`
+	Dropped  []inspect.Dropped `json:"dropped"`
 }
 
 func newStatsReport(dir string, s *kvstore.Store) (*statsReport, error) {
@@ -101,10 +96,10 @@ func newStatsReport(dir string, s *kvstore.Store) (*statsReport, error) {
 func newRecoveryReport(found kvstore.Recovery) recoveryReport {
 	r := recoveryReport{
 		Snapshot: found.Snapshot, Groups: found.Groups, Entries: found.Entries, Seconds: found.Took.Seconds(),
-		Dropped: []droppedReport{},
+		Dropped: []inspect.Dropped{},
 	}
 	for _, d := range found.Dropped {
-		r.Dropped = append(r.Dropped, droppedReport(d))
+		r.Dropped = append(r.Dropped, inspect.Dropped(d))
 	}
 	return r
 }
@@ -134,21 +129,29 @@ func (r *recoveryReport) rows() []row {
 		from = "no snapshot"
 	}
 	took := time.Duration(r.Seconds * float64(time.Second)).Round(time.Microsecond)
-	rows := []row{{"recovery", from, fmt.Sprintf("%s and %s writes in %s groups of the log, in %v",
-		from, humanize.Comma(int64(r.Entries)), humanize.Comma(int64(r.Groups)), took)}}
-	for _, d := range r.Dropped {
-		rows = append(rows, row{"dropped", d.File, fmt.Sprintf("%s, %d bytes at offset %d", d.File, d.Bytes, d.Offset)})
+	rows := []row{{"recovery", from, fmt.Sprintf("%s and %s in %s of the log, in %v",
+		from, counted(r.Entries, "write"), counted(r.Groups, "group"), took)}}
+	for i := range r.Dropped {
+		rows = append(rows, row{"dropped", r.Dropped[i].File, droppedText(&r.Dropped[i])})
 	}
 	return rows
 }
 
-// fileRows returns a row with this name for each file.
-func fileRows(name string, files []inspect.FileSize) []row {
-	var rows []row
-	for _, f := range files {
-		rows = append(rows, row{name, f.File, f.File + ", " + bytesText(f.Bytes)})
+// fileRows returns a row for all files of a kind, however many there are.
+func fileRows(kind string, files []inspect.FileSize) []row {
+	switch len(files) {
+	case 0:
+		return nil
+	case 1:
+		return []row{{kind, files[0].File, files[0].File + ", " + bytesText(files[0].Bytes)}}
 	}
-	return rows
+	sum := int64(0)
+	for _, f := range files {
+		sum += f.Bytes
+	}
+	first, last := files[0].File, files[len(files)-1].File
+	text := fmt.Sprintf("%s, %s, from %s to %s", humanize.Comma(int64(len(files))), bytesText(sum), first, last)
+	return []row{{kind + "s", len(files), text}}
 }
 
 // bytesText is a size for people.

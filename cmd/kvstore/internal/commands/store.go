@@ -75,8 +75,8 @@ func (a *app) open(ctx context.Context, readOnly bool) (*kvstore.Store, error) {
 		return nil, err
 	}
 	for _, d := range store.Stats().Recovery.Dropped {
-		a.warnf("%s ends with %d bytes of a write that was never finished, from offset %d; they do not count",
-			d.File, d.Bytes, d.Offset)
+		a.warnf("%s ends with %s of a write that was never finished, from offset %d; they do not count",
+			d.File, counted(d.Bytes, "byte"), d.Offset)
 	}
 	return store, nil
 }

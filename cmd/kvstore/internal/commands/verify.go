@@ -1,11 +1,11 @@
 package commands
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
 
-	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
 	"kvstore"
@@ -25,6 +25,7 @@ would do with it:
                  or a store that is open right now has not finished writing it
   corrupt        an opener refuses it: see salvage
   later version  an opener refuses it: a later version of kvstore wrote it
+  unreadable     an opener fails: it cannot open or read a file
 
 For damage, the command prints the file and offset, the numbers of missing groups (a
 group is the writes that one fsync made durable), the time when they were written, and
@@ -32,8 +33,9 @@ the keys that are still readable there. It also verifies files that an opener wo
 read; damage in them is harmless.
 
 The command takes no lock and writes nothing, so the store may be open for writing. The
-exit code is 0 for sound and repairable, 3 for the other two, and 5 if a file cannot be
-read.`,
+exit code is 0 for sound and repairable, 3 for corrupt and later version, and 5 for
+unreadable. An opener opens regular files only, and follows no link out of the
+directory.`,
 		Example: `  kvstore verify
   kvstore verify -d /mnt/backup/data --json | jq .damage`,
 		Args: argCount(0, 0),
@@ -61,9 +63,11 @@ func (a *app) verify(dir string, output outputFormat) error {
 	}
 	switch r.Verdict {
 	case inspect.Corrupt:
-		return fmt.Errorf("%w: %s", kvstore.ErrCorrupt, r.Reason)
+		return fmt.Errorf("%w: %s; see 'kvstore salvage'", kvstore.ErrCorrupt, r.Reason)
 	case inspect.Later:
 		return fmt.Errorf("%w: %s", kvstore.ErrVersion, r.Reason)
+	case inspect.Unreadable:
+		return errors.New(r.Reason)
 	case inspect.Sound, inspect.Repairable:
 	}
 	return nil
@@ -83,10 +87,13 @@ func (r verifyReport) rows() []row {
 	verdict := string(r.Verdict)
 	switch {
 	case r.Dropped != nil:
-		verdict += fmt.Sprintf(": an opener drops %d bytes of an incomplete write at offset %d of %s; "+
-			"if the store is open now, it may be a write under way", r.Dropped.Bytes, r.Dropped.Offset, r.Dropped.File)
+		verdict += fmt.Sprintf(": an opener drops %s of an incomplete write at offset %d of %s; "+
+			"if the store is open now, it may be a write under way",
+			counted(r.Dropped.Bytes, "byte"), r.Dropped.Offset, r.Dropped.File)
 	case r.Verdict == inspect.Corrupt || r.Verdict == inspect.Later:
 		verdict += ": an opener refuses it"
+	case r.Verdict == inspect.Unreadable:
+		verdict += ": an opener fails"
 	case len(r.Files) == 0:
 		verdict += ": there is no store yet"
 	}
@@ -97,10 +104,10 @@ func (r verifyReport) rows() []row {
 func fileText(f *inspect.File) string {
 	parts := []string{f.File, bytesText(f.Bytes)}
 	if f.Pairs > 0 {
-		parts = append(parts, humanize.Comma(int64(f.Pairs))+" keys")
+		parts = append(parts, counted(f.Pairs, "key"))
 	}
 	if f.Groups > 0 {
-		parts = append(parts, groupsText(f.FirstGroup, f.LastGroup), humanize.Comma(int64(f.Entries))+" writes")
+		parts = append(parts, groupsText(f.FirstGroup, f.LastGroup), counted(f.Entries, "write"))
 	}
 	parts = append(parts, timesText(f.From, f.To)...)
 	if !f.Needed {
@@ -113,10 +120,10 @@ func fileText(f *inspect.File) string {
 func damageText(d *inspect.Damage) string {
 	parts := []string{fmt.Sprintf("%s at offset %d: %s", d.File, d.Offset, d.Reason)}
 	if d.Bytes > 0 {
-		parts[0] = fmt.Sprintf("%s at offset %d, %d bytes: %s", d.File, d.Offset, d.Bytes, d.Reason)
+		parts[0] = fmt.Sprintf("%s at offset %d, %s: %s", d.File, d.Offset, counted(d.Bytes, "byte"), d.Reason)
 	}
 	if d.Pairs > 0 {
-		parts = append(parts, humanize.Comma(int64(d.Pairs))+" keys lost")
+		parts = append(parts, counted(d.Pairs, "key")+" unreadable")
 	}
 	if d.FirstGroup > 0 {
 		parts = append(parts, groupsText(d.FirstGroup, d.LastGroup)+" missing")
@@ -136,6 +143,11 @@ func damageText(d *inspect.Damage) string {
 	case d.Loss == inspect.Certain:
 	}
 	return strings.Join(parts, ", ")
+}
+
+// droppedText says what an opener drops.
+func droppedText(d *inspect.Dropped) string {
+	return fmt.Sprintf("%s, %s at offset %d", d.File, counted(d.Bytes, "byte"), d.Offset)
 }
 
 func groupsText(first, last uint64) string {

@@ -408,7 +408,71 @@ func breakages() []breakage {
 		appended("an unknown op", format.AppendEntry(nil, 0x42, 99, "k0", "x")),
 		appended("a DELETE with a value", format.AppendEntry(nil, format.OpDelete, 99, "k0", "x")),
 		appended("a key too long", format.AppendEntry(nil, format.OpSet, 99, make([]byte, format.MaxKeyBytes+1), "")),
+		newest("the newest segment zeroed", func(b []byte, _ *rand.Rand) []byte { return make([]byte, len(b)) }),
+		newest("the newest segment emptied", func([]byte, *rand.Rand) []byte { return nil }),
+		newest("the newest segment overwritten with random bytes", func(b []byte, random *rand.Rand) []byte {
+			return scramble(b, 0, random)
+		}),
+		newest("random bytes up to the end of the newest segment", func(b []byte, random *rand.Rand) []byte {
+			return scramble(b, random.IntN(len(b)), random)
+		}),
+		{"a directory in place of the newest segment", func(i *image, _ *rand.Rand) {
+			if name := i.newest("wal-"); name != "" {
+				delete(i.files, name)
+				i.dirs = append(i.dirs, name)
+			}
+		}},
 	}
+}
+
+// several returns a breakage that breaks two or three files, each in one of
+// these ways.
+func several(ways []breakage) breakage {
+	return breakage{"several at once", func(i *image, random *rand.Rand) {
+		whole := i.clone()
+		for range 2 + random.IntN(2) {
+			broken := whole.clone()
+			ways[random.IntN(len(ways))].apply(broken, random)
+			i.merge(whole, broken)
+		}
+	}}
+}
+
+// merge breaks in i what is broken of whole.
+func (i *image) merge(whole, broken *image) {
+	for name := range whole.files {
+		if _, ok := broken.files[name]; !ok {
+			delete(i.files, name)
+		}
+	}
+	for name, data := range broken.files {
+		if old, ok := whole.files[name]; (!ok || !bytes.Equal(old, data)) && !slices.Contains(i.dirs, name) {
+			i.files[name] = data
+		}
+	}
+	for _, name := range broken.dirs {
+		delete(i.files, name)
+		if !slices.Contains(i.dirs, name) {
+			i.dirs = append(i.dirs, name)
+		}
+	}
+}
+
+// newest returns a breakage that replaces the bytes of the newest segment.
+func newest(name string, f func(b []byte, random *rand.Rand) []byte) breakage {
+	return breakage{name, func(i *image, random *rand.Rand) {
+		if file := i.newest("wal-"); file != "" {
+			i.files[file] = f(i.files[file], random)
+		}
+	}}
+}
+
+// scramble replaces the bytes from an offset on by random ones.
+func scramble(b []byte, from int, random *rand.Rand) []byte {
+	for j := from; j < len(b); j++ {
+		b[j] = byte(random.Uint32())
+	}
+	return b
 }
 
 // twice returns a snapshot whose last pair is the first one again.
@@ -427,17 +491,30 @@ func twice(b []byte) []byte {
 	return format.AppendSnapshotTail(body, &info)
 }
 
-// broken runs a test on many directories, each broken in one or two ways.
+// broken runs a test on many directories, each broken in one way.
 func broken(t *testing.T, test func(t *testing.T, whole *imageBuilder, i *image)) {
+	brokenBy(t, breakages(), test)
+}
+
+// brokenAtOnce is broken, but some directories are broken in several ways.
+func brokenAtOnce(t *testing.T, test func(t *testing.T, whole *imageBuilder, i *image)) {
+	ways := breakages()
+	for range 10 {
+		ways = append(ways, several(breakages()))
+	}
+	brokenBy(t, ways, test)
+}
+
+func brokenBy(t *testing.T, ways []breakage, test func(t *testing.T, whole *imageBuilder, i *image)) {
 	seed := *seedFlag
 	if seed == 0 {
 		seed = uint64(time.Now().UnixNano())
 	}
 	t.Logf("-seed %d", seed)
-	for _, b := range breakages() {
+	for n, b := range ways {
 		t.Run(b.name, func(t *testing.T) {
 			t.Parallel() // the test mostly waits for the disk
-			random := rand.New(rand.NewPCG(seed, uint64(len(b.name))))
+			random := rand.New(rand.NewPCG(seed, uint64(n)))
 			for range *casesFlag {
 				all := images(random)
 				for _, name := range slices.Sorted(maps.Keys(all)) {

@@ -2,51 +2,56 @@
 // lock and writes nothing to the directory. So it works on a copy, on a
 // directory that Open refuses, and beside a store that is open for writing.
 //
-// Package format decides what bytes mean, for Open and for this package. This
-// package adds what Open does not need: it continues behind damage.
+// Package format decides what bytes mean, and package vfs which files are
+// opened, for Open and for this package. This package adds what Open does not
+// need: it continues behind damage.
 package inspect
 
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 
 	"kvstore/internal/format"
-	"kvstore/internal/logread"
+	"kvstore/internal/vfs"
 )
 
 // directory is the open files of a store, as of one moment. Since they are
 // open, they stay readable when a snapshot removes them.
 type directory struct {
 	path  string
+	root  *os.Root
 	files format.Files
 	data  []dataFile // in the order of their numbers
-	bad   error      // a name that no store uses, as a [*format.Damage]
+	bad   error      // why Open fails before it reads a file; nil if it does not
 }
 
-// dataFile is a segment or a snapshot.
-type dataFile struct {
-	*os.File
-	name       string // base name
-	number     uint64 // in the name
-	isSnapshot bool
-	size       int64 // when it was opened
-}
-
-// openDirectory opens all files of the store in path.
+// openDirectory opens all files of the store in path. A file that cannot be
+// opened is no error: it says so itself. Like Open, it makes the path absolute,
+// so that both name a file in the same way.
 func openDirectory(path string) (*directory, error) {
+	absolute, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	root, err := os.OpenRoot(absolute)
+	if err != nil {
+		return nil, err
+	}
 	for {
-		d := &directory{path: path}
+		d := &directory{path: path, root: root}
 		err := d.openAll()
 		if err == nil {
 			return d, nil
 		}
-		d.close()
+		d.closeFiles()
 		if !errors.Is(err, errChanged) {
-			return nil, err
+			return nil, errors.Join(err, root.Close())
 		}
 	}
 }
@@ -59,20 +64,19 @@ var errChanged = errors.New("the directory has changed")
 // lists are equal, all files existed at the same moment. A single list does not
 // prove that, since a directory may change while it is read.
 func (d *directory) openAll() (err error) {
-	if d.files, d.bad, err = list(d.path); err != nil {
+	if d.files, d.bad, err = list(d.root); err != nil {
 		return err
 	}
+	if err := d.lockDefect(); err != nil {
+		d.bad = err
+	}
 	for _, f := range inOrder(&d.files) {
-		err := f.open(d.path)
-		if errors.Is(err, fs.ErrNotExist) {
+		if err := f.open(d.root); err != nil {
 			return errChanged
-		}
-		if err != nil {
-			return err
 		}
 		d.data = append(d.data, f)
 	}
-	again, _, err := list(d.path)
+	again, _, err := list(d.root)
 	if err != nil {
 		return err
 	}
@@ -82,29 +86,28 @@ func (d *directory) openAll() (err error) {
 	return nil
 }
 
-// open opens a file in dir.
-func (f *dataFile) open(dir string) (err error) {
-	if f.File, err = os.Open(filepath.Join(dir, f.name)); err != nil {
-		return err
+// lockDefect returns the error with which Open cannot open the lock file. On
+// Windows a lock file that is held cannot be opened, not even to look at it.
+func (d *directory) lockDefect() error {
+	if runtime.GOOS == "windows" {
+		return nil
 	}
-	info, err := f.Stat()
-	if err != nil {
-		return errors.Join(err, f.Close())
+	f, err := vfs.OpenRead(d.root, format.LockName)
+	switch {
+	case err == nil:
+		return f.Close()
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
 	}
-	f.size = info.Size()
-	return nil
+	return &unreadableError{format.LockName, fmt.Errorf("lock %s: %w", d.root.Name(), err)}
 }
 
 // list lists a directory. bad is the first name that resembles that of a
 // store's file but that no store uses.
-func list(path string) (files format.Files, bad, err error) {
-	entries, err := os.ReadDir(path)
+func list(root *os.Root) (files format.Files, bad, err error) {
+	names, err := readNames(root)
 	if err != nil {
 		return format.Files{}, nil, err
-	}
-	names := make([]string, len(entries))
-	for i, entry := range entries {
-		names[i] = entry.Name()
 	}
 	for {
 		files, err := format.Sort(names)
@@ -117,6 +120,17 @@ func list(path string) (files format.Files, bad, err error) {
 		}
 		names = slices.DeleteFunc(names, func(name string) bool { return name == d.File })
 	}
+}
+
+// readNames returns the names in a directory, in the order in which Open sees
+// them.
+func readNames(root *os.Root) ([]string, error) {
+	self, err := root.Open(".")
+	if err != nil {
+		return nil, err
+	}
+	names, err := self.Readdirnames(-1)
+	return names, errors.Join(err, self.Close())
 }
 
 // inOrder returns the files in the order of their numbers. A snapshot comes
@@ -133,40 +147,31 @@ func inOrder(files *format.Files) []dataFile {
 	return all
 }
 
-// find returns the file of a snapshot or a segment, which must be in the
-// directory.
-func (d *directory) find(number uint64, isSnapshot bool) *dataFile {
-	i := slices.IndexFunc(d.data, func(f dataFile) bool {
-		return f.number == number && f.isSnapshot == isSnapshot
-	})
+// find returns the file of a segment, which must be in the directory.
+func (d *directory) find(number uint64) *dataFile {
+	i := slices.IndexFunc(d.data, func(f dataFile) bool { return f.number == number && !f.isSnapshot })
 	return &d.data[i]
 }
 
+// lastSegment returns the name of the segment with the highest number, "" if
+// there is none.
+func (d *directory) lastSegment() string {
+	if n := len(d.files.Segments); n > 0 {
+		return format.SegmentName(d.files.Segments[n-1])
+	}
+	return ""
+}
+
 func (d *directory) close() {
+	d.closeFiles()
+	_ = d.root.Close() // it was only read
+}
+
+func (d *directory) closeFiles() {
 	for _, f := range d.data {
 		_ = f.Close() // the file was only read
 	}
 }
-
-// Size implements [logread.File]. It returns the size when the file was opened.
-func (f *dataFile) Size() (int64, error) { return f.size, nil }
-
-// Replaced implements [logread.SourceFile].
-func (f *dataFile) Replaced() (bool, error) {
-	named, err := os.Stat(f.Name())
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	open, err := f.Stat()
-	return err == nil && !os.SameFile(open, named), err
-}
-
-// read returns the bytes of a segment. It uses the memory of buf if it is large
-// enough.
-func (f *dataFile) read(buf []byte) ([]byte, error) { return logread.ReadAll(f, f.number, buf) }
 
 // identity returns the store id that most of the files have, or the first of
 // several. The caller passes the snapshots that it has read, in the order in
@@ -184,15 +189,11 @@ func (d *directory) identity(snapshots ...*format.Snapshot) format.StoreID {
 			vote(info.ID)
 		}
 	}
-	for _, f := range d.data {
-		if f.isSnapshot {
+	for i := range d.data {
+		if d.data[i].isSnapshot {
 			continue
 		}
-		head := make([]byte, format.SegmentEntryBytes)
-		if _, err := f.ReadAt(head, 0); err != nil {
-			continue // too short, or a read error that a later read reports
-		}
-		if h, ok := format.DecodeHeader(head); ok && h.Version == format.Version {
+		if h, ok := d.data[i].header(); ok {
 			vote(h.ID)
 		}
 	}

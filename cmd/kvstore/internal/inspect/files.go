@@ -1,8 +1,8 @@
 package inspect
 
 import (
+	"errors"
 	"os"
-	"strings"
 )
 
 // FileSize is a file in a data directory and its size.
@@ -28,28 +28,38 @@ func (f *FileSizes) Bytes() int64 {
 	return sum
 }
 
-// ListFiles lists the snapshots and segments in dir by their names. It opens
-// none. docs/FORMAT.md specifies the names.
+// ListFiles lists the snapshots and segments in dir, in the order of their
+// numbers. It opens none.
 func ListFiles(dir string) (FileSizes, error) {
-	files := FileSizes{Snapshots: []FileSize{}, Segments: []FileSize{}}
-	entries, err := os.ReadDir(dir)
+	sizes := FileSizes{Snapshots: []FileSize{}, Segments: []FileSize{}}
+	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return files, err
+		return sizes, err
 	}
-	for _, entry := range entries {
-		into := &files.Snapshots
-		switch name := entry.Name(); {
-		case strings.HasPrefix(name, "snapshot-") && strings.HasSuffix(name, ".kvs"):
-		case strings.HasPrefix(name, "wal-") && strings.HasSuffix(name, ".log"):
-			into = &files.Segments
-		default:
-			continue
+	files, _, err := list(root)
+	for _, f := range inOrder(&files) {
+		var size int64
+		if size, err = sizeOf(root, f.name); err != nil {
+			break
 		}
-		info, err := entry.Info()
-		if err != nil {
-			return files, err
+		into := &sizes.Segments
+		if f.isSnapshot {
+			into = &sizes.Snapshots
 		}
-		*into = append(*into, FileSize{entry.Name(), info.Size()})
+		*into = append(*into, FileSize{f.name, size})
 	}
-	return files, nil
+	return sizes, errors.Join(err, root.Close())
+}
+
+// sizeOf returns the size of a file: that of the link itself if it leads to
+// nothing that Open would read.
+func sizeOf(root *os.Root, name string) (int64, error) {
+	info, err := root.Stat(name)
+	if err != nil {
+		info, err = root.Lstat(name)
+	}
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
 }

@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"context"
 	"errors"
 
 	"kvstore/internal/format"
@@ -16,75 +17,83 @@ const (
 	Repairable Verdict = "repairable"    // Open drops an incomplete write at the end of the log
 	Corrupt    Verdict = "corrupt"       // Open refuses it
 	Later      Verdict = "later version" // Open refuses it: a later version of the package wrote it
+	Unreadable Verdict = "unreadable"    // Open fails: it cannot open or read a file
 )
 
 // judgement is what Open would do with a directory, and why. Like Open, it ends
 // at the first defect.
 type judgement struct {
 	verdict Verdict
-	reason  error // for Corrupt and Later
-	dropped *Dropped
+	reason  error       // nil for Sound and Repairable
+	last    string      // name of the log's last segment, "" if there is none
+	tail    format.Tail // of the last segment
 }
 
 // refuses reports whether Open would refuse the directory.
-func (j judgement) refuses() bool { return j.verdict == Corrupt || j.verdict == Later }
+func (j *judgement) refuses() bool { return j.reason != nil }
 
-// verdictOn returns the verdict that an error of package format means. ok is
-// false for other errors, which are those of reading.
-func verdictOn(err error) (v Verdict, ok bool) {
+// dropped returns what Open would drop, nil for nothing.
+func (j *judgement) dropped() *Dropped {
+	if j.refuses() || j.tail.Torn == 0 {
+		return nil
+	}
+	return &Dropped{File: j.last, Offset: int64(j.tail.Offset), Bytes: j.tail.Torn}
+}
+
+// verdictOn returns the verdict that a defect means; Sound for nil.
+func verdictOn(err error) Verdict {
+	if err == nil {
+		return Sound
+	}
 	if _, isDamage := errors.AsType[*format.Damage](err); isDamage {
-		return Corrupt, true
+		return Corrupt
 	}
 	if _, isLater := errors.AsType[*format.Later](err); isLater {
-		return Later, true
+		return Later
 	}
-	return "", false
+	return Unreadable
 }
 
 // judge reads the files as Open does. newest is what the caller found in the
-// newest snapshot. An error is one of reading.
-func (d *directory) judge(newest snapshotFound) (judgement, error) {
-	dropped, err := d.replay(newest)
-	switch v, ok := verdictOn(err); {
-	case ok:
-		return judgement{verdict: v, reason: err}, nil
-	case err != nil:
-		return judgement{}, err
-	case dropped != nil:
-		return judgement{verdict: Repairable, dropped: dropped}, nil
+// newest snapshot. If ctx ends, the judgement is worth nothing.
+func (d *directory) judge(ctx context.Context, newest snapshotFound) judgement {
+	tail, err := d.replay(ctx, newest)
+	j := judgement{verdict: verdictOn(err), reason: err, last: d.lastSegment(), tail: tail}
+	if j.dropped() != nil {
+		j.verdict = Repairable
 	}
-	return judgement{verdict: Sound}, nil
+	return j
 }
 
-// replay is judge, but returns the verdict as an error.
-func (d *directory) replay(newest snapshotFound) (*Dropped, error) {
+// replay returns what follows the last group of the log, and the first defect
+// for which Open refuses the directory, or the error of ctx.
+func (d *directory) replay(ctx context.Context, newest snapshotFound) (tail format.Tail, err error) {
 	if d.bad != nil {
-		return nil, d.bad
+		return tail, d.bad
+	}
+	if newest.err != nil {
+		return tail, newest.err
 	}
 	var chain format.Chain
-	if newest.err != nil {
-		return nil, newest.err
-	}
 	if newest.info != nil {
 		chain.Begin(newest.info)
 	}
 	segments, err := d.files.Following(d.files.Newest())
 	if err != nil {
-		return nil, err
+		return tail, err
 	}
 	var buf []byte
 	for i, number := range segments {
-		f := d.find(number, false)
+		if ctx.Err() != nil {
+			return tail, ctx.Err()
+		}
+		f := d.find(number)
 		if buf, err = f.read(buf); err != nil {
-			return nil, err
+			return tail, err
 		}
-		tail, err := logread.Judge(f, f.number, buf, &chain, i == len(segments)-1)
-		if err != nil {
-			return nil, err
-		}
-		if tail.Torn > 0 {
-			return &Dropped{File: f.name, Offset: int64(tail.Offset), Bytes: tail.Torn}, nil
+		if tail, err = logread.Judge(f, f.number, buf, &chain, i == len(segments)-1); err != nil {
+			return tail, f.defect(err)
 		}
 	}
-	return nil, nil
+	return tail, nil
 }

@@ -2,17 +2,28 @@ package inspect
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 
+	"kvstore/cmd/kvstore/internal/lines"
 	"kvstore/internal/format"
 )
 
 // Keys are keys that are still readable in damaged bytes. No checksum proves
 // them, and there may have been more.
 type Keys struct {
-	Count int    `json:"count"`
-	First []byte `json:"first"`
-	Last  []byte `json:"last"`
+	Count       int
+	First, Last []byte
+}
+
+// MarshalJSON implements json.Marshaler. Keys are encoded as in NDJSON, so
+// the members are first64 and last64 for what is not UTF-8.
+func (k Keys) MarshalJSON() ([]byte, error) {
+	var members lines.NDJSON
+	dst := fmt.Appendf(nil, `{"count":%d,`, k.Count)
+	dst = append(members.AppendMember(dst, "first", k.First), ',')
+	dst = members.AppendMember(dst, "last", k.Last)
+	return append(dst, '}'), nil
 }
 
 // newKeys summarizes keys, which must be sorted; it returns nil for none.

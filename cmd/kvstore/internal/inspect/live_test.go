@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
+	"path/filepath"
 	"testing"
 
 	"kvstore"
@@ -71,6 +73,27 @@ func TestLiveStoreIsSound(t *testing.T) {
 		}, nil)
 		if err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// A salvage of a store under way is a state that Open would accept: nothing is
+// lost, and what the store is just writing is no damage.
+func TestSalvageOfLiveStore(t *testing.T) {
+	dir, done := liveStore(t, liveWrites)
+	for ended := false; !ended; {
+		select {
+		case <-done:
+			ended = true
+		default:
+		}
+		target := filepath.Join(t.TempDir(), "new")
+		account, err := Salvage(t.Context(), dir, target, false, noProgress)
+		if errors.Is(err, fs.ErrNotExist) && !ended {
+			continue // the store has no file yet
+		}
+		if err != nil || account.Loss != None || len(account.Damage) > 0 {
+			t.Fatalf("%+v, %v", account, err)
 		}
 	}
 }

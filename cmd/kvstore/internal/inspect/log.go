@@ -2,6 +2,8 @@ package inspect
 
 import (
 	"context"
+	"errors"
+	"os"
 	"time"
 
 	"kvstore/internal/format"
@@ -18,7 +20,7 @@ func Log(ctx context.Context, path string, follow bool, emit func(r *Record) err
 	}
 	defer d.close()
 	l := logRecorder{emit: emit}
-	config := logread.Config{Source: logSource{path}, ID: d.identity(), Emit: l.event}
+	config := logread.Config{Source: logSource{d.root}, ID: d.identity(), Emit: l.event}
 	if follow {
 		config.Wait = func() error { return poll(ctx, idle) }
 	}
@@ -33,6 +35,9 @@ func (d *directory) readLog(reader *logread.Reader, follow bool) error {
 		if f.isSnapshot {
 			continue
 		}
+		if f.err != nil {
+			return f.err
+		}
 		if err := reader.Segment(f.number, f, i == len(d.data)-1); err != nil {
 			return err
 		}
@@ -44,18 +49,18 @@ func (d *directory) readLog(reader *logread.Reader, follow bool) error {
 }
 
 // logSource is the directory of a store that may be writing to it.
-type logSource struct{ path string }
+type logSource struct{ root *os.Root }
 
 // Segments implements [logread.Source].
 func (s logSource) Segments() ([]uint64, error) {
-	files, _, err := list(s.path)
+	files, _, err := list(s.root)
 	return files.Segments, err
 }
 
 // Open implements [logread.Source].
 func (s logSource) Open(number uint64) (logread.SourceFile, error) {
 	f := &dataFile{name: format.SegmentName(number), number: number}
-	if err := f.open(s.path); err != nil {
+	if err := errors.Join(f.open(s.root), f.err); err != nil {
 		return nil, err
 	}
 	return f, nil

@@ -133,8 +133,7 @@ func note(e *logread.Event) string {
 	case logread.Header:
 		return fmt.Sprintf("segment %d of store %x, format version %d", e.Header.Number, e.Header.ID, e.Header.Version)
 	case logread.BadHeader:
-		d, _ := damageOf(e.Err)
-		return d.Reason
+		return damageOf(e.Err).Reason
 	case logread.Reserved:
 		return "zeros: space for more"
 	case logread.Unended:

@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"kvstore/internal/format"
@@ -40,7 +41,7 @@ type Damage struct {
 	Reason     string    `json:"reason"`
 	Needed     bool      `json:"needed"`                // Open would read it
 	Loss       Loss      `json:"loss"`                  // whether data is lost
-	Pairs      uint64    `json:"pairs,omitempty"`       // lost pairs of a snapshot
+	Pairs      uint64    `json:"pairs,omitempty"`       // of a snapshot, that cannot be read
 	FirstGroup uint64    `json:"first_group,omitempty"` // missing groups of the log
 	LastGroup  uint64    `json:"last_group,omitempty"`
 	After      time.Time `json:"after,omitzero"` // the lost data was written after this time
@@ -83,13 +84,50 @@ func at(version int64) time.Time {
 	return time.Unix(0, version)
 }
 
-// damageOf converts an error of package format. ok is false for other errors.
-func damageOf(err error) (d Damage, ok bool) {
+// damageOf converts a defect, which is an error of package format or an
+// [*unreadableError].
+func damageOf(err error) Damage {
 	if e, ok := errors.AsType[*format.Damage](err); ok {
-		return Damage{File: e.File, Offset: e.Offset, Reason: e.Reason, Loss: Possible}, true
+		return Damage{File: e.File, Offset: e.Offset, Reason: e.Reason, Loss: Possible}
 	}
 	if e, ok := errors.AsType[*format.Later](err); ok {
-		return Damage{File: e.File, Offset: e.Offset, Reason: e.Detail, Loss: Possible, later: true}, true
+		return Damage{File: e.File, Offset: e.Offset, Reason: e.Detail, Loss: Possible, later: true}
 	}
-	return Damage{}, false
+	d := Damage{Reason: err.Error(), Loss: Possible}
+	if e, ok := errors.AsType[*unreadableError](err); ok {
+		d.File = e.file
+	}
+	return d
+}
+
+// withReason returns damage with the reason why Open refuses the directory,
+// unless that is there already.
+func withReason(damage []Damage, reason error) []Damage {
+	d := damageOf(reason)
+	d.Needed = true
+	isReason := func(o Damage) bool { return o.File == d.File && (o.Offset == d.Offset || o.Reason == d.Reason) }
+	if slices.ContainsFunc(damage, isReason) {
+		return damage
+	}
+	return append(damage, d)
+}
+
+// lossOf returns the verdict on a salvage: the worst of all damage. If Open
+// refuses the directory, it is Possible at least. Nothing vouches for the end
+// of a damaged store, and what is missing without a trace is not in damage.
+func lossOf(damage []Damage, refused bool) Loss {
+	worst := None
+	if refused {
+		worst = Possible
+	}
+	for i := range damage {
+		switch damage[i].Loss {
+		case Certain:
+			return Certain
+		case Possible:
+			worst = Possible
+		case None:
+		}
+	}
+	return worst
 }

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 
 	"kvstore"
@@ -25,22 +23,24 @@ type Account struct {
 	Last     uint64   `json:"last_group"`         // the newest group in the new store
 	Stopped  bool     `json:"stopped"`            // Salvage stopped at the first loss
 	Keys     int      `json:"keys"`               // in the new store
+	Dropped  *Dropped `json:"dropped,omitempty"`  // what Open would drop from the end of the log
 	Files    []File   `json:"files"`
 	Damage   []Damage `json:"damage"`
-	Lossy    bool     `json:"lossy"` // data is certainly lost
+	Loss     Loss     `json:"loss"` // the verdict: see lossOf
 }
 
 // Salvage makes a store in target of everything in source that checksums prove.
-// target must be empty or must not exist; nothing is written to source. The new
-// store begins with the newest whole snapshot, and all valid groups follow in
-// their order. Of a newer snapshot that is damaged, Salvage copies the valid
-// blocks, unless the log has everything that the snapshot covers.
+// target must not have a store; nothing is written to source. If Open accepts
+// source, the new store has exactly what Open would read. Otherwise it begins
+// with the newest whole snapshot, and all valid groups follow in their order.
+// Of a newer snapshot that is damaged, Salvage copies the valid blocks, unless
+// the log has everything that the snapshot covers.
 //
 // With untilLoss, Salvage stops where data is certainly missing: the result is
 // then a state that the store once had.
 //
-// An error is one of reading or writing, ErrVersion for files of a later
-// version, or fs.ErrExist. After an error, target is empty or does not exist.
+// An error is one of listing source, of writing, ErrVersion for files of a
+// later version, or fs.ErrExist. After an error there is no store in target.
 func Salvage(
 	ctx context.Context, source, target string, untilLoss bool, progress func(done, total int64),
 ) (*Account, error) {
@@ -49,54 +49,21 @@ func Salvage(
 		return nil, err
 	}
 	defer d.close()
+	return salvageDirectory(ctx, d, target, untilLoss, progress)
+}
+
+// salvageDirectory is Salvage of an open directory.
+func salvageDirectory(
+	ctx context.Context, d *directory, target string, untilLoss bool, progress func(done, total int64),
+) (*Account, error) {
 	s := &salvage{
 		directory: d, ctx: ctx, untilLoss: untilLoss, progress: progress,
-		account: &Account{Source: source, Target: target},
+		account: &Account{Source: d.path, Target: target, Files: []File{}, Damage: []Damage{}},
 	}
-	if err := s.look(); err != nil {
+	if err := s.run(); err != nil {
 		return nil, err
-	}
-	isNew, err := emptyDir(target)
-	if err != nil {
-		return nil, err
-	}
-	err = s.fill(target)
-	if err == nil {
-		err = s.verify(target)
-	}
-	if err != nil {
-		return nil, errors.Join(err, clearDir(target, isNew))
 	}
 	return s.account, nil
-}
-
-// emptyDir returns an error unless path is an empty directory, or does not
-// exist: then it is new.
-func emptyDir(path string) (isNew bool, err error) {
-	entries, err := os.ReadDir(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return true, nil
-	case err == nil && len(entries) > 0:
-		return false, fmt.Errorf("%s is not empty: %w", path, fs.ErrExist)
-	}
-	return false, err
-}
-
-// clearDir removes what a failed salvage has left in path, and path itself if
-// it is new.
-func clearDir(path string, isNew bool) error {
-	entries, err := os.ReadDir(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	for _, entry := range entries {
-		err = errors.Join(err, os.Remove(filepath.Join(path, entry.Name())))
-	}
-	if isNew {
-		err = errors.Join(err, os.Remove(path))
-	}
-	return err
 }
 
 // salvage is a running Salvage.
@@ -107,8 +74,9 @@ type salvage struct {
 	progress    func(done, total int64)
 	done, total int64
 
-	sources []source // in the order of their contents
-	base    int      // index in sources of the newest whole snapshot; -1 for none
+	judged  judgement // what Open would do with the source
+	sources []source  // to take from, in the order of their contents
+	base    int       // index in sources of the newest whole snapshot; -1 for none
 	survey  *survey
 	store   *kvstore.Store
 	batch   kvstore.Batch
@@ -125,25 +93,78 @@ type source struct {
 	found  snapshotFound // of a snapshot
 }
 
-// look identifies the files and chooses the snapshot to begin with.
+// run makes the new store and completes the account.
+func (s *salvage) run() error {
+	if len(s.data) == 0 {
+		return fmt.Errorf("%s: no files of a store: %w", s.path, fs.ErrNotExist)
+	}
+	if err := s.look(); err != nil {
+		return err
+	}
+	t, err := newTarget(s.account.Target)
+	if err != nil {
+		return err
+	}
+	err = s.fill(t)
+	if err == nil {
+		err = s.verify(t.path)
+	}
+	if err != nil {
+		return errors.Join(err, t.clear())
+	}
+	s.conclude()
+	return nil
+}
+
+// conclude completes the account with the verdict.
+func (s *salvage) conclude() {
+	a := s.account
+	a.Dropped = s.judged.dropped()
+	if s.judged.refuses() {
+		a.Damage = withReason(a.Damage, s.judged.reason)
+	}
+	a.Loss = lossOf(a.Damage, s.judged.refuses())
+}
+
+// look identifies the files, judges them as Open does, and chooses the snapshot
+// to begin with.
 func (s *salvage) look() error {
-	var infos []*format.Snapshot
+	var newest snapshotFound
 	for _, f := range s.data {
 		src := source{dataFile: f, number: f.number}
 		if err := src.identify(s.ctx); err != nil {
 			return err
 		}
-		if src.found.info != nil && !src.found.guessed {
-			infos = append(infos, src.found.info)
+		if src.isSnapshot {
+			newest = src.found
 		}
 		s.sources = append(s.sources, src)
 	}
-	if len(s.sources) == 0 {
-		return fmt.Errorf("%s: no files of a store: %w", s.path, fs.ErrNotExist)
+	s.judged = s.judge(s.ctx, newest)
+	switch {
+	case s.ctx.Err() != nil:
+		return s.ctx.Err()
+	case s.judged.verdict == Later:
+		return laterError(s.judged.reason)
+	case !s.judged.refuses():
+		s.keepNeeded()
+	}
+	return s.choose()
+}
+
+// keepNeeded leaves out the files that Open does not read.
+func (s *salvage) keepNeeded() {
+	s.sources = slices.DeleteFunc(s.sources, func(src source) bool { return src.dataFile.number < s.files.Newest() })
+}
+
+// choose puts the files in the order of their contents, and chooses the
+// snapshot to begin with.
+func (s *salvage) choose() error {
+	id, err := s.storeID()
+	if err != nil {
+		return err
 	}
 	slices.SortStableFunc(s.sources, compareSources)
-	slices.Reverse(infos)
-	id := s.identity(infos...)
 	s.base = -1
 	for i, src := range s.sources {
 		if src.isSnapshot && src.found.whole() && (src.found.guessed || src.found.info.ID == id) {
@@ -155,6 +176,24 @@ func (s *salvage) look() error {
 		s.begin(&s.sources[s.base])
 	}
 	return nil
+}
+
+// storeID returns the id of the store. The error is ErrVersion if a later
+// version wrote a snapshot.
+func (s *salvage) storeID() (id format.StoreID, err error) {
+	var infos []*format.Snapshot
+	for _, src := range slices.Backward(s.sources) {
+		if verdictOn(src.found.err) == Later {
+			return id, laterError(src.found.err)
+		}
+		if src.found.info != nil && !src.found.guessed {
+			infos = append(infos, src.found.info)
+		}
+	}
+	if !s.judged.refuses() && len(infos) > 0 {
+		return infos[0].ID, nil // that of all files that Open reads
+	}
+	return s.identity(infos...), nil
 }
 
 // begin makes the new store begin with a snapshot.
@@ -176,30 +215,21 @@ func (s *salvage) report(src *source, loss Loss) {
 	}
 }
 
-// identify reads what the file is. Its contents count more than its name.
-func (src *source) identify(ctx context.Context) error {
+// identify reads what the file is. Its contents count more than its name. The
+// error is that of ctx.
+func (src *source) identify(ctx context.Context) (err error) {
 	if !src.isSnapshot {
-		head := make([]byte, format.SegmentEntryBytes)
-		n, _ := src.ReadAt(head, 0) // a later read reports the error
-		if h, ok := format.DecodeHeader(head[:n]); ok && h.Version == format.Version {
+		if h, ok := src.header(); ok {
 			src.number = h.Number
 		}
 		return nil
 	}
 	ignore := func(format.Pair) error { return ctx.Err() }
-	found, err := surveySnapshot(&src.dataFile, true, ignore, func(int64) {})
-	switch v, _ := verdictOn(found.err); {
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case err != nil:
-		found = snapshotFound{err: &format.Damage{File: src.name, Reason: err.Error()}}
-	case v == Later:
-		return laterError(found.err)
-	case found.info != nil && !found.guessed:
-		src.number = found.info.Number
+	src.found, err = surveySnapshot(&src.dataFile, true, ignore, func(int64) {})
+	if src.found.info != nil && !src.found.guessed {
+		src.number = src.found.info.Number
 	}
-	src.found = found
-	return nil
+	return err
 }
 
 // laterError returns the error for files of a later version.
@@ -222,10 +252,8 @@ func (src *source) kind() int {
 var errLoss = errors.New("something is lost")
 
 // fill makes the store.
-func (s *salvage) fill(target string) (err error) {
-	config := kvstore.DefaultConfig(target)
-	config.SyncWrites = false // Close makes everything durable
-	if s.store, err = kvstore.OpenWithConfig(config); err != nil {
+func (s *salvage) fill(t *targetDir) (err error) {
+	if s.store, err = t.open(); err != nil {
 		return err
 	}
 	err = s.take()
@@ -237,7 +265,7 @@ func (s *salvage) fill(target string) (err error) {
 		err = s.flush()
 	}
 	a := s.account
-	a.Keys, a.Lossy = s.store.Len(), s.survey.lossy
+	a.Keys = s.store.Len()
 	a.Files, a.Damage = append(a.Files, s.survey.files...), append(a.Damage, s.survey.damage...)
 	return errors.Join(err, s.store.Close())
 }
@@ -270,16 +298,17 @@ func (s *salvage) take() error {
 	return nil
 }
 
-// segment copies the valid groups of a segment. A segment that cannot be read
-// is lost as a whole.
+// segment copies the valid groups of a segment.
 func (s *salvage) segment(src *source) error {
 	data, err := src.read(s.buf)
 	if err != nil {
-		damage := Damage{File: src.name, Reason: err.Error(), Needed: true, Loss: Possible}
-		s.survey.pending = append(s.survey.pending, damage)
+		s.survey.unreadable(&src.dataFile, err, true)
 		return nil
 	}
 	s.buf = data
+	if !s.judged.refuses() && src.name == s.judged.last {
+		data = data[:s.judged.tail.Offset] // Open drops the rest, whatever it is
+	}
 	isLast := src.name == s.sources[len(s.sources)-1].name
 	if err := s.survey.segment(&src.dataFile, data, true, isLast); err != nil {
 		return err
@@ -298,8 +327,8 @@ func (s *salvage) damagedSnapshot(src *source) error {
 		s.report(src, None)
 		v.damage = append(v.damage, Damage{File: src.name, Reason: "belongs to another store", Loss: None})
 		return nil
-	case found.info == nil || found.guessed: // the next group shows which groups it covered
-		v.pending = append(v.pending, found.damage(&src.dataFile, true)...)
+	case found.info == nil || found.guessed:
+		s.pend(src)
 	case !v.lossy && v.last >= found.info.LastGroup:
 		s.report(src, None)
 	default:
@@ -319,17 +348,33 @@ func (s *salvage) damagedSnapshot(src *source) error {
 	return s.pairs(src)
 }
 
-// pairs copies the pairs in a snapshot's valid blocks.
+// pend reports the damage in a snapshot of which nothing proves what groups it
+// covers. The next group shows that. If none follows, what comes before the
+// snapshot may be all that it covers.
+func (s *salvage) pend(src *source) {
+	for _, d := range src.found.damage(&src.dataFile, true) {
+		if s.survey.last > 0 {
+			d.Loss = Possible
+		}
+		s.survey.pending = append(s.survey.pending, d)
+	}
+}
+
+// pairs copies the pairs in a snapshot's valid blocks. It is an error if there
+// are fewer of them than before: then the disk is failing.
 func (s *salvage) pairs(src *source) error {
 	if !src.found.guessed {
 		s.account.Last = max(s.account.Last, src.found.info.LastGroup)
 	}
 	s.account.Files = append(s.account.Files, src.found.file(&src.dataFile, true))
-	_, err := surveySnapshot(&src.dataFile, true, func(p format.Pair) error {
+	found, err := surveySnapshot(&src.dataFile, true, func(p format.Pair) error {
 		s.account.Pairs++
 		s.batch.Set(string(p.Key), p.Value)
 		return s.grow(len(p.Key) + len(p.Value))
 	}, s.add)
+	if err == nil && (found.info == nil || len(found.bad) > len(src.found.bad)) {
+		err = found.err
+	}
 	return err
 }
 

@@ -214,7 +214,8 @@ func TestSalvage(t *testing.T) {
 		if account.Keys != len(got) {
 			t.Errorf("%d keys, the account says %d", len(got), account.Keys)
 		}
-		if !maps.Equal(got, whole.state) && len(account.Damage) == 0 && !undetectable(whole, i) {
+		silent := len(account.Damage) == 0 && account.Dropped == nil
+		if !maps.Equal(got, whole.state) && silent && !undetectable(whole, i) {
 			t.Errorf("%v of %v, and no damage in the account", got, whole.state)
 		}
 	})
@@ -273,38 +274,180 @@ func contents(t *testing.T, dir string) map[string]string {
 	if r, err := Verify(dir, noProgress); err != nil || r.Verdict != Sound {
 		t.Fatalf("%+v, %v", r, err)
 	}
-	config := kvstore.DefaultConfig(dir)
-	config.ReadOnly = true
-	s, err := kvstore.OpenWithConfig(config)
+	state, _, err := openReadOnly(t, dir)
 	if err != nil {
-		t.Fatal(err)
-	}
-	state := map[string]string{}
-	for _, key := range s.Keys() {
-		value, _ := s.Get(key)
-		state[key] = string(value)
-	}
-	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
 	return state
 }
 
-// The target must be empty, and is empty again after an interruption.
+// The verdict says that nothing is lost if, and only if, Open accepts the
+// source. Then the new store has what Open reads.
+func TestSalvageAgreesWithOpen(t *testing.T) {
+	brokenAtOnce(t, func(t *testing.T, _ *imageBuilder, i *image) {
+		source := t.TempDir()
+		i.write(t, source)
+		wantSalvageOfOpen(t, source)
+	})
+}
+
+// wantSalvageOfOpen requires that a salvage agrees with Open.
+func wantSalvageOfOpen(t *testing.T, source string) {
+	t.Helper()
+	state, dropped, openErr := openReadOnly(t, source)
+	target := filepath.Join(t.TempDir(), "new")
+	account, err := Salvage(context.Background(), source, target, false, noProgress)
+	switch {
+	case errors.Is(err, kvstore.ErrVersion) && openErr != nil:
+		return
+	case errors.Is(err, fs.ErrNotExist):
+		if names, err := storeNames(source); err != nil || len(names) > 0 && openErr == nil {
+			t.Errorf("nothing was salvaged of %v, %v", names, err)
+		}
+		return
+	case err != nil:
+		t.Fatalf("Open: %v, Salvage: %v", openErr, err)
+	case openErr != nil:
+		contents(t, target)
+		wantLoss(t, account, openErr)
+		return
+	}
+	if account.Loss != None || len(account.Damage) > 0 {
+		t.Errorf("Open accepts it, Salvage: %+v", account)
+	}
+	if got := contents(t, target); !maps.Equal(got, state) {
+		t.Errorf("salvaged %v, and Open reads %v", got, state)
+	}
+	wantDropped(t, account.Dropped, dropped)
+}
+
+// wantLoss requires that an account does not say that nothing is lost, and has
+// the damage for which Open refuses the source.
+func wantLoss(t *testing.T, account *Account, openErr error) {
+	t.Helper()
+	if account.Loss == None || len(account.Damage) == 0 || account.Dropped != nil {
+		t.Errorf("Open: %v, Salvage: %+v", openErr, account)
+	}
+	if account.Loss != lossOf(account.Damage, true) {
+		t.Errorf("the verdict is not the worst of all damage: %+v", account)
+	}
+	corrupt, ok := errors.AsType[*kvstore.CorruptError](openErr)
+	if ok && !slices.ContainsFunc(account.Damage, func(d Damage) bool { return d.File == corrupt.File }) {
+		t.Errorf("Open: %v, damage: %+v", openErr, account.Damage)
+	}
+}
+
+// Open ends at the first defect. A salvage names all damage, also at the end of
+// the log, where nothing follows that shows what it has cost.
+func TestSalvageNamesAllDamage(t *testing.T) {
+	for way, apply := range map[string]func(i *image, name string){
+		"zeroed": func(i *image, name string) { clear(i.files[name]) },
+		"directories": func(i *image, name string) {
+			delete(i.files, name)
+			i.dirs = append(i.dirs, name)
+		},
+	} {
+		t.Run(way, func(t *testing.T) {
+			i := images(rand.New(rand.NewPCG(1, 1)))["log"].clone()
+			names := []string{format.SegmentName(2), format.SegmentName(3)}
+			for _, name := range names {
+				apply(i, name)
+			}
+			source := t.TempDir()
+			i.write(t, source)
+			account, err := Salvage(t.Context(), source, filepath.Join(t.TempDir(), "new"), false, noProgress)
+			if err != nil || account.Loss != Possible {
+				t.Fatalf("%+v, %v", account, err)
+			}
+			for _, name := range names {
+				if !slices.ContainsFunc(account.Damage, func(d Damage) bool { return d.File == name }) {
+					t.Errorf("%s is not in %+v", name, account.Damage)
+				}
+			}
+		})
+	}
+}
+
+// What Open does not read plays no role, even if most files are of another
+// store, or a later version wrote one.
+func TestSalvageTakesWhatOpenTakes(t *testing.T) {
+	foreign := images(rand.New(rand.NewPCG(1, 1)))["log"]
+	i := images(rand.New(rand.NewPCG(1, 2)))["closed"].clone()
+	i.files[format.SnapshotName(9)] = snapshotBytes(9, 6, map[string]string{"a": "1"})
+	delete(i.files, format.SnapshotName(2))
+	for name, data := range foreign.files {
+		h, _ := format.DecodeHeader(data)
+		h.ID = others
+		i.files[name] = append(format.AppendHeader(nil, 1, h), data[format.SegmentEntryBytes:]...)
+	}
+	i.files[format.SnapshotName(1)] = resealed(i.files[format.SnapshotName(9)], func(b []byte) { b[len(b)-13]++ })
+	source := t.TempDir()
+	i.write(t, source)
+	wantSalvageOfOpen(t, source)
+}
+
+// The target must not have a store. After an interruption it has none again,
+// and what is no file of a store stays.
 func TestSalvageTarget(t *testing.T) {
 	source := t.TempDir()
 	images(rand.New(rand.NewPCG(1, 1)))["log"].write(t, source)
 	if _, err := Salvage(context.Background(), source, source, false, noProgress); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("into the source: %v", err)
 	}
-	ended, cancel := context.WithCancel(context.Background())
-	cancel()
 	target := t.TempDir()
-	if _, err := Salvage(ended, source, target, false, noProgress); !errors.Is(err, context.Canceled) {
+	if err := errors.Join(os.Mkdir(filepath.Join(target, "lost+found"), 0),
+		os.WriteFile(filepath.Join(target, "notes"), nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	behindFirstSegment := func(int64, int64) { cancel() }
+	if _, err := Salvage(ctx, source, target, false, behindFirstSegment); !errors.Is(err, context.Canceled) {
 		t.Errorf("interrupted: %v", err)
 	}
-	if entries, err := os.ReadDir(target); err != nil || len(entries) > 0 {
+	if entries, err := os.ReadDir(target); err != nil || len(entries) != 2 {
 		t.Errorf("%v is left, %v", entries, err)
+	}
+	nowhere := filepath.Join(target, "notes", "new")
+	if _, err := Salvage(ctx, source, nowhere, false, noProgress); !errors.Is(err, context.Canceled) {
+		t.Errorf("interrupted before it looks at the target: %v", err)
+	}
+	if _, err := Salvage(t.Context(), source, target, false, noProgress); err != nil {
+		t.Errorf("beside lost+found: %v", err)
+	}
+	if entries, err := os.ReadDir(target); err != nil || len(entries) != 4 { // and LOCK, and a snapshot
+		t.Errorf("%v is left, %v", entries, err)
+	}
+}
+
+// Nothing in the target is removed that belongs to a store of another process.
+func TestSalvageIntoLockedTarget(t *testing.T) {
+	source, target := t.TempDir(), t.TempDir()
+	images(rand.New(rand.NewPCG(1, 1)))["log"].write(t, source)
+	s, err := kvstore.Open(target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	before, err := os.ReadDir(target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Salvage(t.Context(), source, target, false, noProgress); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("into a store that is open: %v", err)
+	}
+	n := &targetDir{path: target, isNew: true} // it was not there when the salvage looked
+	if _, err := n.open(); !errors.Is(err, kvstore.ErrLocked) {
+		t.Errorf("into a store that is open: %v", err)
+	}
+	if err := n.clear(); err != nil {
+		t.Error(err)
+	}
+	if after, err := os.ReadDir(target); err != nil || len(after) != len(before) {
+		t.Errorf("%v is left of %v, %v", after, before, err)
 	}
 }
 
@@ -319,7 +462,7 @@ func TestSalvageTakesEachGroupOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := uint64(len(whole.groups)); account.Groups != want || account.Lossy {
+	if want := uint64(len(whole.groups)); account.Groups != want || account.Loss == Certain {
 		t.Errorf("%d groups, want %d: %+v", account.Groups, want, account)
 	}
 	if got := contents(t, target); !maps.Equal(got, whole.state) {

@@ -47,7 +47,8 @@ func (s *snapshotFound) damage(f *dataFile, needed bool) []Damage {
 			Pairs: uint64(b.pairs), Before: at(s.info.Timestamp), Keys: newKeys(b.keys),
 		})
 	}
-	if d, ok := damageOf(s.err); ok && len(all) == 0 {
+	if s.err != nil && len(all) == 0 {
+		d := damageOf(s.err)
 		d.Needed = needed
 		d.Loss = Certain
 		if s.whole() {
@@ -60,48 +61,56 @@ func (s *snapshotFound) damage(f *dataFile, needed bool) []Damage {
 
 // surveySnapshot verifies all of a snapshot and calls add with the pairs of its
 // valid blocks. With anyhow, it also searches for blocks if Open would find
-// none. It calls done with the number of bytes that it has read. An error is
-// that of add, or of reading.
+// none. It calls done with the number of bytes that it has read. The error is
+// that of add.
 func surveySnapshot(
 	f *dataFile, anyhow bool, add func(format.Pair) error, done func(n int64),
 ) (snapshotFound, error) {
-	r, err := format.ReadSnapshot(f, f.size, f.name)
-	verdict, damaged := verdictOn(err)
-	if err != nil && !damaged {
-		return snapshotFound{}, err
+	r, found := openSnapshot(f, anyhow)
+	if r == nil {
+		return found, nil
 	}
-	found := snapshotFound{err: err}
-	if damaged {
-		if !anyhow || verdict == Later {
-			return found, nil
-		}
-		var ok bool
-		if r, ok, err = format.GuessSnapshot(f, f.size, f.name); !ok || err != nil {
-			return found, err
-		}
-		found.guessed = true
-	} else {
-		found.err = r.CheckNumber(f.number)
-	}
-	found.info = r.Info
-	found.covered = !found.guessed || len(r.Info.Blocks) > 0 && r.Info.Blocks[0].Offset == format.SnapshotHeaderBytes
-	s := &snapshotSurvey{reader: r, seed: maphash.MakeSeed(), add: add, found: found}
+	s := &snapshotSurvey{file: f, reader: r, seed: maphash.MakeSeed(), add: add, found: found}
 	for i := range r.Info.Blocks {
 		if err := s.block(i); err != nil {
 			return snapshotFound{}, err
 		}
 		done(r.BlockEnd(i) - int64(r.Info.Blocks[i].Offset))
 	}
-	doubled, err := s.checkKeys()
+	doubled := s.checkKeys()
 	s.found.doubled = doubled != nil
 	if s.found.err == nil {
 		s.found.err = doubled
 	}
-	return s.found, err
+	return s.found, nil
+}
+
+// openSnapshot verifies all of a snapshot but its blocks. r is nil if there are
+// no blocks to read.
+func openSnapshot(f *dataFile, anyhow bool) (r *format.SnapshotReader, found snapshotFound) {
+	if f.err != nil {
+		return nil, snapshotFound{err: f.err}
+	}
+	r, err := format.ReadSnapshot(f, f.size, f.name)
+	if err == nil {
+		return r, snapshotFound{err: r.CheckNumber(f.number), info: r.Info, covered: true}
+	}
+	found.err = f.defect(err)
+	if !anyhow || verdictOn(err) == Later {
+		return nil, found
+	}
+	r, ok, err := format.GuessSnapshot(f, f.size, f.name)
+	if !ok || err != nil {
+		return nil, found
+	}
+	found.info, found.guessed = r.Info, true
+	found.covered = len(r.Info.Blocks) > 0 && r.Info.Blocks[0].Offset == format.SnapshotHeaderBytes
+	return r, found
 }
 
 // snapshotSurvey verifies the blocks of a snapshot.
 type snapshotSurvey struct {
+	file   *dataFile
 	reader *format.SnapshotReader
 	seed   maphash.Seed
 	add    func(p format.Pair) error
@@ -110,30 +119,13 @@ type snapshotSurvey struct {
 }
 
 // block reads one block. It passes the pairs on once the whole block is
-// verified.
+// verified. The error is that of add.
 func (s *snapshotSurvey) block(i int) error {
-	info := s.reader.Info.Blocks[i]
 	var pairs []format.Pair
 	_, err := s.reader.ReadBlock(i, nil, func(p format.Pair) { pairs = append(pairs, p) })
-	if _, ok := verdictOn(err); ok {
-		if s.found.err == nil {
-			s.found.err = err
-		}
-		damage, _ := damageOf(err)
-		bad := badBlock{offset: damage.Offset, reason: damage.Reason}
-		if damage.Offset == int64(info.Offset) {
-			bad.bytes, bad.pairs = s.reader.BlockEnd(i)-damage.Offset, info.Pairs
-		}
-		err = s.reader.GuessBlock(i, func(p format.Pair) { bad.keys = append(bad.keys, string(p.Key)) })
-		slices.Sort(bad.keys)
-		s.found.bad = append(s.found.bad, bad)
-		if _, nowhere := verdictOn(err); nowhere {
-			return nil
-		}
-		return err
-	}
 	if err != nil {
-		return err
+		s.bad(i, s.file.defect(err))
+		return nil
 	}
 	for _, p := range pairs {
 		s.hashes = append(s.hashes, maphash.Bytes(s.seed, p.Key))
@@ -144,9 +136,26 @@ func (s *snapshotSurvey) block(i int) error {
 	return nil
 }
 
-// checkKeys returns a verdict if a key occurs twice. To save memory it keeps
+// bad records a block with a defect.
+func (s *snapshotSurvey) bad(i int, defect error) {
+	if s.found.err == nil {
+		s.found.err = defect
+	}
+	info := s.reader.Info.Blocks[i]
+	d, bad := damageOf(defect), badBlock{offset: int64(info.Offset), pairs: info.Pairs}
+	bad.reason, bad.bytes = d.Reason, s.reader.BlockEnd(i)-bad.offset
+	if verdictOn(defect) == Corrupt && d.Offset != bad.offset { // the file has no such block
+		bad.offset, bad.bytes, bad.pairs = d.Offset, 0, 0
+	}
+	// What cannot be read has no keys to show.
+	_ = s.reader.GuessBlock(i, func(p format.Pair) { bad.keys = append(bad.keys, string(p.Key)) })
+	slices.Sort(bad.keys)
+	s.found.bad = append(s.found.bad, bad)
+}
+
+// checkKeys returns a defect if a key occurs twice. To save memory it keeps
 // only hashes of the keys, and reads those with equal hashes again.
-func (s *snapshotSurvey) checkKeys() (verdict, err error) {
+func (s *snapshotSurvey) checkKeys() error {
 	slices.Sort(s.hashes)
 	suspects := map[uint64]bool{}
 	for i := 1; i < len(s.hashes); i++ {
@@ -155,13 +164,13 @@ func (s *snapshotSurvey) checkKeys() (verdict, err error) {
 		}
 	}
 	if len(suspects) == 0 {
-		return nil, nil
+		return nil
 	}
 	seen, twice := map[string]bool{}, 0
 	var room []byte
 	for i := range s.reader.Info.Blocks {
-		var err error
-		room, err = s.reader.ReadBlock(i, room, func(p format.Pair) {
+		// Of a bad block, nothing was taken.
+		room, _ = s.reader.ReadBlock(i, room, func(p format.Pair) {
 			if !suspects[maphash.Bytes(s.seed, p.Key)] {
 				return
 			}
@@ -170,12 +179,9 @@ func (s *snapshotSurvey) checkKeys() (verdict, err error) {
 			}
 			seen[string(p.Key)] = true
 		})
-		if _, isBad := verdictOn(err); err != nil && !isBad {
-			return nil, err
-		}
 	}
 	if twice == 0 {
-		return nil, nil
+		return nil
 	}
-	return s.reader.CheckKeys(len(s.hashes) - twice), nil
+	return s.reader.CheckKeys(len(s.hashes) - twice)
 }

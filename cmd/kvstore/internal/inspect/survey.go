@@ -35,6 +35,14 @@ func newSurvey(id format.StoreID, info *format.Snapshot, group func(g *format.Gr
 	return s
 }
 
+// unreadable records a segment that cannot be read, and so is lost as a whole.
+func (s *survey) unreadable(f *dataFile, defect error, needed bool) {
+	d := damageOf(defect)
+	d.Needed, d.After = needed, at(s.version)
+	s.pending = append(s.pending, d)
+	s.files = append(s.files, File{File: f.name, Bytes: f.size, Needed: needed})
+}
+
 // segment surveys one segment. data must not change meanwhile.
 func (s *survey) segment(f *dataFile, data []byte, needed, isLast bool) error {
 	o := &segmentSurvey{survey: s, file: File{File: f.name, Bytes: int64(len(data)), Needed: needed}}
@@ -112,7 +120,8 @@ type segmentSurvey struct {
 func (o *segmentSurvey) header() bool {
 	chain := format.Chain{ID: o.id, KnowsID: o.id != format.StoreID{}}
 	_, err := chain.Scan(o.segment.Number, o.segment.Data)
-	if d, ok := damageOf(err); ok {
+	if err != nil {
+		d := damageOf(err)
 		d.Needed, d.After = o.file.Needed, at(o.version)
 		o.pending = append(o.pending, d)
 	}

@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"context"
 	"slices"
 
 	"kvstore/internal/format"
@@ -17,17 +18,32 @@ type Report struct {
 }
 
 // Verify verifies every checksum in a directory and reports what Open would do
-// with it. It calls progress with the number of bytes that it has read. An
-// error is one of reading; the report is then incomplete.
+// with it. It calls progress with the number of bytes that it has read. The
+// error is that of listing the directory: a file that cannot be read is in the
+// report.
 func Verify(path string, progress func(done, total int64)) (*Report, error) {
-	v := &verifier{report: &Report{Dir: path, Damage: []Damage{}, Files: []File{}}, progress: progress}
 	d, err := openDirectory(path)
 	if err != nil {
 		return nil, err
 	}
 	defer d.close()
-	v.directory = d
-	return v.report, v.run()
+	return verify(d, progress), nil
+}
+
+// verify is Verify of an open directory.
+func verify(d *directory, progress func(done, total int64)) *Report {
+	v := &verifier{
+		directory: d, progress: progress,
+		report: &Report{Dir: d.path, Damage: []Damage{}, Files: []File{}},
+	}
+	for i := range v.data {
+		v.total += v.data[i].size
+	}
+	newest := v.snapshots()
+	j := v.judge(context.Background(), newest)
+	v.segments(newest.info, j.refuses())
+	v.conclude(&j)
+	return v.report
 }
 
 // verifier verifies one directory.
@@ -38,25 +54,6 @@ type verifier struct {
 	done, total int64
 }
 
-func (v *verifier) run() error {
-	for _, f := range v.data {
-		v.total += f.size
-	}
-	newest, err := v.snapshots()
-	if err != nil {
-		return err
-	}
-	j, err := v.judge(newest)
-	if err != nil {
-		return err
-	}
-	if err := v.segments(newest.info, j.refuses()); err != nil {
-		return err
-	}
-	v.conclude(j)
-	return nil
-}
-
 func (v *verifier) add(n int64) {
 	v.done += n
 	v.progress(v.done, v.total)
@@ -64,47 +61,37 @@ func (v *verifier) add(n int64) {
 
 // snapshots verifies the snapshots and returns what it found in the newest one,
 // which is the only one that Open reads.
-func (v *verifier) snapshots() (newest snapshotFound, err error) {
-	for _, f := range v.data {
+func (v *verifier) snapshots() (newest snapshotFound) {
+	for i := range v.data {
+		f := &v.data[i]
 		if !f.isSnapshot {
 			continue
 		}
-		newest, err = surveySnapshot(&f, false, func(format.Pair) error { return nil }, v.add)
-		if err != nil {
-			return snapshotFound{}, err
-		}
+		newest, _ = surveySnapshot(f, false, func(format.Pair) error { return nil }, v.add) // the error is that of add
 		needed := f.number == v.files.Newest()
-		v.report.Files = append(v.report.Files, newest.file(&f, needed))
-		v.report.Damage = append(v.report.Damage, newest.damage(&f, needed)...)
+		v.report.Files = append(v.report.Files, newest.file(f, needed))
+		v.report.Damage = append(v.report.Damage, newest.damage(f, needed)...)
 	}
-	return newest, nil
+	return newest
 }
 
 // segments verifies the segments. Unless Open refuses the directory, invalid
 // bytes in the segments that it reads are an incomplete write, and no damage.
-func (v *verifier) segments(newest *format.Snapshot, refused bool) error {
+func (v *verifier) segments(newest *format.Snapshot, refused bool) {
 	id := v.identity(newest)
 	ignore := func(*format.Group) error { return nil }
 	needed, others := newSurvey(id, newest, ignore), newSurvey(id, nil, ignore)
 	needed.unknown, others.unknown = newest == nil && v.files.Newest() > 0, true
 	var buf []byte
-	for _, f := range v.data {
-		if f.isSnapshot {
-			continue
+	for i := range v.data {
+		f := &v.data[i]
+		switch {
+		case f.isSnapshot:
+		case f.number >= v.files.Newest():
+			buf = v.segment(needed, f, buf)
+		default:
+			buf = v.segment(others, f, buf)
 		}
-		var err error
-		if buf, err = f.read(buf); err != nil {
-			return err
-		}
-		s := others
-		if f.number >= v.files.Newest() {
-			s = needed
-		}
-		isLast := f.number == v.files.Segments[len(v.files.Segments)-1]
-		if err := s.segment(&f, buf, s == needed, isLast); err != nil {
-			return err
-		}
-		v.add(int64(len(buf)))
 	}
 	others.end()
 	needed.end()
@@ -113,21 +100,29 @@ func (v *verifier) segments(newest *format.Snapshot, refused bool) error {
 	if refused {
 		v.report.Damage = append(v.report.Damage, needed.damage...)
 	}
-	return nil
+}
+
+// segment verifies one segment. It reads it into buf if that is large enough,
+// and returns what can be used for the next one.
+func (v *verifier) segment(s *survey, f *dataFile, buf []byte) []byte {
+	needed := f.number >= v.files.Newest()
+	data, err := f.read(buf)
+	if err != nil {
+		s.unreadable(f, err, needed)
+		return buf
+	}
+	_ = s.segment(f, data, needed, f.name == v.lastSegment()) // the error is that of the survey's group
+	v.add(f.size)
+	return data
 }
 
 // conclude sets the verdict. The reason why Open refuses is always reported as
 // damage.
-func (v *verifier) conclude(j judgement) {
-	v.report.Verdict, v.report.Dropped = j.verdict, j.dropped
+func (v *verifier) conclude(j *judgement) {
+	v.report.Verdict, v.report.Dropped = j.verdict, j.dropped()
 	if !j.refuses() {
 		return
 	}
 	v.report.Reason = j.reason.Error()
-	d, _ := damageOf(j.reason)
-	d.Needed = true
-	isReason := func(o Damage) bool { return o.File == d.File && o.Offset == d.Offset }
-	if !slices.ContainsFunc(v.report.Damage, isReason) {
-		v.report.Damage = append(v.report.Damage, d)
-	}
+	v.report.Damage = withReason(v.report.Damage, j.reason)
 }

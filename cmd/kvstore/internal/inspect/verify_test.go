@@ -3,9 +3,11 @@ package inspect
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -14,67 +16,92 @@ import (
 
 func noProgress(_, _ int64) {}
 
-// Verify predicts exactly what Open does with a copy.
+// Verify predicts exactly what Open does.
 func TestVerifyAgreesWithOpen(t *testing.T) {
-	broken(t, func(t *testing.T, _ *imageBuilder, i *image) {
-		looked, opened := t.TempDir(), t.TempDir()
-		i.write(t, looked)
-		i.write(t, opened)
-		r, err := Verify(looked, noProgress)
-		wantUntouched(t, looked, i)
-		s, openErr := kvstore.Open(opened)
-		if openErr != nil && !errors.Is(openErr, kvstore.ErrCorrupt) && !errors.Is(openErr, kvstore.ErrVersion) {
-			if err == nil {
-				t.Errorf("Open: %v, Verify: %s", openErr, r.Verdict)
-			}
-			return
-		}
-		if err != nil {
-			if s != nil {
-				_ = s.Close()
-			}
-			if len(i.dirs) == 0 { // Open does not read all files
-				t.Errorf("Verify: %v, Open: %v", err, openErr)
-			}
-			return
-		}
-		switch {
-		case openErr == nil:
-			dropped := s.Stats().Recovery.Dropped
-			if err := s.Close(); err != nil {
-				t.Fatal(err)
-			}
-			switch {
-			case len(dropped) == 0:
-				if r.Verdict != Sound || r.Dropped != nil {
-					t.Errorf("opened, Verify: %s, %+v", r.Verdict, r.Damage)
-				}
-			case r.Verdict != Repairable || *r.Dropped != Dropped(dropped[0]):
-				t.Errorf("dropped %+v, Verify: %s, %+v", dropped, r.Verdict, r.Dropped)
-			}
-		case errors.Is(openErr, kvstore.ErrCorrupt):
-			if r.Verdict != Corrupt || openErr.Error() != kvstore.ErrCorrupt.Error()+": "+r.Reason {
-				t.Errorf("Open: %v, Verify: %s, %s", openErr, r.Verdict, r.Reason)
-			}
-			wantNamed(t, r, openErr)
-		default:
-			if r.Verdict != Later || openErr.Error() != kvstore.ErrVersion.Error()+": "+r.Reason {
-				t.Errorf("Open: %v, Verify: %s, %s", openErr, r.Verdict, r.Reason)
-			}
-		}
+	brokenAtOnce(t, func(t *testing.T, _ *imageBuilder, i *image) {
+		dir := t.TempDir()
+		i.write(t, dir)
+		wantVerdictOfOpen(t, dir)
+		wantUntouched(t, dir, i)
 	})
 }
 
-// wantNamed requires that the report has the damage that Open names.
+// wantVerdictOfOpen requires that the verdict on a directory is what Open does,
+// for the reason that Open has.
+func wantVerdictOfOpen(t *testing.T, dir string) {
+	t.Helper()
+	r, err := Verify(dir, noProgress)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, dropped, openErr := openReadOnly(t, dir)
+	verdict, reason := verdictOfOpen(dropped, openErr)
+	if r.Verdict != verdict || r.Reason != reason {
+		t.Errorf("Open: %v, Verify: %s, %s", openErr, r.Verdict, r.Reason)
+	}
+	wantDropped(t, r.Dropped, dropped)
+	wantNamed(t, r, openErr)
+}
+
+// wantDropped requires that a report names what Open has dropped, which is one
+// end of the log at most.
+func wantDropped(t *testing.T, got *Dropped, want []kvstore.Dropped) {
+	t.Helper()
+	if (got != nil) != (len(want) > 0) || got != nil && *got != Dropped(want[0]) {
+		t.Errorf("Open drops %v, the report has %v", want, got)
+	}
+}
+
+// verdictOfOpen returns what Verify should say of a directory with which Open
+// did this.
+func verdictOfOpen(dropped []kvstore.Dropped, err error) (verdict Verdict, reason string) {
+	corrupt, isCorrupt := errors.AsType[*kvstore.CorruptError](err)
+	switch {
+	case err == nil && len(dropped) == 0:
+		return Sound, ""
+	case err == nil:
+		return Repairable, ""
+	case isCorrupt:
+		return Corrupt, fmt.Sprintf("%s at offset %d: %s", corrupt.File, corrupt.Offset, corrupt.Reason)
+	case errors.Is(err, kvstore.ErrVersion):
+		return Later, strings.TrimPrefix(err.Error(), kvstore.ErrVersion.Error()+": ")
+	}
+	return Unreadable, strings.TrimPrefix(err.Error(), "kvstore: ")
+}
+
+// openReadOnly opens a store read-only, and returns what is in it and what Open
+// has dropped.
+func openReadOnly(t *testing.T, dir string) (state map[string]string, dropped []kvstore.Dropped, err error) {
+	t.Helper()
+	config := kvstore.DefaultConfig(dir)
+	config.ReadOnly = true
+	s, err := kvstore.OpenWithConfig(config)
+	if err != nil {
+		return nil, nil, err
+	}
+	state = map[string]string{}
+	for _, key := range s.Keys() {
+		value, _ := s.Get(key)
+		state[key] = string(value)
+	}
+	dropped = s.Stats().Recovery.Dropped
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return state, dropped, nil
+}
+
+// wantNamed requires that the report has the damage that Open names, and no
+// damage in files that Open reads if it names none.
 func wantNamed(t *testing.T, r *Report, openErr error) {
 	t.Helper()
-	corrupt, _ := errors.AsType[*kvstore.CorruptError](openErr)
-	for _, d := range r.Damage {
-		if d.Needed && d.File == corrupt.File && d.Offset == corrupt.Offset {
-			return
-		}
+	corrupt, isCorrupt := errors.AsType[*kvstore.CorruptError](openErr)
+	named := slices.ContainsFunc(r.Damage, func(d Damage) bool {
+		return d.Needed && (!isCorrupt || d.File == corrupt.File && d.Offset == corrupt.Offset)
+	})
+	if named != (openErr != nil) {
+		t.Errorf("Open: %v, damage: %+v", openErr, r.Damage)
 	}
-	t.Errorf("%v is not in %+v", openErr, r.Damage)
 }
 
 // wantUntouched requires that a directory is unchanged.

@@ -22,13 +22,15 @@ type NDJSON struct{ Encoding Encoding }
 // Append implements [Format].
 func (f NDJSON) Append(dst, key, value []byte) []byte {
 	dst = append(dst, '{')
-	dst = f.appendMember(dst, "key", key)
+	dst = f.AppendMember(dst, "key", key)
 	dst = append(dst, ',')
-	dst = f.appendMember(dst, "value", value)
+	dst = f.AppendMember(dst, "value", value)
 	return append(dst, '}')
 }
 
-func (f NDJSON) appendMember(dst []byte, name string, b []byte) []byte {
+// AppendMember appends a member of a JSON object to dst. Its name says how b is
+// encoded.
+func (f NDJSON) AppendMember(dst []byte, name string, b []byte) []byte {
 	e := f.Encoding.ForJSON(b)
 	dst = append(append(append(dst, '"'), name...), jsonSuffix[e]...)
 	dst = append(dst, '"', ':')

@@ -1,0 +1,93 @@
+package inspect
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"kvstore"
+	"kvstore/internal/format"
+)
+
+// targetDir is the directory that gets a new store. Files that no store has,
+// such as the lost+found of a volume, may be there, and stay.
+type targetDir struct {
+	path    string
+	isNew   bool // the directory did not exist
+	hadLock bool // there was a lock file, which another process may use
+	opened  bool // there is a store in it that is ours
+}
+
+// newTarget returns fs.ErrExist if there is a store in path.
+func newTarget(path string) (*targetDir, error) {
+	names, err := storeNames(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return &targetDir{path: path, isNew: true}, nil
+	}
+	if err == nil && len(names) > 0 {
+		err = fmt.Errorf("%s is not empty, it has %s of a store: %w", path, names[0], fs.ErrExist)
+	}
+	if err != nil {
+		return nil, err
+	}
+	_, err = os.Lstat(filepath.Join(path, format.LockName))
+	return &targetDir{path: path, hadLock: err == nil}, nil
+}
+
+// storeNames returns the names in a directory that are names of a store's
+// files, also of unfinished ones.
+func storeNames(path string) ([]string, error) {
+	root, err := os.OpenRoot(path)
+	if err != nil {
+		return nil, err
+	}
+	files, bad, err := list(root)
+	if err = errors.Join(err, root.Close()); err != nil {
+		return nil, err
+	}
+	names := files.Temporary
+	for _, f := range inOrder(&files) {
+		names = append(names, f.name)
+	}
+	if bad != nil {
+		names = append(names, damageOf(bad).File)
+	}
+	return names, nil
+}
+
+// open makes the new store. Its Close makes everything durable.
+func (t *targetDir) open() (*kvstore.Store, error) {
+	config := kvstore.DefaultConfig(t.path)
+	config.SyncWrites = false
+	store, err := kvstore.OpenWithConfig(config)
+	t.opened = err == nil
+	if errors.Is(err, kvstore.ErrLocked) {
+		t.isNew = false // another process was faster
+	}
+	return store, err
+}
+
+// clear removes the files of the new store, and the directory if it is new.
+func (t *targetDir) clear() error {
+	if !t.opened && !t.isNew {
+		return nil
+	}
+	names, err := storeNames(t.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if !t.hadLock {
+		names = append(names, format.LockName)
+	}
+	for _, name := range names {
+		if removed := os.Remove(filepath.Join(t.path, name)); !errors.Is(removed, fs.ErrNotExist) {
+			err = errors.Join(err, removed)
+		}
+	}
+	if t.isNew {
+		err = errors.Join(err, os.Remove(t.path))
+	}
+	return err
+}
