@@ -518,3 +518,52 @@ func TestClosedInput(t *testing.T) {
 		}
 	}
 }
+
+// TestWait: with --wait, a command waits until another process has closed the
+// store. One signal ends the wait. Without the flag, and when the time is over,
+// the store is locked.
+func TestWait(t *testing.T) {
+	for _, args := range [][]string{{"set", "a", "2"}, {"get", "a"}, {"snapshot"}} {
+		dir := filepath.Join(t.TempDir(), "data")
+		store, err := kvstore.Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := store.Set("a", []byte("1")); err != nil {
+			t.Fatal(err)
+		}
+		run := func(wait string) (*exec.Cmd, <-chan struct{}) {
+			flags := []string{"--dir", dir, "--wait", wait}
+			cmd := exec.CommandContext(t.Context(), "kvstore", append(flags, args...)...)
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			return cmd, endOf(cmd)
+		}
+		for _, wait := range []string{"0", "1ms"} {
+			cmd, ended := run(wait)
+			if <-ended; cmd.ProcessState.ExitCode() != exitLocked {
+				t.Errorf("%q --wait %s: exit code %d", args, wait, cmd.ProcessState.ExitCode())
+			}
+		}
+		cmd, ended := run("1h")
+		untilItWaits(cmd.Process.Pid, ended)
+		_ = cmd.Process.Signal(syscall.SIGINT)
+		<-ended
+		status := cmd.ProcessState.Sys().(syscall.WaitStatus)
+		if status.Signal() != syscall.SIGINT && status.ExitStatus() != exitInterrupted {
+			t.Errorf("%q, interrupted: exit code %d, %v", args, status.ExitStatus(), status.Signal())
+		}
+		cmd, ended = run("1h")
+		untilItWaits(cmd.Process.Pid, ended)
+		if isClosed(ended) {
+			t.Errorf("%q does not wait: exit code %d", args, cmd.ProcessState.ExitCode())
+		}
+		if err := store.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if <-ended; cmd.ProcessState.ExitCode() != exitDone {
+			t.Errorf("%q, when the store is closed: exit code %d", args, cmd.ProcessState.ExitCode())
+		}
+	}
+}

@@ -45,6 +45,7 @@ func newRoot(a *app) *cobra.Command {
 The flag --dir or the environment variable ` + dirEnv + ` names the directory. One
 process at a time can open it for writing. Commands that only read open it read-only
 and write nothing. Several of them can run at the same time, but none beside a writer.
+With --wait, a command that opens the store waits until it can.
 
 The standard output has results and nothing else. Errors go to the standard error.
 Progress and color go there too, if it is a terminal; the command respects NO_COLOR
@@ -72,6 +73,8 @@ Exit codes:
 		SuggestionsMinimumDistance: 2,
 	}
 	root.PersistentFlags().StringVarP(&a.dir, "dir", "d", "", "data `directory` (default $"+dirEnv+")")
+	root.PersistentFlags().DurationVar(&a.wait, "wait", 0,
+		"while another process has the directory open, wait for this `duration`, such as 10s")
 	root.SetVersionTemplate("kvstore {{.Version}}\n")
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)

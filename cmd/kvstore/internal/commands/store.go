@@ -69,7 +69,7 @@ func (a *app) open(ctx context.Context, readOnly bool) (*kvstore.Store, error) {
 		return nil, err
 	}
 	config := kvstore.DefaultConfig(dir)
-	config.ReadOnly = readOnly
+	config.ReadOnly, config.LockTimeout = readOnly, a.wait
 	store, err := await(ctx, openPatience, func() (*kvstore.Store, error) { return kvstore.OpenWithConfig(config) })
 	if err != nil {
 		return nil, err
