@@ -91,15 +91,19 @@ func (l *dirLock) lockFile(how int, mode fs.FileMode) error {
 // none. For a reader that is no error: no writer was ever here, or a copy of a
 // directory lacks the file.
 func (l *dirLock) openLockFile(how int, mode fs.FileMode) (made bool, err error) {
+	flag := os.O_RDWR
 	if how == unix.LOCK_SH {
-		if l.file, err = openFile(l.root, l.name, os.O_RDONLY, 0); errors.Is(err, fs.ErrNotExist) {
-			return false, nil
-		}
-		return false, err
+		flag = os.O_RDONLY
 	}
 	for {
-		if l.file, err = openFile(l.root, l.name, os.O_RDWR, 0); !errors.Is(err, fs.ErrNotExist) {
+		if l.file, err = openFile(l.root, l.name, flag, 0); !errors.Is(err, fs.ErrNotExist) {
 			return false, err
+		}
+		if how == unix.LOCK_SH {
+			return false, nil
+		}
+		if _, linkErr := l.root.Lstat(l.name); linkErr == nil {
+			return false, err // a link to nothing
 		}
 		l.file, err = openFile(l.root, l.name, os.O_RDWR|os.O_CREATE|os.O_EXCL, mode)
 		if !errors.Is(err, fs.ErrExist) { // else another opener was faster

@@ -51,9 +51,7 @@ func TestOpenRefusesWhatIsNoFile(t *testing.T) {
 			defer func() { _ = dir.Close() }()
 			wantOpened(t, "OpenRead", c.ok, func() (io.Closer, error) { return dir.OpenRead("file") })
 			wantOpened(t, "Open", c.ok, func() (io.Closer, error) { return dir.Open("file") })
-			wantOpened(t, "Lock", c.ok, func() (io.Closer, error) {
-				return dir.Lock("file", true)
-			})
+			wantOpened(t, "Lock", c.ok, func() (io.Closer, error) { return dir.Lock("file", false) })
 		})
 	}
 }

@@ -121,7 +121,7 @@ type load struct {
 func (c *benchCase) measure(ctx context.Context, dir string, l load) (_ *Result, err error) {
 	config := kvstore.DefaultConfig(filepath.Join(dir, "store"))
 	config.SyncWrites = !c.relaxed
-	config.Logger = slog.New(slog.DiscardHandler) // relaxed writes are dangerous on purpose
+	config.Logger = slog.New(slog.DiscardHandler) // the case says that it is relaxed
 	store, err := kvstore.OpenWithConfig(config)
 	if err != nil {
 		return nil, err

@@ -94,8 +94,6 @@ func (r verifyReport) rows() []row {
 		verdict += ": an opener refuses it"
 	case r.Verdict == inspect.Unreadable:
 		verdict += ": an opener fails"
-	case len(r.Files) == 0:
-		verdict += ": there is no store yet"
 	}
 	return append(rows, row{"verdict", string(r.Verdict), verdict})
 }

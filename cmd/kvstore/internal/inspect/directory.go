@@ -17,6 +17,7 @@ import (
 	"runtime"
 	"slices"
 
+	"kvstore/internal/datadir"
 	"kvstore/internal/format"
 	"kvstore/internal/vfs"
 )
@@ -66,6 +67,9 @@ var errChanged = errors.New("the directory has changed")
 func (d *directory) openAll() (err error) {
 	if d.files, d.bad, err = list(d.root); err != nil {
 		return err
+	}
+	if d.files.Empty() && d.bad == nil {
+		return fmt.Errorf("%s: %w", d.path, datadir.ErrNoStore)
 	}
 	if err := d.lockDefect(); err != nil {
 		d.bad = err

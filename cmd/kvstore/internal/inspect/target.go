@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 
@@ -61,6 +62,7 @@ func storeNames(path string) ([]string, error) {
 func (t *targetDir) open() (*kvstore.Store, error) {
 	config := kvstore.DefaultConfig(t.path)
 	config.SyncWrites = false
+	config.Logger = slog.New(slog.DiscardHandler) // no warning: all of it is synced in the end
 	store, err := kvstore.OpenWithConfig(config)
 	t.opened = err == nil
 	if errors.Is(err, kvstore.ErrLocked) {
