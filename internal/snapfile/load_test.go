@@ -64,6 +64,9 @@ func TestSnapshotBlocksShareTheirRoom(t *testing.T) {
 			if i%10 == 0 {
 				size = random.IntN(1 << 20)
 			}
+			if i%100 == 0 {
+				size += 2 << 20 // so that blocks are large
+			}
 			key, value := fmt.Sprint(i), bytes.Repeat([]byte{byte(i)}, size)
 			want[key] = string(value)
 			if !yield(format.Pair{Key: []byte(key), Value: value}) {
