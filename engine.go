@@ -50,11 +50,15 @@ type environment struct {
 	now               func() time.Time
 	maxKeys           uint64
 	firstSegmentBytes int64
+	pieceBytes        int                     // of a segment that recovery reads at once
 	background        func(task func() error) // nil: a goroutine that Close waits for
 }
 
 func systemEnvironment() environment {
-	return environment{fs: vfs.OS{}, now: time.Now, maxKeys: MaxKeys, firstSegmentBytes: wal.FirstSegmentBytes}
+	return environment{
+		fs: vfs.OS{}, now: time.Now, maxKeys: MaxKeys,
+		firstSegmentBytes: wal.FirstSegmentBytes, pieceBytes: format.PieceBytes,
+	}
 }
 
 // Open opens the store in dataDir with [DefaultConfig]: it creates the store if
@@ -106,6 +110,8 @@ func openLocked(config Config, env environment, dir vfs.Dir, lock io.Closer) (*S
 	state, err := recovery.Recover(dir, recovery.Options{
 		ReadOnly: config.ReadOnly,
 		SyncName: func() error { return syncName(env.fs, config.DataDir) },
+
+		PieceBytes: env.pieceBytes,
 	})
 	if err != nil {
 		return nil, err

@@ -8,8 +8,13 @@
 // docs/DESIGN.md says why an fsync of the old file is not enough, and how the
 // order of the steps was checked.
 //
-// What is wrong with a file is a *format.Damage or a *format.Later; errors of
-// the file system are wrapped.
+// Segments are read in pieces and not kept, so a place may be read twice. What
+// was judged, what the table has and what is copied are the same bytes, or
+// recovery fails: checksums of all readings are compared.
+//
+// What is wrong with a file is a *format.Damage or a *format.Later; a second
+// reading that differs is a *format.Changed; errors of the file system are
+// wrapped.
 package recovery
 
 import (
@@ -27,6 +32,9 @@ type Options struct {
 	// SyncName makes the data directory's own name durable. It is called if the
 	// directory has no store yet.
 	SyncName func() error
+
+	// PieceBytes is how much of a segment is read at once. Tests make it small.
+	PieceBytes int
 }
 
 // State is what recovery has found, and where the session's log begins.
@@ -55,14 +63,15 @@ type Dropped struct {
 // Recover reads dir and, unless options.ReadOnly, makes all of its state
 // durable. Until everything is judged, it changes nothing.
 func Recover(dir vfs.Dir, options Options) (*State, error) {
-	j := &judge{dir: dir}
+	j := &judge{dir: dir, replay: replay{pieceBytes: options.PieceBytes}}
+	defer j.replay.release()
 	err := j.run()
 	if err == nil && !options.ReadOnly {
 		err = makeDurable(j, options)
 	}
 	if err != nil {
-		if j.table != nil {
-			j.table.Release()
+		if j.replay.release(); j.replay.table != nil {
+			j.replay.table.Release()
 		}
 		return nil, err
 	}
