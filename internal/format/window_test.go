@@ -53,7 +53,8 @@ func judgeAll(c *Chain, s *Scanner, err error, isLast bool) (j judged) {
 // drawSegment draws a segment: groups of all sizes, END or none, and damage.
 func drawSegment(t *rapid.T) []byte {
 	s := newSegment(1)
-	for number := range uint64(rapid.IntRange(0, 6).Draw(t, "groups")) {
+	groups := uint64(rapid.IntRange(0, 6).Draw(t, "groups"))
+	for number := range groups {
 		var entries []byte
 		for range rapid.IntRange(1, 6).Draw(t, "entries") {
 			op := rapid.SampledFrom([]Op{OpSet, OpSet, OpSet, OpSet, OpDelete, 0x55}).Draw(t, "op")
@@ -66,7 +67,7 @@ func drawSegment(t *rapid.T) []byte {
 		addGroup(s, number+1, number, entries)
 	}
 	if rapid.Bool().Draw(t, "end") {
-		addEnd(s, 6, 6)
+		addEnd(s, groups, groups)
 	}
 	s.Data = append(s.Data, make([]byte, rapid.SampledFrom([]int{0, 1, 70, 6000}).Draw(t, "reserved"))...)
 	for range rapid.IntRange(0, 2).Draw(t, "damages") {
