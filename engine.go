@@ -51,6 +51,7 @@ type environment struct {
 	maxKeys           uint64
 	firstSegmentBytes int64
 	pieceBytes        int                     // of a segment that recovery reads at once
+	maxSegments       int                     // that Open leaves
 	background        func(task func() error) // nil: a goroutine that Close waits for
 }
 
@@ -58,6 +59,7 @@ func systemEnvironment() environment {
 	return environment{
 		fs: vfs.OS{}, now: time.Now, maxKeys: MaxKeys,
 		firstSegmentBytes: wal.FirstSegmentBytes, pieceBytes: format.PieceBytes,
+		maxSegments: recovery.DefaultMaxSegments,
 	}
 }
 
@@ -111,10 +113,13 @@ func openLocked(config Config, env environment, dir vfs.Dir, lock io.Closer) (*S
 		ReadOnly: config.ReadOnly,
 		SyncName: func() error { return syncName(env.fs, config.DataDir) },
 
-		PieceBytes: env.pieceBytes,
+		MaxSegments: env.maxSegments, MaxLogBytes: config.SnapshotBytes, PieceBytes: env.pieceBytes,
 	})
 	if err != nil {
 		return nil, err
+	}
+	if state.Uncompacted != nil {
+		config.Logger.Warn("kvstore: no room for a snapshot of the log", "dir", config.DataDir, "err", state.Uncompacted)
 	}
 	s := newStore(config, state)
 	if config.ReadOnly {
@@ -178,7 +183,7 @@ func (s *Store) startWriter(state *recovery.State, env environment, dir vfs.Dir,
 	if err != nil {
 		return err
 	}
-	if err := wal.Prune(dir, state.Snapshot); err != nil {
+	if err := wal.Prune(dir, state.Newest); err != nil {
 		return errors.Join(err, log.Close())
 	}
 	w.log = log

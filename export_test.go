@@ -37,6 +37,12 @@ func WithPieceBytes(n int) EnvOption {
 	return func(env *environment) { env.pieceBytes = n }
 }
 
+// WithMaxSegments replaces the number of segments above which Open replaces the
+// log by a snapshot.
+func WithMaxSegments(n int) EnvOption {
+	return func(env *environment) { env.maxSegments = n }
+}
+
 // WithBackground replaces the start of goroutines for the writer's background
 // tasks.
 func WithBackground(run func(task func() error)) EnvOption {

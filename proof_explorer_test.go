@@ -227,10 +227,12 @@ func (e *explorer) recover(fs *vfs.Mem, promised, depth int) {
 	e.survives(fs, store, promised)
 }
 
-// tryOpen opens a store that reads its log in pieces of any size.
+// tryOpen opens a store that reads its log in pieces of any size, and may
+// replace it by a snapshot.
 func (e *explorer) tryOpen(fs *vfs.Mem) (*kvstore.Store, error) {
 	config := kvstore.Config{DataDir: exploreDir, SyncWrites: true}
-	return kvstore.OpenFS(fs, config, kvstore.WithPieceBytes(1<<(6+e.crash.IntN(8))))
+	return kvstore.OpenFS(fs, config,
+		kvstore.WithPieceBytes(1<<(6+e.crash.IntN(8))), kvstore.WithMaxSegments(1+e.crash.IntN(4)))
 }
 
 // recoverForgetting opens what the death of a process has left, while the
@@ -340,9 +342,10 @@ var inline = kvstore.WithBackground(func(task func() error) { _ = task() })
 
 func (e *explorer) open() {
 	e.config = kvstore.Config{DataDir: exploreDir, SyncWrites: e.random.IntN(3) > 0, SyncInterval: time.Hour}
-	store, err := kvstore.OpenFS(e.fs, e.config, inline)
+	segments := kvstore.WithMaxSegments(1 + e.random.IntN(4))
+	store, err := kvstore.OpenFS(e.fs, e.config, inline, segments)
 	if errors.Is(err, errInjected) {
-		store, err = kvstore.OpenFS(e.fs, e.config, inline) // it was the one fsync that fails
+		store, err = kvstore.OpenFS(e.fs, e.config, inline, segments) // it was the one fsync that fails
 	}
 	if err != nil {
 		e.fatal("open: %v", err)

@@ -22,15 +22,18 @@ type judge struct {
 	fresh       bool         // the directory has no snapshot and no segment
 	chain       format.Chain // what was read so far; with a new id if fresh
 	snapshot    uint64       // number of the snapshot that was loaded, 0 for none
-	snapshotted uint64       // the last group it covers
+	newest      uint64       // number of the newest snapshot: that one, or the one that compact has written
+	snapshotted uint64       // the last group that the newest one covers
 
 	unproven []judgedSegment // segments with groups above chain.Durable, and the last segment
+	segments int             // how many were read
 	last     uint64          // number of the last segment, 0 if there is none
 	unused   bool            // the last segment has no group that counts
 
 	replay replay // of the segments into table
 
-	walBytes        int64 // of the groups replayed
+	uncompacted     error // why compact has left the log as it is, nil if it has not
+	walBytes        int64 // of the groups in the log
 	groups, entries uint64
 	dropped         []Dropped
 }
@@ -75,7 +78,7 @@ func (j *judge) state() *State {
 	return &State{
 		Table: j.replay.table,
 		ID:    j.chain.ID, LastGroup: j.chain.LastGroup,
-		Snapshot: j.snapshot, Snapshotted: j.snapshotted,
+		Snapshot: j.snapshot, Newest: j.newest, Snapshotted: j.snapshotted, Uncompacted: j.uncompacted,
 		NextSegment: j.nextSegment(), WALBytes: j.walBytes,
 		Groups: j.groups, Entries: j.entries, Dropped: j.dropped,
 	}
@@ -103,7 +106,7 @@ func (j *judge) loadNewestSnapshot() error {
 	if err != nil {
 		return err
 	}
-	j.replay.table, j.snapshotted = t, info.LastGroup
+	j.replay.table, j.newest, j.snapshotted = t, j.snapshot, info.LastGroup
 	j.chain.Begin(info)
 	return nil
 }
@@ -129,6 +132,7 @@ func (j *judge) segment(number uint64, isLast bool) error {
 
 // judged takes in what a segment is.
 func (j *judge) judged(number uint64, scanner *format.Scanner, tail format.Tail, isLast bool) {
+	j.segments++
 	j.walBytes += int64(scanner.Offset() - format.SegmentEntryBytes)
 	if isLast {
 		j.last, j.unused = number, scanner.Offset() == format.SegmentEntryBytes
