@@ -192,3 +192,36 @@ func (w *world) syncSegments(segments []judgedSegment) error {
 	}
 	return nil
 }
+
+// compact replaces a log that is too long by a snapshot of what Open has judged
+// and made durable. It gets the number of the session's own segment, which gets
+// its name later. When that has happened, what the snapshot covers is removed.
+func (w *world) compact(j *judgement) error {
+	number := j.nextNumber()
+	if w.rules.compactsOverLog {
+		number = j.lastSegment().number
+	}
+	w.say("compact")
+	f := w.newSnapshot(number, state{last: j.last, store: j.store, version: j.lastVersion(), groups: j.groups})
+	if err := w.disk.sync(f); err != nil {
+		return err
+	}
+	w.disk.rename(f)
+	if w.rules.compactRemovesEarly {
+		w.removeAllBelow(number)
+	}
+	if err := w.disk.syncDir(); err != nil {
+		return err
+	}
+	j.snapshot, j.covered = number, j.last
+	return nil
+}
+
+// removeAllBelow removes what a snapshot covers whose name is not durable yet.
+func (w *world) removeAllBelow(number int) {
+	for _, f := range slices.Clone(w.disk.names) {
+		if f.name.number < number {
+			w.disk.remove(f.name)
+		}
+	}
+}

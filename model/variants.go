@@ -155,6 +155,18 @@ var mistakes = []variant{
 		falseAlarm,
 	},
 	{
+		"compaction takes the number of the last segment",
+		rules{compactsOverLog: true},
+		bounds{sessions: 2, groups: 1, segmentPieces: 4, crashes: 1, compactions: 1},
+		falseAlarm,
+	},
+	{
+		"compaction removes the log before its name is durable",
+		rules{compactRemovesEarly: true},
+		bounds{sessions: 2, groups: 1, segmentPieces: 4, crashes: 1, powerCuts: 1, syncFailures: 1, compactions: 1},
+		lost,
+	},
+	{
 		"Open trusts the END of the last segment",
 		rules{trustsEnd: true},
 		bounds{sessions: 1, groups: 1, segmentPieces: 4, syncFailures: 1},
@@ -311,21 +323,6 @@ var nextMistakes = []variant{
 			syncFailures: 1, compactions: 1, cursors: 1, keep: []int{keepAll},
 		},
 		cursorLost,
-	},
-	{
-		"compaction takes the number of the last segment",
-		rules{compactsOverLog: true},
-		bounds{sessions: 2, groups: 1, segmentPieces: 4, logCloses: 1, compactions: 1},
-		falseAlarm,
-	},
-	{
-		"compaction removes the log before its name is durable",
-		rules{compactRemovesEarly: true},
-		bounds{
-			sessions: 2, groups: 1, segmentPieces: 4,
-			powerCuts: 1, syncFailures: 1, logCloses: 1, compactions: 1,
-		},
-		lost,
 	},
 	{
 		"Replace keeps the store id",
