@@ -58,7 +58,8 @@ type Config struct {
 	// fast. The log grows while a snapshot is being written, so under load it
 	// is longer than this. 0 means that only Close and Snapshot write one.
 	// Negative is an error. A snapshot that fails is reported to Logger, and
-	// tried again when the log has grown by as much again.
+	// tried again when the log has grown by as much again. Open writes a
+	// snapshot before it returns if it finds a log that is longer than this.
 	SnapshotBytes int64
 
 	// ReadOnly opens a store that must exist. It creates and writes nothing,

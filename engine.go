@@ -73,7 +73,8 @@ func Open(dataDir string) (*Store, error) {
 // OpenWithConfig opens a store exactly as config says. It loads the newest
 // snapshot, replays the log behind it, and makes everything that it found
 // durable before it returns. It cuts off an incomplete end of the log, which a
-// crash leaves, and reports that in [Stats].
+// crash leaves, and reports that in [Stats]. It replaces a log of more than 16
+// segments, or of more than SnapshotBytes, by a snapshot, if there is room.
 //
 // Errors: ErrInvalidConfig; ErrLocked if another opener has the directory;
 // ErrCorrupt (as a *CorruptError) if something that was durable is damaged or

@@ -182,8 +182,11 @@ func TestP3CrashWhileOpenCompacts(t *testing.T) {
 					if err == nil {
 						r.cutPower(s)
 					}
-					s = r.reopenAfter(r.open(), r.cutPower)
+					s = r.open()
 					r.want(s, pairs...)
+					r.set(s, "more", "1")
+					s = r.reopenAfter(s, r.cutPower)
+					r.want(s, append(slices.Clip(pairs), "more", "1")...)
 					r.kill(s)
 				}
 			}

@@ -8,8 +8,8 @@ package kvstore_test
 // compared with the model: the state must be that after a prefix of the commits
 // which holds every promised one. Some recoveries are crashed again at each of
 // their own operations, and those recoveries too. And while a recovery reads,
-// the kernel may drop pages that a failed fsync has left clean, so that a second
-// read of the same place finds other bytes.
+// the kernel may drop pages that a failed fsync has left clean, so that a
+// second read of the same place finds other bytes.
 //
 // A state is one pair of crash point and outcome, recovered and compared.
 // KVSTORE_STATES sets the number of states, and KVSTORE_SEED names a workload
