@@ -119,8 +119,8 @@ func openLocked(config Config, env environment, dir vfs.Dir, lock io.Closer) (*S
 	if err != nil {
 		return nil, err
 	}
-	if state.Uncompacted != nil {
-		config.Logger.Warn("kvstore: no room for a snapshot of the log", "dir", config.DataDir, "err", state.Uncompacted)
+	if err := state.Uncompacted; err != nil {
+		config.Logger.Warn("kvstore: no room for a snapshot of the log", "dir", config.DataDir, "err", err)
 	}
 	s := newStore(config, state)
 	if config.ReadOnly {

@@ -95,7 +95,8 @@ func TestOpenBoundsTheBytesOfTheLog(t *testing.T) {
 		segments, snapshots := countFiles(r)
 		if got := s.Stats(); (got.WALBytes == 0) != row.compacts || (snapshots == 1) != row.compacts ||
 			(segments == 1) != row.compacts || got.Recovery.Snapshot != "" || got.Recovery.Groups != 20 {
-			t.Errorf("bound %d of %d bytes: %+v; %d segments, %d snapshots", row.bound, logged, got, segments, snapshots)
+			t.Errorf("bound %d of %d bytes: %+v; %d segments, %d snapshots",
+				row.bound, logged, got, segments, snapshots)
 		}
 		r.kill(s)
 	}
@@ -131,8 +132,10 @@ func TestNoRoomToCompact(t *testing.T) {
 		r.want(s, pairs...)
 		r.set(s, "more", "1")
 		segments, snapshots := countFiles(r)
-		if d.failures() != 1 || segments != 4 || snapshots != 0 || !strings.Contains(log.String(), "no room for a snapshot") {
-			t.Errorf("%s: %d failures, %d segments, %d snapshots, log %s", kind, d.failures(), segments, snapshots, &log)
+		isTold := strings.Contains(log.String(), "no room for a snapshot")
+		if d.failures() != 1 || segments != 4 || snapshots != 0 || !isTold {
+			t.Errorf("%s: %d failures, %d segments, %d snapshots, log %s",
+				kind, d.failures(), segments, snapshots, &log)
 		}
 		r.fs.SetHook(nil)
 		s = r.reopenAfter(s, r.kill)

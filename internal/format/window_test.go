@@ -39,7 +39,8 @@ func judgeAll(c *Chain, s *Scanner, err error, isLast bool) (j judged) {
 		}
 		var entries []byte
 		err = s.Entries(&g, func(b []byte) { entries = append(entries, b...) })
-		j.groups = append(j.groups, fmt.Sprintf("%d at %d: %d, D %d: %x", g.Number, g.Offset, g.Entries, g.Durable, entries))
+		text := fmt.Sprintf("%d at %d: %d, D %d: %x", g.Number, g.Offset, g.Entries, g.Durable, entries)
+		j.groups = append(j.groups, text)
 	}
 	if err == nil {
 		if j.tail, err = s.Tail(isLast); err == nil {
@@ -62,7 +63,8 @@ func drawSegment(t *rapid.T) []byte {
 			if op == OpDelete {
 				value = nil
 			}
-			entries = AppendEntry(entries, op, 1, make([]byte, rapid.SampledFrom([]int{0, 1, 30, 300, 70_000}).Draw(t, "key")), value)
+			key := make([]byte, rapid.SampledFrom([]int{0, 1, 30, 300, 70_000}).Draw(t, "key"))
+			entries = AppendEntry(entries, op, 1, key, value)
 		}
 		addGroup(s, number+1, number, entries)
 	}
@@ -84,7 +86,8 @@ func TestPiecesAreJudgedAsTheWhole(t *testing.T) {
 		var whole, parts Chain
 		s, err := whole.Scan(1, data)
 		want := judgeAll(&whole, s, err, isLast)
-		s, err = parts.ScanWindow(windowOn(bytes.NewReader(data), 1, len(data), rapid.IntRange(1, 2000).Draw(t, "piece")))
+		piece := rapid.IntRange(1, 2000).Draw(t, "piece")
+		s, err = parts.ScanWindow(windowOn(bytes.NewReader(data), 1, len(data), piece))
 		got := judgeAll(&parts, s, err, isLast)
 		if !slices.Equal(got.groups, want.groups) || got.chain != want.chain || got.tail != want.tail ||
 			got.sum != want.sum || got.err != want.err {
@@ -200,7 +203,8 @@ func TestCopyIsCompared(t *testing.T) {
 	if _, ok := errors.AsType[*Changed](err); !ok {
 		t.Errorf("a file that is too short: %v", err)
 	}
-	err = windowOn(bytes.NewReader(data), 1, 1000, 128).CopyTo(900, sum, func([]byte, int) error { return io.ErrShortWrite })
+	fails := func([]byte, int) error { return io.ErrShortWrite }
+	err = windowOn(bytes.NewReader(data), 1, 1000, 128).CopyTo(900, sum, fails)
 	if !errors.Is(err, io.ErrShortWrite) {
 		t.Errorf("a failed write: %v", err)
 	}
