@@ -93,7 +93,7 @@ func TestSnapshotBlocksShareTheirRoom(t *testing.T) {
 // Blocks that are much larger than others share memory that only one of them
 // has at a time.
 func TestLargeBlocksTakeTurns(t *testing.T) {
-	const pairs = 12
+	const pairs = 6
 	info := &format.Snapshot{Timestamp: 1, ID: someID, Number: 1, Count: pairs, LastGroup: 1}
 	var file bytes.Buffer
 	_, err := format.EncodeSnapshot(&file, info, func(yield func(format.Pair) bool) {
