@@ -64,7 +64,8 @@ type Config struct {
 	// and what comes in while one snapshot is written at full speed. 0 means
 	// that only Close and Snapshot write one.
 	// Negative is an error. A snapshot that fails is reported to Logger, and
-	// tried again when the log has grown by as much again.
+	// tried again when the log has grown by as much again. Open writes a
+	// snapshot before it returns if it finds a log that is longer than this.
 	SnapshotBytes int64
 
 	// ReadOnly opens a store that must exist. It creates and writes nothing,

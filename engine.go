@@ -51,13 +51,16 @@ type environment struct {
 	now               func() time.Time
 	maxKeys           uint64
 	firstSegmentBytes int64
+	pieceBytes        int                     // of a segment that recovery reads at once
+	maxSegments       int                     // that Open leaves
 	background        func(task func() error) // nil: a goroutine that Close waits for
 }
 
 func systemEnvironment(config Config) environment {
 	return environment{
-		fs: vfs.OS{FileMode: config.FileMode}, now: time.Now,
-		maxKeys: MaxKeys, firstSegmentBytes: wal.FirstSegmentBytes,
+		fs: vfs.OS{FileMode: config.FileMode}, now: time.Now, maxKeys: MaxKeys,
+		firstSegmentBytes: wal.FirstSegmentBytes, pieceBytes: format.PieceBytes,
+		maxSegments: recovery.DefaultMaxSegments,
 	}
 }
 
@@ -71,7 +74,8 @@ func Open(dataDir string) (*Store, error) {
 // OpenWithConfig opens a store exactly as config says. It loads the newest
 // snapshot, replays the log behind it, and makes everything that it found
 // durable before it returns. It cuts off an incomplete end of the log, which a
-// crash leaves, and reports that in [Stats].
+// crash leaves, and reports that in [Stats]. It replaces a log of more than 16
+// segments, or of more than SnapshotBytes, by a snapshot, if there is room.
 //
 // Errors: ErrInvalidConfig; ErrLocked if another opener has the directory;
 // ErrCorrupt (as a *CorruptError) if something that was durable is damaged or
@@ -112,12 +116,15 @@ func openLocked(config Config, env environment, dir *directory) (*Store, error) 
 		ReadOnly:  config.ReadOnly,
 		MustExist: config.mustExist(),
 		SyncName:  func() error { return syncName(env.fs, config.DataDir) },
+
+		MaxSegments: env.maxSegments, MaxLogBytes: config.SnapshotBytes, PieceBytes: env.pieceBytes,
 	})
 	if err != nil {
 		return nil, err
 	}
 	s := newStore(config, state)
 	s.disk = dir.dir
+	s.compacted(state, env.now())
 	if config.ReadOnly {
 		s.release = func() error {
 			s.memory.Release()
@@ -179,7 +186,7 @@ func (s *Store) startWriter(state *recovery.State, env environment, dir *directo
 	if err != nil {
 		return err
 	}
-	if err := wal.Prune(dir.dir, state.Snapshot); err != nil {
+	if err := wal.Prune(dir.dir, state.Newest); err != nil {
 		return errors.Join(err, log.Close())
 	}
 	w.log = log
@@ -188,7 +195,7 @@ func (s *Store) startWriter(state *recovery.State, env environment, dir *directo
 		dir: dir.dir, log: log, table: state.Table, status: s.status, background: env.background,
 		ballast: dir.ballast, now: env.now, report: w.report, inform: w.inform,
 		snapshotBytes: s.config.SnapshotBytes, due: s.config.SnapshotBytes,
-		newest: state.Snapshot, covered: state.Snapshotted,
+		newest: state.Newest, covered: state.Snapshotted,
 	}
 	s.mailbox = w.mailbox
 	s.goroutines.Go(w.run)

@@ -31,6 +31,18 @@ func WithFirstSegmentBytes(n int64) EnvOption {
 	return func(env *environment) { env.firstSegmentBytes = n }
 }
 
+// WithPieceBytes replaces the size of the pieces in which recovery reads a
+// segment.
+func WithPieceBytes(n int) EnvOption {
+	return func(env *environment) { env.pieceBytes = n }
+}
+
+// WithMaxSegments replaces the number of segments above which Open replaces the
+// log by a snapshot.
+func WithMaxSegments(n int) EnvOption {
+	return func(env *environment) { env.maxSegments = n }
+}
+
 // WithBackground replaces the start of goroutines for the writer's background
 // tasks.
 func WithBackground(run func(task func() error)) EnvOption {
@@ -40,7 +52,8 @@ func WithBackground(run func(task func() error)) EnvOption {
 // OpenFS is OpenWithConfig on another file system. Segments start at one page,
 // so that a test with a few writes rotates.
 func OpenFS(fs vfs.FS, config Config, options ...EnvOption) (*Store, error) {
-	env := environment{fs: fs, now: time.Now, maxKeys: MaxKeys, firstSegmentBytes: wal.SegmentAlign}
+	env := systemEnvironment(config)
+	env.fs, env.firstSegmentBytes = fs, wal.SegmentAlign
 	for _, option := range options {
 		option(&env)
 	}

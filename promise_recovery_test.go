@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"kvstore"
+	"kvstore/internal/format"
 	"kvstore/internal/vfs"
 )
 
@@ -206,6 +207,84 @@ func TestP3RecoveryRewritesEnd(t *testing.T) {
 		r.want(s, "a", value)
 		r.close(s)
 	}
+}
+
+// P3: an fsync has failed, and while the next Open reads, the kernel drops the
+// pages that only the cache has. Whenever that happens, Open serves what the
+// disk has, or what it has copied to the disk, or it fails and leaves the files
+// as they are. Groups are smaller and larger than the pieces that Open reads.
+func TestP3PagesAreDroppedWhileOpenReads(t *testing.T) {
+	pieces := []kvstore.EnvOption{kvstore.WithPieceBytes(1024)}
+	for _, row := range []struct {
+		name     string
+		options  []kvstore.EnvOption
+		readOnly bool
+		want     string
+	}{
+		{"one piece", nil, false, "all changed old"},
+		{"pieces", pieces, false, "all changed old"},
+		{"one piece, read-only", nil, true, "all old"},
+		{"pieces, read-only", pieces, true, "all changed old"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			seen := map[string]bool{}
+			for dropAt := 1; ; dropAt++ {
+				outcome, reads := openWhilePagesAreDropped(t, dropAt, row.readOnly, row.options)
+				if seen[outcome] = true; reads < dropAt {
+					break
+				}
+			}
+			if got := strings.Join(slices.Sorted(maps.Keys(seen)), " "); got != row.want {
+				t.Errorf("outcomes %q, want %q", got, row.want)
+			}
+		})
+	}
+}
+
+// openWhilePagesAreDropped opens a store with a group that the disk has, and
+// one that only the cache has. The pages are dropped before a read. It returns
+// what became of Open, and the number of reads.
+func openWhilePagesAreDropped(
+	t *testing.T, dropAt int, readOnly bool, options []kvstore.EnvOption,
+) (outcome string, reads int) {
+	r := newRig(t, append(options, kvstore.WithFirstSegmentBytes(64<<10))...)
+	drop := 0
+	r.fs = vfs.NewMem(func(int) int { return drop })
+	s := r.open()
+	r.set(s, "a", "1")
+	r.fs.SetHook(failing(vfs.OpSync, syscall.EIO))
+	lost := batch("b", strings.Repeat("b", 300), "c", strings.Repeat("c", 9000), "d", "4")
+	r.fails(s.Apply(ctx, lost), kvstore.ErrFailed)
+	r.fails(s.Close(), kvstore.ErrFailed)
+	before := r.files()
+	r.fs.SetHook(func(op vfs.Op) error {
+		if op.Kind != vfs.OpRead {
+			return nil
+		}
+		if reads++; reads == dropAt {
+			drop = 1
+			r.fs.Evict()
+			drop, before = 0, r.files()
+			delete(before, wal1+".tmp") // a copy that is being made
+		}
+		return nil
+	})
+	r.config.ReadOnly = readOnly
+	s, err := r.tryOpen()
+	r.fs.SetHook(nil)
+	if _, ok := errors.AsType[*format.Changed](err); ok {
+		r.unchanged(before)
+		r.want(r.open(), "a", "1")
+		return "changed", reads
+	}
+	r.ok(err)
+	kept := s.Len()
+	if !readOnly {
+		if s = r.reopenAfter(s, r.cutPower); s.Len() != kept {
+			t.Errorf("%d keys were served, %d are left after a power cut", kept, s.Len())
+		}
+	}
+	return map[int]string{1: "old", 4: "all"}[kept], reads
 }
 
 // P3: a process dies at any operation of Close, and the power is cut at any

@@ -7,7 +7,9 @@ package kvstore_test
 // any subset of what was not synced survives. Each outcome is recovered and
 // compared with the model: the state must be that after a prefix of the commits
 // which holds every promised one. Some recoveries are crashed again at each of
-// their own operations, and those recoveries too.
+// their own operations, and those recoveries too. And while a recovery reads,
+// the kernel may drop pages that a failed fsync has left clean, so that a
+// second read of the same place finds other bytes.
 //
 // A state is one pair of crash point and outcome, recovered and compared.
 // KVSTORE_STATES sets the number of states, and KVSTORE_SEED names a workload
@@ -32,6 +34,7 @@ import (
 	"time"
 
 	"kvstore"
+	"kvstore/internal/format"
 	"kvstore/internal/vfs"
 )
 
@@ -71,7 +74,7 @@ func TestExploreCrashes(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(1000))
 	base := rand.Uint64N(1 << 32)
 	t.Logf("seeds from %d", base)
-	var states, crashed, points atomic.Int64
+	var states, crashed, changed, points atomic.Int64
 	var next atomic.Uint64
 	var workers sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
@@ -81,13 +84,14 @@ func TestExploreCrashes(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) { e.run(t) })
 				states.Add(e.states)
 				crashed.Add(e.recrashed)
+				changed.Add(e.changed)
 				points.Add(e.points)
 			}
 		})
 	}
 	workers.Wait()
-	t.Logf("%d states at %d crash points of %d workloads; %d recoveries crashed again",
-		states.Load(), points.Load(), next.Load(), crashed.Load())
+	t.Logf("%d states at %d crash points of %d workloads; %d recoveries crashed again, %d saw bytes change",
+		states.Load(), points.Load(), next.Load(), crashed.Load(), changed.Load())
 }
 
 // explorer runs one workload and crashes it everywhere. The workload waits for
@@ -110,7 +114,7 @@ type explorer struct {
 	held    chan chan struct{}  // if not nil, stops the writer at its next operation: see async
 	serial  int                 // makes every value different
 
-	points, states, recrashed int64
+	points, states, recrashed, changed int64
 }
 
 func (e *explorer) run(t testing.TB) {
@@ -194,6 +198,7 @@ func changes(kind vfs.OpKind) bool {
 // explore tries the outcomes of a crash of fs at this moment.
 func (e *explorer) explore(fs *vfs.Mem, depth int) {
 	e.recover(fs.Clone(e.crash.IntN), e.acked, depth)
+	e.recoverForgetting(fs.Clone(e.crash.IntN))
 	for range outcomesAtPoint {
 		after := fs.Clone(e.crash.IntN)
 		after.PowerCut()
@@ -213,12 +218,52 @@ func (e *explorer) recover(fs *vfs.Mem, promised, depth int) {
 			return nil
 		})
 	}
-	store, err := kvstore.OpenFS(fs, kvstore.Config{DataDir: exploreDir, SyncWrites: true})
+	store, err := e.tryOpen(fs)
 	if err != nil {
 		e.fatal("open after a crash: %v", err)
 		return
 	}
 	fs.SetHook(nil)
+	e.survives(fs, store, promised)
+}
+
+// tryOpen opens a store that reads its log in pieces of any size, and may
+// replace it by a snapshot.
+func (e *explorer) tryOpen(fs *vfs.Mem) (*kvstore.Store, error) {
+	config := kvstore.Config{DataDir: exploreDir, SyncWrites: true}
+	return kvstore.OpenFS(fs, config,
+		kvstore.WithPieceBytes(1<<(6+e.crash.IntN(8))), kvstore.WithMaxSegments(1+e.crash.IntN(4)))
+}
+
+// recoverForgetting opens what the death of a process has left, while the
+// kernel drops clean pages. Open may find other bytes at a second reading. Then
+// it fails, and another one finds what the disk has.
+func (e *explorer) recoverForgetting(fs *vfs.Mem) {
+	e.states++
+	odds := 1 + e.crash.IntN(6)
+	fs.SetHook(func(op vfs.Op) error {
+		if op.Kind == vfs.OpRead && e.crash.IntN(odds) == 0 {
+			fs.Evict()
+		}
+		return nil
+	})
+	store, err := e.tryOpen(fs)
+	if _, ok := errors.AsType[*format.Changed](err); ok {
+		e.changed++
+		fs.SetHook(nil)
+		store, err = e.tryOpen(fs)
+	}
+	if err != nil {
+		e.fatal("open while pages are dropped: %v", err)
+		return
+	}
+	fs.SetHook(nil)
+	e.survives(fs, store, min(e.acked, e.synced))
+}
+
+// survives compares what a store serves with the model, and with what a power
+// cut leaves of it.
+func (e *explorer) survives(fs *vfs.Mem, store *kvstore.Store, promised int) {
 	found := e.compare(store, promised)
 	// What was served must stay, whatever happens next.
 	served := e.after(scan(store))
@@ -297,9 +342,10 @@ var inline = kvstore.WithBackground(func(task func() error) { _ = task() })
 
 func (e *explorer) open() {
 	e.config = kvstore.Config{DataDir: exploreDir, SyncWrites: e.random.IntN(3) > 0, SyncInterval: time.Hour}
-	store, err := kvstore.OpenFS(e.fs, e.config, inline)
+	segments := kvstore.WithMaxSegments(1 + e.random.IntN(4))
+	store, err := kvstore.OpenFS(e.fs, e.config, inline, segments)
 	if errors.Is(err, errInjected) {
-		store, err = kvstore.OpenFS(e.fs, e.config, inline) // it was the one fsync that fails
+		store, err = kvstore.OpenFS(e.fs, e.config, inline, segments) // it was the one fsync that fails
 	}
 	if err != nil {
 		e.fatal("open: %v", err)

@@ -87,6 +87,20 @@ func newRecovery(state *recovery.State) Recovery {
 	return r
 }
 
+// compacted counts the snapshot with which recovery may have replaced the log,
+// and tells the Logger of it.
+func (s *Store) compacted(state *recovery.State, now time.Time) {
+	l := s.config.Logger.With("dir", s.config.DataDir)
+	switch {
+	case state.Uncompacted != nil:
+		l.Warn("kvstore: no room for a snapshot of the log", "error", state.Uncompacted)
+	case state.Newest != state.Snapshot:
+		s.status.snapshots.Store(1)
+		s.status.lastSnapshot.Store(&now)
+		l.Info("kvstore: snapshot written", "file", format.SnapshotName(state.Newest), "keys", state.Table.Len())
+	}
+}
+
 // logOpened tells the Logger what Open found, and warnings of what endangers
 // the data. syncsNames says that the file system has an fsync for directories.
 func (s *Store) logOpened(warnings *slog.Logger, syncsNames bool) {

@@ -16,6 +16,7 @@ type bounds struct {
 	rotations     int // before the segment is full
 	flushes       int // background fsyncs of a store without SyncWrites
 	snapshots     int // while serving
+	compactions   int // Opens that write a snapshot
 
 	crashes      int // deaths of the process
 	powerCuts    int
@@ -28,7 +29,6 @@ type bounds struct {
 
 	// What the present store does not do.
 	logCloses   int   // Closes that keep the log
-	compactions int   // Opens that write a snapshot
 	replaces    int   // Replaces of the whole content
 	cursors     int   // handed out
 	viewCursors int   // handed out for a commit that is visible and not yet durable

@@ -15,8 +15,12 @@ import (
 // the last one that has an alternative, and takes that. A run that comes to a
 // state which was seen before ends there.
 
-// errSync is the only error that the disk returns.
-var errSync = errors.New("fsync failed")
+// errSync is the only error that the disk returns. errChanged is the error of
+// an Open that reads other bytes than it has judged.
+var (
+	errSync    = errors.New("fsync failed")
+	errChanged = errors.New("a second reading differs")
+)
 
 // crash is the panic that unwinds a process that dies.
 type crash struct{}

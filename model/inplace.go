@@ -64,7 +64,7 @@ func (w *world) rewriteGroups(j *judgement, s *judgedSegment) {
 		}
 		for at := g.at; at < g.at+g.pieces; at++ {
 			p := s.pieces[at]
-			if w.rules.rereads {
+			if w.rules.copiesUncompared {
 				p = f.cache[at]
 			}
 			w.disk.write(f, at, p)

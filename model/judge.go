@@ -46,7 +46,8 @@ func (r *rules) witness(p piece) int {
 	return 0
 }
 
-// judge reads the newest snapshot and the segments that follow it.
+// judge reads the newest snapshot and the segments that follow it. The kernel
+// may drop pages meanwhile.
 func (w *world) judge() *judgement {
 	j := &judgement{}
 	j.snapshot, _ = w.newestSnapshot()
@@ -70,6 +71,7 @@ func (w *world) judge() *judgement {
 	}
 	for i, number := range numbers {
 		isLast := i == len(numbers)-1
+		w.mayEvict()
 		if j.refused = w.judgeSegment(j, number, isLast); j.refused != "" {
 			return j
 		}
@@ -118,7 +120,8 @@ func (w *world) judgeSegment(j *judgement, number int, isLast bool) (refused str
 		j.versions = append(j.versions, g.version)
 		j.proven = max(j.proven, g.durable)
 	}
-	s := judgedSegment{number: number, groups: groups, last: j.last}
+	s := judgedSegment{number: number, groups: groups, last: j.last, pieces: slices.Clone(f.cache[:at])}
+	w.mayEvict() // what follows the groups is read after them
 	if refused := w.judgeTail(j, &s, f, at, isLast); refused != "" {
 		return refused
 	}
@@ -136,9 +139,9 @@ func (w *world) judgeSegment(j *judgement, number int, isLast bool) (refused str
 func (w *world) judgeTail(j *judgement, s *judgedSegment, f *file, at int, isLast bool) (refused string) {
 	if at < len(f.cache) && f.cache[at].kind == end && int(f.cache[at].number) == j.last {
 		s.ended, s.end = true, f.cache[at]
+		s.pieces = append(s.pieces, s.end)
 		at++
 	}
-	s.pieces = slices.Clone(f.cache[:at])
 	isJunk := func(p piece) bool { return p.kind != zeros }
 	switch {
 	case s.ended && !isLast && w.rules.junkIsDamage && slices.ContainsFunc(f.cache[at:], isJunk):
@@ -174,6 +177,14 @@ func (w *world) findWitness(j *judgement, f *file, at int, isLast bool) (refused
 	}
 	j.proven = max(j.proven, known)
 	return ""
+}
+
+// replayed returns the number of groups in the segments.
+func (j *judgement) replayed() (n int) {
+	for _, s := range j.segments {
+		n += len(s.groups)
+	}
+	return n
 }
 
 // lastSegment returns the last segment that counts, nil if there is none.

@@ -1,9 +1,7 @@
 package main
 
-import "slices"
-
 // This file is the design of what comes besides history: a Close that keeps the
-// log, an Open that compacts it, and Replace.
+// log, and Replace.
 
 // closeKeepingLog leaves the log, durable. All of it is synced before the END
 // whose D vouches for it, so nothing is ambiguous after Close. A session that
@@ -25,38 +23,6 @@ func (s *session) closeKeepingLog() error {
 		return s.sync()
 	}
 	return s.end(!s.rules.logCloseEndLags)
-}
-
-// compact writes a snapshot of what Open has judged and made durable. It gets
-// the number of the session's own segment, which gets its name later.
-func (w *world) compact(j *judgement) error {
-	number := j.nextNumber()
-	if w.rules.compactsOverLog {
-		number = j.lastSegment().number
-	}
-	w.say("compact")
-	f := w.newSnapshot(number, state{last: j.last, store: j.store, version: j.lastVersion(), groups: j.groups})
-	if err := w.disk.sync(f); err != nil {
-		return err
-	}
-	w.disk.rename(f)
-	if w.rules.compactRemovesEarly {
-		w.removeAllBelow(number)
-	}
-	if err := w.disk.syncDir(); err != nil {
-		return err
-	}
-	j.snapshot, j.covered = number, j.last
-	return nil
-}
-
-// removeAllBelow removes what a snapshot covers whose name is not durable yet.
-func (w *world) removeAllBelow(number int) {
-	for _, f := range slices.Clone(w.disk.names) {
-		if f.name.number < number {
-			w.disk.remove(f.name)
-		}
-	}
 }
 
 // replace changes the whole content, under a new store id. The rename of a

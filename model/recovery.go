@@ -19,6 +19,9 @@ func (w *world) open(syncWrites bool) (*session, error) {
 	}
 	w.promised.closed = false
 	w.say("judged: groups %v of store %d, snapshot %d, %d proven", j.groups, j.store, j.snapshot, j.proven)
+	if err := w.load(j); err != nil {
+		return nil, err
+	}
 	if err := w.secure(j); err != nil {
 		return nil, err
 	}
@@ -36,6 +39,44 @@ func (w *world) open(syncWrites bool) (*session, error) {
 	w.step()
 	s.serve()
 	return s, nil
+}
+
+// load reads the groups again that are too large to be kept in memory, and
+// applies them. The kernel may have dropped pages since they were judged. Then
+// the second reading finds what the disk has, and Open fails.
+func (w *world) load(j *judgement) error {
+	w.mayEvict()
+	if w.rules.servesUncompared {
+		j.groups = j.groups[:len(j.groups)-j.replayed()]
+		for i := range j.segments {
+			found, _ := scan(w.disk.names.file(segmentName(j.segments[i].number)).cache)
+			j.groups = append(j.groups, ids(found)...)
+		}
+		return nil
+	}
+	for i := range j.segments {
+		if !w.isAsJudged(&j.segments[i]) {
+			return errChanged
+		}
+	}
+	return nil
+}
+
+// isAsJudged reads a segment again, and reports whether it is the same.
+func (w *world) isAsJudged(s *judgedSegment) bool {
+	f := w.disk.names.file(segmentName(s.number))
+	same := slices.Equal(f.cache[:len(s.pieces)], s.pieces)
+	if !same {
+		w.say("a second reading of %v finds %v, not %v", f, f.cache, s.pieces)
+	}
+	return same
+}
+
+// mayEvict lets clean pages be dropped while Open reads.
+func (w *world) mayEvict() {
+	if w.happens(&w.left.evictions, 4) {
+		w.evict()
+	}
 }
 
 // secure makes durable what was judged.
@@ -64,9 +105,7 @@ func (w *world) secure(j *judgement) error {
 // repair replaces the segments that may be in the cache alone, and syncs the
 // files that it does not replace, and the directory.
 func (w *world) repair(j *judgement) error {
-	if w.rules.rereads && w.happens(&w.left.evictions, 4) {
-		w.evict()
-	}
+	w.mayEvict()
 	w.dropLaterSegments(j)
 	if err := w.repairSegments(j); err != nil {
 		return err
@@ -113,10 +152,11 @@ func (w *world) repairSegments(j *judgement) error {
 	return w.syncSegments(j.segments[:j.unproven])
 }
 
-// replaceSegment makes a new file from the pieces that were judged. An fsync of
-// the old file would not do: after an earlier one has failed, its pages are
-// clean, and the disk does not have them. A last segment without a group is
-// left alone, because the session's own segment replaces it.
+// replaceSegment makes a new file from the pieces that were judged, and Open
+// fails if a second reading finds others. An fsync of the old file would not
+// do: after an earlier one has failed, its pages are clean, and the disk does
+// not have them. A last segment without a group is left alone, because the
+// session's own segment replaces it.
 func (w *world) replaceSegment(j *judgement, s *judgedSegment) error {
 	old := w.disk.names.file(segmentName(s.number))
 	isLast := s == j.lastSegment()
@@ -126,12 +166,13 @@ func (w *world) replaceSegment(j *judgement, s *judgedSegment) error {
 	case isLast && w.rules.trustsEnd && s.ended && w.rules.witness(s.end) == j.last:
 		return w.disk.sync(old)
 	}
+	w.mayEvict()
 	f := newFile(old.name, w.left.segmentPieces)
-	for at, p := range s.pieces {
-		if w.rules.rereads {
-			p = old.cache[at]
-		}
+	for at, p := range old.cache[:len(s.pieces)] {
 		w.disk.write(f, at, p)
+	}
+	if !w.rules.copiesUncompared && !w.isAsJudged(s) {
+		return errChanged
 	}
 	if !s.ended {
 		w.disk.write(f, len(s.pieces), j.end())
@@ -150,4 +191,37 @@ func (w *world) syncSegments(segments []judgedSegment) error {
 		}
 	}
 	return nil
+}
+
+// compact replaces a log that is too long by a snapshot of what Open has judged
+// and made durable. It gets the number of the session's own segment, which gets
+// its name later. When that has happened, what the snapshot covers is removed.
+func (w *world) compact(j *judgement) error {
+	number := j.nextNumber()
+	if w.rules.compactsOverLog {
+		number = j.lastSegment().number
+	}
+	w.say("compact")
+	f := w.newSnapshot(number, state{last: j.last, store: j.store, version: j.lastVersion(), groups: j.groups})
+	if err := w.disk.sync(f); err != nil {
+		return err
+	}
+	w.disk.rename(f)
+	if w.rules.compactRemovesEarly {
+		w.removeAllBelow(number)
+	}
+	if err := w.disk.syncDir(); err != nil {
+		return err
+	}
+	j.snapshot, j.covered = number, j.last
+	return nil
+}
+
+// removeAllBelow removes what a snapshot covers whose name is not durable yet.
+func (w *world) removeAllBelow(number int) {
+	for _, f := range slices.Clone(w.disk.names) {
+		if f.name.number < number {
+			w.disk.remove(f.name)
+		}
+	}
 }

@@ -26,9 +26,12 @@ type rules struct {
 	parentUnsynced bool // the directory above a new data directory is not synced
 	loadedUnsynced bool // files that were loaded and not replaced are not synced
 	namesUnsynced  bool // the directory is synced only after the session's segment has its name
-	rereads        bool // segments are written anew from what a second reading finds
-	trustsEnd      bool // a last segment whose END vouches for all of it is synced, not replaced
-	relinks        bool // every name is written again before the directory is synced
+
+	copiesUncompared bool // segments are written anew from what a second reading finds, whatever that is
+	servesUncompared bool // what a second reading finds is served, whatever that is
+
+	trustsEnd bool // a last segment whose END vouches for all of it is synced, not replaced
+	relinks   bool // every name is written again before the directory is synced
 
 	// Recovery that writes into the files it has found (inplace.go).
 	rewritesInPlace bool

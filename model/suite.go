@@ -39,6 +39,10 @@ var present = suite{
 			sessions: 2, groups: 2, groupPieces: 2, segmentPieces: 6,
 			crashes: 1, powerCuts: 1, copies: 1, forgeries: 1,
 		},
+		{
+			sessions: 2, groups: 1, segmentPieces: 4,
+			crashes: 1, powerCuts: 1, syncFailures: 1, evictions: 1, compactions: 2,
+		},
 	},
 	full: []bounds{
 		{
@@ -66,6 +70,10 @@ var present = suite{
 			sessions: 3, groups: 2, groupPieces: 2, segmentPieces: 6, snapshots: 1,
 			crashes: 2, powerCuts: 1, copies: 1, forgeries: 1,
 		},
+		{
+			sessions: 3, groups: 2, segmentPieces: 6, rotations: 1,
+			crashes: 1, powerCuts: 1, syncFailures: 1, compactions: 2,
+		},
 	},
 	wide:         widePresent,
 	mistakes:     mistakes,
@@ -87,7 +95,6 @@ var next = suite{
 			sessions: 2, groups: 2, segmentPieces: 6,
 			crashes: 1, powerCuts: 1, logCloses: 1, compactions: 1, cursors: 1, keep: []int{0, keepAll},
 		},
-		{sessions: 2, groups: 1, segmentPieces: 4, crashes: 1, powerCuts: 1, syncFailures: 1, compactions: 2},
 		{sessions: 2, groups: 2, segmentPieces: 6, crashes: 1, powerCuts: 1, logCloses: 1, replaces: 1},
 		{
 			sessions: 2, groups: 1, segmentPieces: 4,
@@ -144,13 +151,13 @@ var next = suite{
 // widePresent is too wide for a search.
 var widePresent = bounds{
 	sessions: 5, groups: 6, groupPieces: 2, segmentPieces: 11, rotations: 2, flushes: 2, snapshots: 2,
-	crashes: 3, powerCuts: 3, syncFailures: 2, lostWrites: 1, evictions: 1, damages: 1, copies: 1, forgeries: 1,
+	compactions: 2, crashes: 3, powerCuts: 3, syncFailures: 2, lostWrites: 1, evictions: 1, damages: 1, copies: 1, forgeries: 1,
 }
 
 // wideNext is widePresent with what comes.
 func wideNext() bounds {
 	b := widePresent
-	b.logCloses, b.compactions, b.replaces = 3, 2, 2
+	b.logCloses, b.replaces = 3, 2
 	b.cursors, b.viewCursors, b.clockSteps = 5, 2, 3
 	b.keep = []int{0, 1, keepAll, keepAll}
 	return b

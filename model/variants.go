@@ -143,10 +143,28 @@ var mistakes = []variant{
 		falseAlarm,
 	},
 	{
-		"Open replaces segments from a second reading",
-		rules{rereads: true},
+		"Open copies a second reading, and does not compare it",
+		rules{copiesUncompared: true},
 		bounds{sessions: 1, groups: 1, segmentPieces: 4, syncFailures: 1, evictions: 1},
 		falseAlarm,
+	},
+	{
+		"Open serves and copies a second reading, and does not compare it",
+		rules{servesUncompared: true, copiesUncompared: true},
+		bounds{sessions: 1, groups: 1, segmentPieces: 4, syncFailures: 1, evictions: 1},
+		falseAlarm,
+	},
+	{
+		"compaction takes the number of the last segment",
+		rules{compactsOverLog: true},
+		bounds{sessions: 2, groups: 1, segmentPieces: 4, crashes: 1, compactions: 1},
+		falseAlarm,
+	},
+	{
+		"compaction removes the log before its name is durable",
+		rules{compactRemovesEarly: true},
+		bounds{sessions: 2, groups: 1, segmentPieces: 4, crashes: 1, powerCuts: 1, syncFailures: 1, compactions: 1},
+		lost,
 	},
 	{
 		"Open trusts the END of the last segment",
@@ -204,7 +222,7 @@ var mistakes = []variant{
 	},
 	{
 		"Open repairs in place, from a second reading",
-		rules{rewritesInPlace: true, blocksRecover: true, rereads: true},
+		rules{rewritesInPlace: true, blocksRecover: true, copiesUncompared: true},
 		bounds{sessions: 1, groups: 1, segmentPieces: 4, syncFailures: 1, evictions: 1},
 		falseAlarm,
 	},
@@ -221,6 +239,15 @@ var mistakes = []variant{
 
 // alternatives are those to the present protocol.
 var alternatives = []variant{
+	{
+		"Open serves a second reading uncompared, and compares its copies",
+		rules{servesUncompared: true},
+		bounds{
+			sessions: 2, groups: 2, segmentPieces: 6, rotations: 1, flushes: 1,
+			crashes: 1, powerCuts: 1, syncFailures: 1, evictions: 1,
+		},
+		none,
+	},
 	{
 		"END is never written with a group",
 		rules{endNeverRides: true},
@@ -296,21 +323,6 @@ var nextMistakes = []variant{
 			syncFailures: 1, compactions: 1, cursors: 1, keep: []int{keepAll},
 		},
 		cursorLost,
-	},
-	{
-		"compaction takes the number of the last segment",
-		rules{compactsOverLog: true},
-		bounds{sessions: 2, groups: 1, segmentPieces: 4, logCloses: 1, compactions: 1},
-		falseAlarm,
-	},
-	{
-		"compaction removes the log before its name is durable",
-		rules{compactRemovesEarly: true},
-		bounds{
-			sessions: 2, groups: 1, segmentPieces: 4,
-			powerCuts: 1, syncFailures: 1, logCloses: 1, compactions: 1,
-		},
-		lost,
 	},
 	{
 		"Replace keeps the store id",

@@ -45,7 +45,7 @@ func (w *world) run() {
 	w.visit(beforeLastOpens, nil)
 	w.left.groups, w.left.rotations, w.left.snapshots, w.left.compactions = 0, 0, 0, 0
 	for round := range byte(2) {
-		if w.left.crashes == 0 && w.left.syncFailures == 0 {
+		if w.left.crashes == 0 && w.left.syncFailures == 0 && w.left.evictions == 0 {
 			break
 		}
 		w.untilCrash(func() { _, _ = w.open(true) })
@@ -55,7 +55,7 @@ func (w *world) run() {
 			w.visit(afterLastOpen+2*round+1, nil)
 		}
 	}
-	w.left.crashes, w.left.syncFailures = 0, 0
+	w.left.crashes, w.left.syncFailures, w.left.evictions = 0, 0, 0
 	if _, err := w.open(true); err == nil {
 		w.powerCut()
 		_, _ = w.open(true)

@@ -27,3 +27,17 @@ func laterVersion(file string, offset int64, version uint32) error {
 	detail := fmt.Sprintf("is of version %d, this package reads up to %d", version, Version)
 	return &Later{File: file, Offset: offset, Detail: detail}
 }
+
+// Changed is the error for bytes that are others than when they were read
+// first. A clean page of the file has left the page cache, and the disk has
+// never got what the page had: an earlier write has failed.
+type Changed struct {
+	File   string // base name
+	Offset int64  // of the first byte that may have changed
+}
+
+func (c *Changed) Error() string {
+	return fmt.Sprintf("%s from offset %d on: a second reading found other bytes: "+
+		"the disk has lost a write; nothing was replaced, and the next attempt takes the disk as it is",
+		c.File, c.Offset)
+}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
-	"hash/crc32"
 )
 
 // Segment is the bytes of one segment and the parts of its checksums' seeds.
@@ -12,17 +11,25 @@ type Segment struct {
 	ID     StoreID
 	Number uint64
 	Data   []byte
+
+	base int // offset of Data in the segment: 0, but in a [Window]
 }
 
 // Seed returns the seed for the checksums of a group or an END entry at this
 // offset.
 func (s *Segment) Seed(offset int) uint32 { return Seed(s.ID, s.Number, int64(offset)) }
 
+// peek returns n bytes from offset on, or fewer at the end of Data.
+func (s *Segment) peek(offset, n int) []byte {
+	at := offset - s.base
+	return s.Data[at:min(len(s.Data), at+n)]
+}
+
 // Group is one group in a segment.
 type Group struct {
 	Commit
 	Offset  int
-	Bytes   []byte // the whole group with its COMMIT entry
+	Bytes   []byte // the whole group with its COMMIT entry; nil if it is larger than a piece of its [Window]
 	Entries int    // number of SET and DELETE entries
 
 	hasUnknownOp bool   // an op is neither SET nor DELETE
@@ -30,7 +37,11 @@ type Group struct {
 	defect       string // of the first entry that no version writes; "" for none
 }
 
-// Body returns the group's entries without its COMMIT entry.
+// Size returns the size of the whole group in bytes.
+func (g *Group) Size() int { return int(g.Length) + CommitEntryBytes }
+
+// Body returns the group's entries without its COMMIT entry. The group must
+// have its Bytes.
 func (g *Group) Body() []byte { return g.Bytes[:g.Length] }
 
 // Defect says what is wrong with a group whose checksums are valid, "" for
@@ -49,42 +60,23 @@ func (g *Group) HasUnknownOp() bool { return g.hasUnknownOp }
 // GroupAt returns the group at offset. ok is false if there is no complete and
 // undamaged group. GroupAt reads each byte at most twice, whatever it finds.
 func (s *Segment) GroupAt(offset int) (g Group, ok bool) {
-	g.Offset = offset
-	for at := offset; ; g.Entries++ {
-		e, ok := DecodeEntry(s.Data[at:])
-		switch {
-		case !ok || e.Op == OpSegment || e.Op == OpEnd:
-			return Group{}, false
-		case e.Op == OpCommit:
-			g.Bytes = s.Data[offset : at+e.Size()]
-			g.Commit, ok = s.commitAt(at, &e)
-			return g, ok && g.Entries > 0 && s.holds(offset, at, g.Commit)
-		default:
-			g.judge(&e)
-		}
-		at += e.Size()
-	}
+	w := Window{Segment: *s, size: len(s.Data)}
+	g, _, ok, _ = w.groupAt(offset, 0) // no error: all of it is in memory
+	return g, ok
 }
 
 // judge checks the content of an entry. A group can be invalid although all of
 // its checksums are valid.
-func (g *Group) judge(e *Entry) {
+func (g *Group) judge(e shape) {
 	switch {
-	case e.Op != OpSet && e.Op != OpDelete && !g.hasUnknownOp:
-		g.hasUnknownOp, g.unknownOp = true, e.Op
+	case e.op != OpSet && e.op != OpDelete && !g.hasUnknownOp:
+		g.hasUnknownOp, g.unknownOp = true, e.op
 	case g.defect != "":
-	case len(e.Key) > MaxKeyBytes || len(e.Value) > MaxValueBytes:
+	case e.keyBytes > MaxKeyBytes || e.valueBytes > MaxValueBytes:
 		g.defect = "entry larger than any that is written"
-	case e.Op == OpDelete && len(e.Value) > 0:
+	case e.op == OpDelete && e.valueBytes > 0:
 		g.defect = "DELETE entry with a value"
 	}
-}
-
-// holds reports whether the entries from offset to commitAt match their COMMIT
-// entry.
-func (s *Segment) holds(offset, commitAt int, c Commit) bool {
-	body := s.Data[offset:commitAt]
-	return c.Length == uint64(len(body)) && c.checksum == crc32.Update(s.Seed(offset), castagnoli, body)
 }
 
 // commitAt returns the content of the COMMIT entry e at this offset. ok is
@@ -97,14 +89,14 @@ func (s *Segment) commitAt(offset int, e *Entry) (c Commit, ok bool) {
 	if c.Length > uint64(offset) {
 		return Commit{}, false
 	}
-	return c, isSealed(s.Data[offset:offset+e.Size()], s.Seed(offset-int(c.Length)))
+	return c, isSealed(s.peek(offset, e.Size()), s.Seed(offset-int(c.Length)))
 }
 
 // EndAt returns the content of the END entry at offset. ok is false if there is
 // none with a valid checksum.
 func (s *Segment) EndAt(offset int) (end End, ok bool) {
-	e, ok := DecodeEntry(s.Data[offset:min(len(s.Data), offset+EndEntryBytes)])
-	if !ok || !e.isControl(OpEnd, endValueBytes) || !isSealed(s.Data[offset:offset+e.Size()], s.Seed(offset)) {
+	e, ok := DecodeEntry(s.peek(offset, EndEntryBytes))
+	if !ok || !e.isControl(OpEnd, endValueBytes) || !isSealed(s.peek(offset, e.Size()), s.Seed(offset)) {
 		return End{}, false
 	}
 	return End{
@@ -120,7 +112,7 @@ func (s *Segment) EndAt(offset int) (end End, ok bool) {
 func (s *Segment) DurableBehind(offset int) (durable uint64, at int) {
 	magic := binary.BigEndian.AppendUint32(nil, entryMagic)
 	for {
-		i := bytes.Index(s.Data[offset:], magic)
+		i := bytes.Index(s.Data[offset-s.base:], magic)
 		if i < 0 {
 			return durable, at
 		}
@@ -179,7 +171,7 @@ func (s *Segment) durableAt(offset int) uint64 {
 	if end, ok := s.EndAt(offset); ok {
 		return end.Durable
 	}
-	e, ok := DecodeEntry(s.Data[offset:min(len(s.Data), offset+CommitEntryBytes)])
+	e, ok := DecodeEntry(s.peek(offset, CommitEntryBytes))
 	if !ok {
 		return 0
 	}

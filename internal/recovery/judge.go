@@ -11,7 +11,6 @@ import (
 	"kvstore/internal/snapfile"
 	"kvstore/internal/table"
 	"kvstore/internal/vfs"
-	"kvstore/internal/wal"
 )
 
 // judge reads a directory's files in their order, verifies them, and builds the
@@ -22,29 +21,32 @@ type judge struct {
 
 	files       format.Files
 	fresh       bool         // the directory has no snapshot and no segment
-	table       *table.Table // of the snapshot and the groups so far
 	chain       format.Chain // what was read so far; with a new id if fresh
 	snapshot    uint64       // number of the snapshot that was loaded, 0 for none
-	snapshotted uint64       // the last group it covers
+	newest      uint64       // number of the newest snapshot: that one, or the one that compact has written
+	snapshotted uint64       // the last group that the newest one covers
 
 	unproven []judgedSegment // segments with groups above chain.Durable, and the last segment
+	segments int             // how many were read
 	last     uint64          // number of the last segment, 0 if there is none
 	unused   bool            // the last segment has no group that counts
 
-	replay replay
-	spare  []byte // memory for the next segment's bytes
+	replay replay // of the segments into table
 
-	walBytes        int64 // of the groups replayed
+	uncompacted     error // why compact has left the log as it is, nil if it has not
+	walBytes        int64 // of the groups in the log
 	groups, entries uint64
 	dropped         []Dropped
 }
 
 // judgedSegment is what counts of a segment: SEGMENT, groups, and END if it is
-// there.
+// there. Its bytes are not kept. They are read again when they are copied, and
+// then must have the same sum.
 type judgedSegment struct {
 	number    uint64
 	lastGroup uint64
-	bytes     []byte
+	bytes     int    // length
+	sum       uint32 // of the bytes that were judged
 	ended     bool
 }
 
@@ -67,19 +69,20 @@ func (j *judge) run() (err error) {
 		_, _ = rand.Read(j.chain.ID[:]) // never fails: crypto/rand ends the program first
 	}
 	for i, number := range segments {
-		if err := j.segment(number, len(segments)-1-i); err != nil {
+		if err := j.segment(number, i == len(segments)-1); err != nil {
 			return err
 		}
 	}
+	j.replay.finish()
 	return nil
 }
 
 // state returns what was found.
 func (j *judge) state() *State {
 	return &State{
-		Table: j.table,
+		Table: j.replay.table,
 		ID:    j.chain.ID, LastGroup: j.chain.LastGroup,
-		Snapshot: j.snapshot, Snapshotted: j.snapshotted,
+		Snapshot: j.snapshot, Newest: j.newest, Snapshotted: j.snapshotted, Uncompacted: j.uncompacted,
 		NextSegment: j.nextSegment(), WALBytes: j.walBytes,
 		Groups: j.groups, Entries: j.entries, Dropped: j.dropped,
 	}
@@ -100,53 +103,53 @@ func (j *judge) nextSegment() uint64 {
 
 func (j *judge) loadNewestSnapshot() error {
 	if j.snapshot = j.files.Newest(); j.snapshot == 0 {
-		j.table = table.New(0)
+		j.replay.table = table.New(0)
 		return nil
 	}
 	info, t, err := snapfile.Load(j.dir, j.snapshot)
 	if err != nil {
 		return err
 	}
-	j.table, j.snapshotted = t, info.LastGroup
+	j.replay.table, j.newest, j.snapshotted = t, j.snapshot, info.LastGroup
 	j.chain.Begin(info)
 	return nil
 }
 
-// segment verifies a segment and applies its groups. more is how many segments
-// follow it.
-func (j *judge) segment(number uint64, more int) error {
-	data, err := j.read(number, more)
-	if err != nil {
-		return err
-	}
-	defer j.replay.wait() // whatever happens, nothing uses data afterwards
-	scanner, err := j.chain.Scan(number, data)
-	if err != nil {
-		return err
-	}
-	if err := j.replayGroups(scanner); err != nil {
-		return err
-	}
-	isLast := more == 0
-	tail, err := scanner.Tail(isLast)
-	if err != nil {
-		return err
-	}
-	j.replay.applyAll(j.table)
+// segment verifies a segment and applies its groups.
+func (j *judge) segment(number uint64, isLast bool) error {
+	return j.read(number, func(w *format.Window) error {
+		scanner, err := j.chain.ScanWindow(w)
+		if err != nil {
+			return err
+		}
+		if err := j.replayGroups(scanner); err != nil {
+			return err
+		}
+		tail, err := scanner.Tail(isLast)
+		if err != nil {
+			return err
+		}
+		j.judged(number, scanner, tail, isLast)
+		return nil
+	})
+}
+
+// judged takes in what a segment is.
+func (j *judge) judged(number uint64, scanner *format.Scanner, tail format.Tail, isLast bool) {
+	j.segments++
 	j.walBytes += int64(scanner.Offset() - format.SegmentEntryBytes)
 	if isLast {
 		j.last, j.unused = number, scanner.Offset() == format.SegmentEntryBytes
 	}
 	j.forgetProven()
 	j.unproven = append(j.unproven, judgedSegment{
-		number: number, lastGroup: j.chain.LastGroup, bytes: data[:tail.Offset], ended: tail.Ended,
+		number: number, lastGroup: j.chain.LastGroup, bytes: tail.Offset, sum: scanner.Sum(), ended: tail.Ended,
 	})
 	if tail.Torn > 0 {
 		j.dropped = append(j.dropped, Dropped{
 			File: format.SegmentName(number), Offset: int64(tail.Offset), Bytes: tail.Torn,
 		})
 	}
-	return nil
 }
 
 // replayGroups applies the groups of a segment, up to the place where none
@@ -157,38 +160,32 @@ func (j *judge) replayGroups(scanner *format.Scanner) error {
 		if err != nil || !ok {
 			return err
 		}
-		j.replay.add(j.table, g.Body())
+		if err := scanner.Entries(&g, j.replay.add); err != nil {
+			return err
+		}
 		j.groups++
 		j.entries += uint64(g.Entries)
 	}
 }
 
-// read returns a segment's bytes. They lie in memory that an earlier segment
-// needs no more, or that is large enough for the following segments, each of
-// which is twice as large as the one before.
-func (j *judge) read(number uint64, more int) (data []byte, err error) {
+// read opens a segment, piece by piece, for the time of a call.
+func (j *judge) read(number uint64, use func(w *format.Window) error) (err error) {
 	file, err := j.dir.OpenRead(format.SegmentName(number))
 	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", format.SegmentName(number), err)
+		return fmt.Errorf("open %s: %w", format.SegmentName(number), err)
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
 	size, err := logread.Size(file, number)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if cap(j.spare) < size {
-		following := min(int64(size)<<min(more, 10), wal.MaxSegmentBytes)
-		j.spare = make([]byte, max(size, int(following)))
-	}
-	data, j.spare = j.spare[:size], nil
-	return data, logread.Reread(file, number, data, 0)
+	return use(format.NewWindow(file, number, size, j.replay.pieceBytes, j.replay.memory))
 }
 
-// forgetProven gives up the bytes of segments whose groups all turned out to be
-// durable: the first ones, since group numbers rise.
+// forgetProven gives up the segments whose groups all turned out to be durable:
+// the first ones, since group numbers rise.
 func (j *judge) forgetProven() {
 	for len(j.unproven) > 0 && j.unproven[0].lastGroup <= j.chain.Durable {
-		j.spare, j.unproven[0].bytes = j.unproven[0].bytes[:0], nil
 		j.unproven = j.unproven[1:]
 	}
 }

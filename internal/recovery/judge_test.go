@@ -2,39 +2,179 @@ package recovery
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"kvstore/internal/format"
+	"kvstore/internal/table"
 	"kvstore/internal/vfs"
 )
 
-// Judging a segment reads each of its bytes once, whatever it holds.
-func TestP11JudgingReadsEachByteOnce(t *testing.T) {
-	header := format.Header{Version: format.Version, ID: format.StoreID{1}, Number: 1}
-	data := append(format.AppendHeader(nil, 1, header), bytes.Repeat([]byte("KVLG\x01"), 100_000)...)
-	m := vfs.NewMem(nil)
-	if err := m.Mkdir("/db"); err != nil {
-		t.Fatal(err)
+// rig is a directory with one segment.
+type rig struct {
+	t    *testing.T
+	fs   *vfs.Mem
+	dir  vfs.Dir
+	read int // bytes read so far
+}
+
+func newRig(t *testing.T, segment []byte) *rig {
+	t.Helper()
+	r := &rig{t: t, fs: vfs.NewMem(nil)}
+	err := r.fs.Mkdir("/db")
+	if err == nil {
+		r.dir, err = r.fs.OpenDir("/db")
 	}
-	dir, err := m.OpenDir("/db")
+	if err == nil {
+		err = r.fs.WriteFile("/db/"+format.SegmentName(1), segment)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := m.WriteFile("/db/"+format.SegmentName(1), data); err != nil {
-		t.Fatal(err)
-	}
-	read := 0
-	m.SetHook(func(op vfs.Op) error {
+	r.fs.SetHook(func(op vfs.Op) error {
 		if op.Kind == vfs.OpRead {
-			read += op.Bytes
+			r.read += op.Bytes
 		}
 		return nil
 	})
-	j := &judge{dir: dir}
-	if err := j.segment(1, 0); err != nil {
-		t.Fatal(err)
+	return r
+}
+
+// judge returns a judge that reads pieces of this size.
+func (r *rig) judge(pieceBytes int) *judge {
+	j := &judge{dir: r.dir, replay: replay{pieceBytes: pieceBytes, table: table.New(0)}}
+	r.t.Cleanup(func() {
+		j.replay.release()
+		j.replay.table.Release()
+	})
+	return j
+}
+
+// segmentOf returns the SEGMENT entry of segment 1 and groups, each of entries
+// that set a new key to a value of valueBytes.
+func segmentOf(groups, entries, valueBytes int) []byte {
+	s := format.Segment{ID: format.StoreID{1}, Number: 1}
+	s.Data = format.AppendHeader(nil, 1, format.Header{Version: format.Version, ID: s.ID, Number: 1})
+	value := bytes.Repeat([]byte("v"), valueBytes)
+	for group := range groups {
+		at := len(s.Data)
+		for i := range entries {
+			s.Data = format.AppendEntry(s.Data, format.OpSet, int64(group+1), fmt.Sprint(group, " ", i), value)
+		}
+		s.Data = format.AppendCommit(s.Data, at, int64(group+1), uint64(group+1), uint64(group), s.Seed(at))
 	}
-	if read != len(data) {
-		t.Errorf("%d bytes read of a file of %d", read, len(data))
+	return s.Data
+}
+
+// P11: judging a segment reads each of its bytes once, whatever it holds, and
+// as often as that again if a group or a torn tail is larger than a piece.
+func TestP11JudgingReadsEachByteOnce(t *testing.T) {
+	const piece = 4096
+	header := segmentOf(0, 0, 0)
+	garbage := bytes.Repeat([]byte("KVLG\x01"), 100_000)
+	for _, row := range []struct {
+		name    string
+		segment []byte
+		times   int // that a byte is read, at most
+	}{
+		{"nothing", header, 1},
+		{"garbage", append(slices.Clip(header), garbage...), 1},
+		{"reserved space", append(slices.Clip(header), make([]byte, 1<<20)...), 1},
+		{"small groups", segmentOf(1000, 3, 100), 1},
+		{"groups as large as a piece", segmentOf(100, 10, 350), 1},
+		{"a group larger than a piece", segmentOf(1, 1000, 100), 2},
+		{"an entry larger than a piece", segmentOf(1, 1, 1<<20), 2},
+		{"a torn group larger than a piece", segmentOf(1, 1000, 100)[:100_000], 2},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			r := newRig(t, row.segment)
+			if err := r.judge(piece).segment(1, true); err != nil {
+				t.Fatal(err)
+			}
+			if most := row.times*len(row.segment) + 2*piece; r.read > most || r.read < len(row.segment) {
+				t.Errorf("%d bytes read of a file of %d, at most %d are right", r.read, len(row.segment), most)
+			}
+		})
+	}
+}
+
+// However large a segment and its groups are, replay has two pieces in memory,
+// and the largest entry.
+func TestReplayHasTwoPiecesInMemory(t *testing.T) {
+	const piece = 4096
+	for _, segment := range [][]byte{segmentOf(1000, 3, 100), segmentOf(1, 10_000, 100), segmentOf(3, 1, 3<<20)} {
+		r := newRig(t, segment)
+		j := r.judge(piece)
+		if err := j.segment(1, true); err != nil {
+			t.Fatal(err)
+		}
+		p := &j.replay
+		if cap(p.piece) > piece || cap(p.other) > piece || cap(p.ops) > piece/format.EntryOverhead*2 {
+			t.Errorf("pieces of %d and %d bytes, %d operations", cap(p.piece), cap(p.other), cap(p.ops))
+		}
+	}
+}
+
+// P2: groups of any size, in pieces of any size, are applied whole and in their
+// order.
+func TestReplayInPieces(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	for range 200 {
+		s := format.Segment{ID: format.StoreID{1}, Number: 1, Data: segmentOf(0, 0, 0)}
+		want := map[string]string{}
+		for group := range uint64(1 + random.IntN(10)) {
+			at := len(s.Data)
+			for range 1 + random.IntN(20) {
+				key, value := fmt.Sprint(random.IntN(20)), bytes.Repeat([]byte{byte('a' + group)}, random.IntN(300))
+				s.Data = format.AppendEntry(s.Data, format.OpSet, 1, key, value)
+				want[key] = string(value)
+			}
+			s.Data = format.AppendCommit(s.Data, at, 1, group+1, group, s.Seed(at))
+		}
+		r := newRig(t, s.Data)
+		j := r.judge(64 + random.IntN(2000))
+		if err := j.segment(1, true); err != nil {
+			t.Fatal(err)
+		}
+		j.replay.finish()
+		got := map[string]string{}
+		for p := range j.replay.table.All() {
+			got[string(p.Key)] = string(p.Value)
+		}
+		if fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Fatalf("pieces of %d bytes: %v, want %v", j.replay.pieceBytes, got, want)
+		}
+	}
+}
+
+// P3: what is copied are the bytes that were judged. If a second reading finds
+// other bytes, at any place, the file stays as it is.
+func TestP3CopyIsWhatWasJudged(t *testing.T) {
+	segment := segmentOf(5, 3, 300)
+	for at := 0; at < len(segment); at += 17 {
+		r := newRig(t, segment)
+		j := r.judge(1024)
+		if err := j.segment(1, true); err != nil {
+			t.Fatal(err)
+		}
+		j.replay.finish()
+		changed := slices.Clone(segment)
+		changed[at] ^= 1
+		if err := r.fs.WriteFile("/db/"+format.SegmentName(1), changed); err != nil {
+			t.Fatal(err)
+		}
+		err := replaceUnproven(j)
+		if _, ok := errors.AsType[*format.Changed](err); !ok {
+			t.Fatalf("byte %d has changed: %v", at, err)
+		}
+		left, _ := r.fs.ReadFile("/db/" + format.SegmentName(1))
+		if names := r.fs.Names("/db"); len(names) != 1 || !bytes.Equal(left, changed) {
+			t.Fatalf("byte %d has changed: files %q, the segment was replaced", at, names)
+		}
 	}
 }

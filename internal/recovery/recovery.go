@@ -6,10 +6,16 @@
 // there. The second, repair, replaces the segments whose bytes may be in the
 // kernel's cache alone by new files with the bytes that were judged.
 // docs/DESIGN.md says why an fsync of the old file is not enough, and how the
-// order of the steps was checked.
+// order of the steps was checked. Last, a log that has become too long is
+// replaced by a snapshot.
 //
-// What is wrong with a file is a *format.Damage or a *format.Later; errors of
-// the file system are wrapped.
+// Segments are read in pieces and not kept, so a place may be read twice. What
+// was judged, what the table has and what is copied are the same bytes, or
+// recovery fails: checksums of all readings are compared.
+//
+// What is wrong with a file is a *format.Damage or a *format.Later; a second
+// reading that differs is a *format.Changed; errors of the file system are
+// wrapped.
 package recovery
 
 import (
@@ -30,6 +36,14 @@ type Options struct {
 	// SyncName makes the data directory's own name durable. It is called if the
 	// directory has no store yet.
 	SyncName func() error
+
+	// MaxSegments and MaxLogBytes bound the log. A longer one is replaced by a
+	// snapshot. 0 for MaxLogBytes is no bound.
+	MaxSegments int
+	MaxLogBytes int64
+
+	// PieceBytes is how much of a segment is read at once. Tests make it small.
+	PieceBytes int
 }
 
 // State is what recovery has found, and where the session's log begins.
@@ -39,9 +53,11 @@ type State struct {
 	ID          format.StoreID // a new one if the directory has no store
 	LastGroup   uint64         // the last group replayed, or covered by the snapshot
 	Snapshot    uint64         // number of the snapshot that was loaded, 0 for none
-	Snapshotted uint64         // the last group it covers
+	Newest      uint64         // number of the newest snapshot, which recovery may have written; 0 for none
+	Snapshotted uint64         // the last group that the newest one covers
 	NextSegment uint64         // number of the session's first segment
-	WALBytes    int64          // bytes of the groups replayed
+	WALBytes    int64          // bytes of the groups that the newest snapshot does not cover
+	Uncompacted error          // why a log that is too long was not replaced by a snapshot; nil if it was
 
 	Groups  uint64    // groups replayed
 	Entries uint64    // SET and DELETE entries in them
@@ -58,14 +74,15 @@ type Dropped struct {
 // Recover reads dir and, unless options.ReadOnly, makes all of its state
 // durable. Until everything is judged, it changes nothing.
 func Recover(dir vfs.Dir, options Options) (*State, error) {
-	j := &judge{dir: dir, mustExist: options.MustExist}
+	j := &judge{dir: dir, mustExist: options.MustExist, replay: replay{pieceBytes: options.PieceBytes}}
+	defer j.replay.release()
 	err := j.run()
 	if err == nil && !options.ReadOnly {
 		err = makeDurable(j, options)
 	}
 	if err != nil {
-		if j.table != nil {
-			j.table.Release()
+		if j.replay.release(); j.replay.table != nil {
+			j.replay.table.Release()
 		}
 		return nil, err
 	}
@@ -82,5 +99,8 @@ func makeDurable(j *judge, options Options) error {
 	if err := datadir.Remove(j.dir, j.files.Temporary); err != nil || j.fresh {
 		return err
 	}
-	return repair(j)
+	if err := repair(j); err != nil || !j.isTooLong(options) {
+		return err
+	}
+	return j.compact()
 }

@@ -22,9 +22,8 @@ func repair(j *judge) error {
 
 // replaceUnproven makes new files of the segments that the kernel's cache may
 // show though the disk does not have them: those with groups that nothing
-// proves durable, and the last one, whose END may be missing. They are written
-// from the bytes that were judged and get their own names in the end. A last
-// segment without groups stays as it is: the session's own replaces it.
+// proves durable, and the last one, whose END may be missing. A last segment
+// without groups stays as it is: the session's own replaces it.
 func replaceUnproven(j *judge) error {
 	for _, s := range j.unproven {
 		if s.number == j.last && j.unused {
@@ -32,23 +31,29 @@ func replaceUnproven(j *judge) error {
 		}
 		var end []byte
 		if !s.ended {
-			seed := format.Seed(j.chain.ID, s.number, int64(len(s.bytes)))
+			seed := format.Seed(j.chain.ID, s.number, int64(s.bytes))
 			record := format.End{Group: j.chain.LastGroup, Durable: min(j.chain.Durable, j.chain.LastGroup)}
-			end = format.AppendEnd(nil, j.table.Version(), record, seed)
+			end = format.AppendEnd(nil, j.replay.table.Version(), record, seed)
 		}
-		if err := replace(j.dir, format.SegmentName(s.number), s.bytes, end); err != nil {
+		if err := j.replace(s, end); err != nil {
 			return fmt.Errorf("repair %s: %w", format.SegmentName(s.number), err)
 		}
 	}
 	return nil
 }
 
-// replace gives name to a new file of body and tail.
-func replace(dir vfs.Dir, name string, body, tail []byte) error {
-	return datadir.WriteFile(dir, name, func(file vfs.File) error {
-		_, err := file.WriteAt(body, 0)
-		if err == nil && len(tail) > 0 {
-			_, err = file.WriteAt(tail, int64(len(body)))
+// replace gives the name of a segment to a new file with the bytes that were
+// judged, and end behind them. It reads them again. If they are others now, the
+// old file stays, and the error is a [*format.Changed].
+func (j *judge) replace(s judgedSegment, end []byte) error {
+	return datadir.WriteFile(j.dir, format.SegmentName(s.number), func(file vfs.File) error {
+		write := func(b []byte, offset int) error {
+			_, err := file.WriteAt(b, int64(offset))
+			return err
+		}
+		err := j.read(s.number, func(w *format.Window) error { return w.CopyTo(s.bytes, s.sum, write) })
+		if err == nil && len(end) > 0 {
+			err = write(end, s.bytes)
 		}
 		return err
 	})

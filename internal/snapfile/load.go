@@ -11,6 +11,7 @@ import (
 
 	"kvstore/internal/codec"
 	"kvstore/internal/format"
+	"kvstore/internal/spare"
 	"kvstore/internal/table"
 	"kvstore/internal/vfs"
 )
@@ -68,15 +69,30 @@ func loadTable(r *format.SnapshotReader) (*table.Table, error) {
 	return t, nil
 }
 
+// Bounds on the memory that loading takes beside the table.
+const (
+	// maxLoaders is how many blocks are in memory at once.
+	maxLoaders = 8
+
+	// maxLoadBytes is the size of a block above which it is a large one: most
+	// of it is one value. One large block is in memory at a time.
+	maxLoadBytes = 2 << 20
+
+	// maxLoadOps is how many pairs are collected before they are loaded.
+	maxLoadOps = 8 << 10
+)
+
 // loadBlocks verifies the blocks and puts their pairs into t, on all
 // processors. Of several errors it returns that of the first block.
 func loadBlocks(r *format.SnapshotReader, t *table.Table) error {
 	var workers sync.WaitGroup
 	var next atomic.Int64
+	var large largeBlock
+	defer large.bytes.Release()
 	errs := make([]error, len(r.Info.Blocks))
-	for range runtime.GOMAXPROCS(0) {
+	for range min(runtime.GOMAXPROCS(0), maxLoaders) {
 		workers.Go(func() {
-			l := blockLoader{reader: r, table: t}
+			l := blockLoader{reader: r, table: t, large: &large}
 			for i := next.Add(1) - 1; i < int64(len(errs)); i = next.Add(1) - 1 {
 				if errs[i] = l.load(int(i)); errs[i] != nil {
 					return // the workers that have taken earlier blocks finish them
@@ -88,23 +104,49 @@ func loadBlocks(r *format.SnapshotReader, t *table.Table) error {
 	return cmp.Or(errs...)
 }
 
+// largeBlock is memory that all loaders share.
+type largeBlock struct {
+	mu    sync.Mutex
+	bytes spare.Large // guarded by mu
+}
+
 // blockLoader puts blocks into a table, one after the other, in the same
 // memory: the first touch of new memory may take as long as all the rest. It is
 // for one goroutine.
 type blockLoader struct {
 	reader *format.SnapshotReader // immutable
 	table  *table.Table           // immutable
-	bytes  []byte                 // of the last block
+	large  *largeBlock            // shared
+	bytes  []byte                 // of the last block that was not large
 	ops    []table.Op             // its pairs
 }
 
 func (l *blockLoader) load(i int) (err error) {
-	l.ops = l.ops[:0]
-	l.bytes, err = l.reader.ReadBlock(i, l.bytes, func(p format.Pair) {
-		l.ops = append(l.ops, codec.PairOp(p))
+	if size := l.reader.BlockEnd(i) - int64(l.reader.Info.Blocks[i].Offset); size > maxLoadBytes {
+		l.large.mu.Lock()
+		defer l.large.mu.Unlock()
+		_, err = l.read(i, l.large.bytes.Bytes(int(size)))
+		return err
+	}
+	l.bytes, err = l.read(i, l.bytes)
+	return err
+}
+
+// read reads a block into buf and loads its pairs.
+func (l *blockLoader) read(i int, buf []byte) ([]byte, error) {
+	buf, err := l.reader.ReadBlock(i, buf, func(p format.Pair) {
+		if l.ops = append(l.ops, codec.PairOp(p)); len(l.ops) == maxLoadOps {
+			l.apply()
+		}
 	})
 	if err == nil {
-		l.table.Load(l.ops, l.reader.Info.Timestamp)
+		l.apply()
 	}
-	return err
+	return buf, err
+}
+
+// apply puts the pairs so far into the table.
+func (l *blockLoader) apply() {
+	l.table.Load(l.ops, l.reader.Info.Timestamp)
+	l.ops = l.ops[:0]
 }

@@ -64,6 +64,7 @@ func TestSnapshotBlocksShareTheirRoom(t *testing.T) {
 			if i%10 == 0 {
 				size = random.IntN(1 << 20)
 			}
+
 			key, value := fmt.Sprint(i), bytes.Repeat([]byte{byte(i)}, size)
 			want[key] = string(value)
 			if !yield(format.Pair{Key: []byte(key), Value: value}) {
@@ -86,6 +87,36 @@ func TestSnapshotBlocksShareTheirRoom(t *testing.T) {
 	}
 	if !maps.Equal(got, want) {
 		t.Errorf("%d keys of %d, or other values", len(got), len(want))
+	}
+}
+
+// Blocks that are much larger than others share memory that only one of them
+// has at a time.
+func TestLargeBlocksTakeTurns(t *testing.T) {
+	const pairs = 6
+	info := &format.Snapshot{Timestamp: 1, ID: someID, Number: 1, Count: pairs, LastGroup: 1}
+	var file bytes.Buffer
+	_, err := format.EncodeSnapshot(&file, info, func(yield func(format.Pair) bool) {
+		for i := range pairs {
+			if !yield(format.Pair{Key: fmt.Append(nil, i), Value: bytes.Repeat([]byte{byte(i)}, 3<<20)}) {
+				return
+			}
+		}
+	})
+	m, dir := damagedDir(t)
+	if err = errors.Join(err, m.WriteFile("/db/"+format.SnapshotName(1), file.Bytes())); err != nil {
+		t.Fatal(err)
+	}
+	_, loaded, err := snapfile.Load(dir, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer loaded.Release()
+	for p := range loaded.All() {
+		var i byte
+		if _, err := fmt.Sscan(string(p.Key), &i); err != nil || !bytes.Equal(p.Value, bytes.Repeat([]byte{i}, 3<<20)) {
+			t.Errorf("key %q has another value, %v", p.Key, err)
+		}
 	}
 }
 

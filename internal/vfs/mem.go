@@ -35,6 +35,9 @@ var ErrCrashed = errors.New("vfs: the process has crashed")
 //     with preallocated space. The same holds for a StartSync that fails; the
 //     next Sync returns its error.
 //   - A Forget replaces the clean part of the cache by what the disk has.
+//   - The system may drop clean pages of any file at any time, as [Mem.Evict]
+//     does. After a failed Sync, a second read of the same place may so find
+//     other bytes than the first.
 //
 // Mem is safe for concurrent use. The zero value is not ready; use [NewMem].
 type Mem struct {
@@ -185,6 +188,14 @@ func (m *Mem) PowerCut() {
 	defer m.mu.Unlock()
 	m.kill()
 	m.root.powerCut(m.pick)
+}
+
+// Evict drops any subset of the clean sectors from the cache. Readers see what
+// the disk has there from now on.
+func (m *Mem) Evict() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.root.evict(m.pick)
 }
 
 // Clone returns a copy of the current state, without handles, locks and hook,
@@ -382,6 +393,18 @@ type memChange struct {
 	remove string // "" for no name
 	put    string // "" for no name
 	node   any
+}
+
+// evict drops clean sectors of all files below.
+func (d *memDir) evict(pick func(int) int) {
+	for _, name := range slices.Sorted(maps.Keys(d.names)) {
+		switch node := d.names[name].(type) {
+		case *memDir:
+			node.evict(pick)
+		case *memFile:
+			node.forget(func() bool { return pick(2) == 1 })
+		}
+	}
 }
 
 func newMemDir() *memDir {

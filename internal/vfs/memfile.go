@@ -144,11 +144,13 @@ func tear(old, newer []byte, pick func(int) int) {
 	copy(old[lo:hi], newer[lo:hi])
 }
 
-// forget reads the clean sectors from disk again.
-func (f *memFile) forget() {
+// forget reads the clean sectors from disk again that drop chooses. It asks
+// only about those that the cache has otherwise.
+func (f *memFile) forget(drop func() bool) {
 	for s := int64(0); s*sectorBytes < int64(len(f.cache)); s++ {
-		if _, dirty := f.dirty[s]; !dirty {
-			copy(sector(f.cache, s), sector(f.disk, s))
+		cached, stored := sector(f.cache, s), sector(f.disk, s)
+		if _, dirty := f.dirty[s]; !dirty && !bytes.Equal(cached, stored) && drop() {
+			copy(cached, stored)
 		}
 	}
 }
@@ -286,7 +288,7 @@ func (h *memFileHandle) Forget() error {
 		return err
 	}
 	defer h.m.mu.Unlock()
-	h.file.forget()
+	h.file.forget(func() bool { return true })
 	return nil
 }
 

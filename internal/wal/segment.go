@@ -12,8 +12,8 @@ import (
 
 // Sizes of segments. The first one is small, so that a store that writes little
 // opens, recovers and is repaired cheaply. Each following one is twice as
-// large, so that a store that writes much rotates seldom. Recovery holds two
-// segments in memory.
+// large, so that a store that writes much rotates seldom. Recovery reads them
+// in pieces, so their size costs no memory.
 const (
 	FirstSegmentBytes = 256 << 10
 	MaxSegmentBytes   = 32 << 20
