@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // This file is multi-version concurrency control (MVCC) for views. While a view
@@ -18,6 +19,7 @@ import (
 type oldVersion struct {
 	until   int64 // the version of the commit that ended it
 	present bool
+	alone   bool   // value has a slab of its own, where it stays as long as a view needs it
 	value   []byte // a copy, or a part of a large record's slab; nil if the key was absent
 	slab    []byte // the slab that value lies in, to be freed with it; nil if value is a copy
 }
@@ -31,8 +33,11 @@ type views struct {
 
 	mu       sync.Mutex // held briefly, while t.applying is held
 	open     []int64    // guarded by mu: the versions of open views, rising, one for each view
-	closing  int        // guarded by mu: views that were removed from open and whose pruning is not done
 	released bool       // guarded by mu: the last view to close must release the table's memory
+
+	// When each view was opened. A view that was closed stays here until
+	// nothing is retained for it any more. Guarded by mu.
+	since map[*View]time.Time
 
 	retained retainedList
 }
@@ -77,7 +82,7 @@ func (t *Table) retain(s *shard, key string, r record, version int64) (slab []by
 	switch {
 	case r == nil:
 	case r.size() > maxPackedBytes:
-		p.value, p.slab = r.value(), r[:cap(r)]
+		p.alone, p.value, p.slab = true, r.value(), r[:cap(r)]
 	default:
 		p.value = slices.Clone(r.value())
 	}
@@ -108,7 +113,7 @@ func current(r record) oldVersion {
 	if r == nil {
 		return oldVersion{}
 	}
-	return oldVersion{present: true, value: r.value()}
+	return oldVersion{present: true, alone: r.size() > maxPackedBytes, value: r.value()}
 }
 
 // changedSince reports whether key was changed after a version that an open
@@ -120,35 +125,37 @@ func (s *shard) changedSince(version int64, key string) bool {
 	return len(states) > 0 && states[len(states)-1].until > version
 }
 
-// openView adds a view. It returns the version that the view shows and the
-// number of keys. ok is false if the table was released. openView waits for at
-// most a few commits that are being published.
-func (t *Table) openView() (version int64, length int, ok bool) {
+// openView adds a view of the last commit. It returns false if the table was
+// released. openView waits for at most a few commits that are being published.
+func (t *Table) openView(view *View, now time.Time) bool {
 	t.applying.RLock()
 	defer t.applying.RUnlock()
 	v := &t.views
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.released {
-		return 0, 0, false
+		return false
 	}
-	version = t.Version()
-	at, _ := slices.BinarySearch(v.open, version)
-	v.open = slices.Insert(v.open, at, version)
+	view.version, view.length = t.Version(), t.Len()
+	at, _ := slices.BinarySearch(v.open, view.version)
+	v.open = slices.Insert(v.open, at, view.version)
 	v.newest.Store(v.open[len(v.open)-1])
-	return version, t.Len(), true
+	if v.since == nil {
+		v.since = map[*View]time.Time{}
+	}
+	v.since[view] = now
+	return true
 }
 
-// closeView removes a view of this version and frees what was retained for it
-// alone.
-func (t *Table) closeView(version int64) {
-	r := t.removeView(version)
+// closeView removes a view and frees what was retained for it alone.
+func (t *Table) closeView(view *View) {
+	r := t.removeView(view.version)
 	for states := range t.views.retained.take(r) {
 		t.prune(states)
 	}
 	v := &t.views
 	v.mu.Lock()
-	v.closing--
+	delete(v.since, view)
 	last := v.released && v.idle()
 	v.mu.Unlock()
 	if last {
@@ -157,7 +164,7 @@ func (t *Table) closeView(version int64) {
 }
 
 // idle reports whether no view is open or being closed.
-func (v *views) idle() bool { return len(v.open) == 0 && v.closing == 0 }
+func (v *views) idle() bool { return len(v.since) == 0 }
 
 // pruneRange selects the versions that no view needs after one view is closed.
 // Those are the versions that the closed view shows and that no open view does:
@@ -194,7 +201,6 @@ func (t *Table) removeView(version int64) (r pruneRange) {
 		newest = v.open[n-1]
 	}
 	v.newest.Store(newest)
-	v.closing++
 	return r
 }
 

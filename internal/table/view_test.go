@@ -191,7 +191,7 @@ func TestViewsStayWhatTheyWere(t *testing.T) {
 					f.view.Close()
 				}
 				m.compare(t, tab)
-				if n, held := tab.Views(); n != 0 || held != 0 {
+				if n, _, held := tab.Views(); n != 0 || held != 0 {
 					t.Fatalf("%d views are open and %d bytes are held", n, held)
 				}
 				tab.ordered() // the views of few versions may have run no scan
@@ -250,7 +250,7 @@ func TestViewsPrunePages(t *testing.T) {
 		}
 	}
 	old.Close()
-	if _, held := tab.Views(); held != 0 || len(tab.views.retained.pages) > 0 {
+	if _, _, held := tab.Views(); held != 0 || len(tab.views.retained.pages) > 0 {
 		t.Fatalf("%d versions, %d bytes are retained for no view", retained(), held)
 	}
 }
@@ -335,8 +335,38 @@ func TestViewsWhileWriting(t *testing.T) {
 	}
 	done.Store(true)
 	wg.Wait()
-	if n, held := tab.Views(); n != 0 || held != 0 {
+	if n, _, held := tab.Views(); n != 0 || held != 0 {
 		t.Fatalf("%d views are open and %d bytes are held", n, held)
+	}
+}
+
+// A loop over a view that is closed shows no further pair, even of those that it
+// has read already.
+func TestLoopsEndWithTheirView(t *testing.T) {
+	tab := New(0)
+	defer tab.Release()
+	for i := range 1000 {
+		tab.Apply([]Commit{{Ops: []Op{{Key: fmt.Append(nil, i)}}, Version: int64(i + 1)}})
+	}
+	for _, loop := range []func(v *View, shown func() bool){
+		func(v *View, shown func() bool) { v.All()(func(Pair) bool { return shown() }) },
+		func(v *View, shown func() bool) { v.Pairs()(func(string, []byte) bool { return shown() }) },
+		func(v *View, shown func() bool) {
+			v.Scan(Bounds{}, false)(func(string, []byte) bool { return shown() })
+		},
+	} {
+		for _, last := range []int{1, 2, 20, 500} {
+			v, n := tab.View(), 0
+			loop(v, func() bool {
+				if n++; n == last {
+					v.Close()
+				}
+				return true
+			})
+			if n != last {
+				t.Errorf("a loop over a view that was closed after %d pairs shows %d", last, n)
+			}
+		}
 	}
 }
 
@@ -404,7 +434,7 @@ func TestRetainedKeysAreCopies(t *testing.T) {
 		t.Fatalf("%q, %v", value, ok)
 	}
 	v.Close()
-	if n, held := tab.Views(); n != 0 || held != 0 {
+	if n, _, held := tab.Views(); n != 0 || held != 0 {
 		t.Fatalf("%d views are open and %d bytes are held", n, held)
 	}
 }
