@@ -356,15 +356,21 @@ func (t *Table) store(s *shard, key, value []byte) (place uint64) {
 // addSlab gives a shard a new slab. If open is set, following records are
 // appended to it.
 func (t *Table) addSlab(s *shard, size int, open bool) (number uint32) {
-	mem := t.arena.alloc(size)
+	mem, rest := t.arena.alloc(size), []byte(nil)
 	t.applying.Lock()
 	s.mu.Lock()
+	if open && s.slabs.open != 0 {
+		rest = s.slabs.trim()
+	}
 	number = s.slabs.add(mem)
 	if open {
 		s.slabs.open = number
 	}
 	s.mu.Unlock()
 	t.applying.Unlock()
+	if len(rest) > 0 {
+		t.arena.free(rest)
+	}
 	return number
 }
 
