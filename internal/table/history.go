@@ -229,6 +229,7 @@ func (t *Table) prune(states []retained) {
 		for chunk := range slices.Chunk(gone, windowKeys) {
 			x.prune(t, chunk)
 		}
+		x.pruneGone(t, len(gone)) // what was put off while the writer was at work
 	}
 }
 

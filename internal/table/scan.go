@@ -60,7 +60,7 @@ func (v *View) Scan(b Bounds, reverse bool) iter.Seq2[string, []byte] {
 		var l lookup
 		b := b // the caller may run the same loop again
 		for n := firstScanKeys; ; n = min(2*n, maxScanKeys) {
-			more := x.next(&b, reverse, n, &keys)
+			more := x.next(&b, v.version, reverse, n, &keys)
 			for first := 0; first < keys.len(); first += l.len {
 				if l.fill(v, &keys, first); l.len == 0 {
 					return // closed
@@ -84,8 +84,9 @@ func (v *View) Scan(b Bounds, reverse bool) iter.Seq2[string, []byte] {
 
 // next sets dst to up to n keys within bounds, in rising or falling order, and
 // narrows the bounds to the keys that remain. It returns false if none remain.
+// It leaves out keys that were dead at a version, whole nodes of them at once.
 // The bytes of these keys are never overwritten.
-func (x *index) next(b *Bounds, reverse bool, n int, dst *keyList) (more bool) {
+func (x *index) next(b *Bounds, version int64, reverse bool, n int, dst *keyList) (more bool) {
 	size := usualKeyBytes
 	if dst.len() > 0 {
 		size = len(dst.bytes)/dst.len() + 1
@@ -102,9 +103,9 @@ func (x *index) next(b *Bounds, reverse bool, n int, dst *keyList) (more bool) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	if reverse {
-		x.tree.root.descend(b.High, b.Bounded, visit)
+		x.tree.root.descend(b.High, b.Bounded, version, visit)
 	} else {
-		x.tree.root.ascend(b.Low, visit)
+		x.tree.root.ascend(b.Low, version, visit)
 	}
 	if dst.len() == 0 {
 		return false

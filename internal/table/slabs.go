@@ -62,7 +62,8 @@ func (l *slabs) fits(size int) bool {
 // slabFor returns the size of a new slab that will hold a record of size bytes,
 // and probably more of that size. It is about an eighth of the shard's records,
 // so that room that is not used yet stays in proportion. At most 1/slackShare
-// of the slab is left when no further record of that size fits.
+// of the slab is left when no further record of that size fits, so trim seldom
+// has to give memory back.
 func (l *slabs) slabFor(size int) int {
 	n := minSlabBytes
 	for n < maxSlabBytes && n < l.used/8 {

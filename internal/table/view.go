@@ -215,7 +215,7 @@ func (v *View) Unchanged(keys []string, within []Bounds) bool {
 	if slices.ContainsFunc(keys, changed) {
 		return false
 	}
-	return !slices.ContainsFunc(within, func(b Bounds) bool { return t.index.Load().anyWithin(b, changed) })
+	return !slices.ContainsFunc(within, func(b Bounds) bool { return t.index.Load().anyWithin(b, v.version, changed) })
 }
 
 // A window is a part of a shard that is read under one lock, for some tens of
