@@ -24,7 +24,7 @@ type Stats struct {
 	// of them. ViewBytes is 0 while Views is 0.
 	Views      int
 	OldestView time.Duration // 0 if there is none
-	ViewBytes  int64         // bytes of keys and values that are kept for views alone
+	ViewBytes  int64         // memory that is kept for views alone
 }
 
 // Stats returns figures about the store, without I/O. After Close it returns

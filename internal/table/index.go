@@ -68,7 +68,7 @@ func (x *index) build(t *Table) {
 	for i := range runs {
 		group.Go(func() {
 			for n := next.Add(1) - 1; n < shardCount; n = next.Add(1) - 1 {
-				runs[i].collect(&t.shards[n])
+				runs[i].collect(t, &t.shards[n])
 			}
 			runs[i].sort()
 		})
@@ -212,11 +212,11 @@ func (x *index) pruneKey(t *Table, key string) {
 	s := t.shardOf(hash)
 	s.mu.RLock()
 	slot, _ := s.find(hash, key)
-	needed := s.history[key] != nil
+	_, newest := s.history.find(&t.history, hash, key)
 	s.mu.RUnlock()
 	switch {
 	case slot >= 0:
-	case needed:
+	case newest != 0:
 		x.tree.root.markDead(key, t.Version())
 	default:
 		x.tree.remove(key)
@@ -245,7 +245,7 @@ func (x *index) anyWithin(b Bounds, version int64, is func(key string) bool) boo
 type keyRun struct {
 	bytes []byte
 	keys  []runKey
-	old   []string // those of the keys that have old versions
+	old   []string // those of the keys that only views have
 }
 
 // runKey is the place of a key and the first of its bytes after the prefix that
@@ -258,17 +258,17 @@ type runKey struct {
 }
 
 // collect adds the keys of a shard, including those that only open views have.
-func (r *keyRun) collect(s *shard) {
+func (r *keyRun) collect(t *Table, s *shard) {
 	for from := uint64(0); from < 1<<tagBits; {
 		s.mu.RLock()
-		from = s.walk(from, func(rec record) { r.add(rec.key()) })
+		to := t.windowEnd(s, from)
+		s.walk(from, to, func(rec record) { r.add(rec.key()) })
+		t.walkDeleted(s, from, to, func(_ uint64, key []byte) {
+			r.add(key)
+			r.old = append(r.old, string(key))
+		})
 		s.mu.RUnlock()
-	}
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	for key := range s.history {
-		r.add([]byte(key))
-		r.old = append(r.old, key)
+		from = to
 	}
 }
 

@@ -241,5 +241,5 @@ func (v *View) versionAt(unchanged bool, slot, hash uint64, key string) oldVersi
 	}
 	s.mu.RLock() // closing a view changes the history
 	defer s.mu.RUnlock()
-	return s.versionAt(v.version, key, r)
+	return v.table.versionAt(s, v.version, hash, key, r)
 }

@@ -48,9 +48,10 @@ type Table struct {
 	// record is worth loading into the cache at once.
 	usual atomic.Int64
 
-	views views
-	index atomic.Pointer[index] // the keys in order; nil before the first scan; stored while applying is held
-	work  *work                 // owned by the goroutine that applies changes, shared with those that stage
+	views   views
+	history historyLog            // of the versions that views need
+	index   atomic.Pointer[index] // the keys in order; nil before the first scan; stored while applying is held
+	work    *work                 // owned by the goroutine that applies changes, shared with those that stage
 }
 
 // Pair is a key and its value, as in a snapshot.
@@ -75,6 +76,7 @@ func New(keys int) *Table { return newTable(keys, ^uint64(0)) }
 
 func newTable(keys int, mask uint64) *Table {
 	t := &Table{seed: maphash.MakeSeed(), mask: mask, arena: newArena(), work: new(work)}
+	t.history.arena = t.arena
 	each := (keys + keys/16) / shardCount        // more than its share, because shards do not get exactly as many keys
 	small := make([]uint64, shardCount*minSlots) // one allocation for all shards that need no more
 	for i := range t.shards {
@@ -117,11 +119,10 @@ func (t *Table) release() {
 		s.count = 0
 		s.setSlots(empty)
 		s.slabs = slabs{}
-		s.history = nil
+		s.history = historyIndex{}
 		s.mu.Unlock()
 	}
-	t.views.retained.clear()
-	t.views.bytes.Store(0)
+	t.history.clear()
 	t.index.Store(nil)
 	t.length.Store(0)
 	t.arena.release()

@@ -44,7 +44,7 @@ func (t *Table) Views() (open int, oldest time.Time, bytes int64) {
 			oldest = opened
 		}
 	}
-	return len(v.since), oldest, v.bytes.Load()
+	return len(v.since), oldest, t.history.bytes.Load()
 }
 
 // Version returns the version of the last commit that the view shows.
@@ -91,7 +91,7 @@ func (v *View) Get(dst []byte, key string) ([]byte, bool) {
 	s := v.table.shardOf(hash)
 	s.mu.RLock()
 	_, r := s.find(hash, key)
-	state := s.versionAt(v.version, key, r)
+	state := v.table.versionAt(s, v.version, hash, key, r)
 	if state.present && !state.alone {
 		dst = appendValue(dst, state.value)
 	}
@@ -114,8 +114,7 @@ func (v *View) Has(key string) bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	_, r := s.find(hash, key)
-	state := s.versionAt(v.version, key, r)
-	return state.present
+	return v.table.versionAt(s, v.version, hash, key, r).present
 }
 
 // MultiGet sets values, which is as long as keys and has nil elements only, to
@@ -211,7 +210,7 @@ func (v *View) Unchanged(keys []string, within []Bounds) bool {
 	if t.Version() == v.version {
 		return true
 	}
-	changed := func(key string) bool { return t.shardOf(t.hash(key)).changedSince(v.version, key) }
+	changed := func(key string) bool { return t.changedSince(v.version, key) }
 	if slices.ContainsFunc(keys, changed) {
 		return false
 	}
@@ -219,8 +218,8 @@ func (v *View) Unchanged(keys []string, within []Bounds) bool {
 }
 
 // A window is a part of a shard that is read under one lock, for some tens of
-// microseconds: up to windowSlots slots and about windowBytes of records. A
-// single larger record is a window too.
+// microseconds: up to windowSlots slots and about windowBytes of records, and as
+// much of the shard's history.
 const (
 	windowSlots = 512
 	windowBytes = 256 << 10
@@ -309,25 +308,25 @@ func (w *window) fill(v *View, s *shard, from uint64) (to uint64) {
 func (w *window) collect(v *View, s *shard, from uint64) (to uint64) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	to = s.walk(from, func(r record) { w.add(r.key(), s.versionAt(v.version, unsafeString(r.key()), r)) })
-	for key := range s.history { // keys that were deleted since
-		hash := v.table.hash(key)
-		if tag := hash >> tagShift; tag < from || tag >= to {
-			continue
+	t := v.table
+	to = t.windowEnd(s, from)
+	s.walk(from, to, func(r record) {
+		state := current(r)
+		if key := unsafeString(r.key()); !s.history.isEmpty() {
+			state = t.versionAt(s, v.version, t.hash(key), key, r)
 		}
-		if slot, _ := s.find(hash, key); slot < 0 {
-			w.add([]byte(key), s.versionAt(v.version, key, nil))
-		}
-	}
+		w.add(r.key(), state)
+	})
+	t.walkDeleted(s, from, to, func(hash uint64, key []byte) {
+		w.add(key, t.versionAt(s, v.version, hash, unsafeString(key), nil))
+	})
 	return to
 }
 
-// walk calls visit with the records of a window: those with tags from from to
-// the tag that walk returns.
-func (s *shard) walk(from uint64, visit func(record)) (to uint64) {
-	first := int(from >> s.shift)
-	last := s.windowEnd(first)
-	to = uint64(last) << s.shift
+// walk calls visit with the records of a window: those with tags from from up
+// to, but not including, to.
+func (s *shard) walk(from, to uint64, visit func(record)) {
+	first, last := int(from>>s.shift), int((to-1)>>s.shift)+1
 	// A key whose search begins before last is there, or after it up to the
 	// first empty slot, around the end of the slots.
 	for i := first; i < last || s.slots[i%len(s.slots)] != 0 && i < first+len(s.slots); i++ {
@@ -336,21 +335,21 @@ func (s *shard) walk(from uint64, visit func(record)) (to uint64) {
 			visit(s.slabs.at(slot & placeMask))
 		}
 	}
-	return to
 }
 
-// windowEnd returns the end of the window that begins at slot first.
-func (s *shard) windowEnd(first int) int {
-	bytes := 0
-	for i := first; i < min(first+windowSlots, len(s.slots)); i++ {
+// windowEnd returns the end of the window that begins with the tag from.
+func (t *Table) windowEnd(s *shard, from uint64) (to uint64) {
+	first := int(from >> s.shift)
+	end, bytes := min(first+windowSlots, len(s.slots)), 0
+	for i := first; i < end; i++ {
 		if slot := s.slots[i]; slot != 0 {
 			bytes += s.slabs.at(slot & placeMask).size()
 		}
 		if bytes >= windowBytes {
-			return i + 1
+			end = i + 1
 		}
 	}
-	return min(first+windowSlots, len(s.slots))
+	return t.historyEnd(s, from, uint64(end)<<s.shift)
 }
 
 // add copies a pair, unless the key was absent.

@@ -185,6 +185,7 @@ func TestViewsStayWhatTheyWere(t *testing.T) {
 					}
 					tab.Publish()
 					tab.check(t)
+					tab.checkHistory(t)
 				}
 				for _, f := range open {
 					f.compare(t, rng)
@@ -199,59 +200,12 @@ func TestViewsStayWhatTheyWere(t *testing.T) {
 				if !slices.Equal(got, want) {
 					t.Fatalf("the index has %d keys, want %d", len(got), len(want))
 				}
-				if len(tab.views.retained.pages) > 0 {
-					t.Fatalf("%d pages of versions are retained", len(tab.views.retained.pages))
-				}
-				for i := range tab.shards {
-					if tab.shards[i].history != nil {
-						t.Fatalf("shard %d retains %v", i, tab.shards[i].history)
-					}
+				tab.checkHistory(t)
+				if n := tab.retained(); n > 0 {
+					t.Fatalf("%d versions are retained", n)
 				}
 			})
 		}
-	}
-}
-
-// Closing a view prunes what was retained for it alone, on all pages of the
-// list, also on pages that begin with older versions.
-func TestViewsPrunePages(t *testing.T) {
-	const keys, some = 3 * pageStates, pageStates / 2
-	tab := New(0)
-	defer tab.Release()
-	version := int64(0)
-	set := func(keys int) {
-		for i := range keys {
-			version++
-			op := Op{Key: fmt.Append(nil, i), Value: fmt.Append(nil, version)}
-			tab.Apply([]Commit{{Ops: []Op{op}, Version: version}})
-		}
-	}
-	retained := func() (versions int) {
-		for _, p := range tab.views.retained.pages {
-			versions += len(p.states)
-		}
-		return versions
-	}
-	set(keys)
-	old := tab.View()
-	set(some)
-	middle := tab.View()
-	set(keys)
-	if n := retained(); n != keys+some {
-		t.Fatalf("%d versions are retained, want %d", n, keys+some)
-	}
-	middle.Close()
-	if n := retained(); n != keys {
-		t.Fatalf("%d versions are retained for the older view, want %d", n, keys)
-	}
-	for i := range keys {
-		if value, _ := old.Get(nil, strconv.Itoa(i)); string(value) != strconv.Itoa(i+1) {
-			t.Fatalf("the older view shows %q under %d", value, i)
-		}
-	}
-	old.Close()
-	if _, _, held := tab.Views(); held != 0 || len(tab.views.retained.pages) > 0 {
-		t.Fatalf("%d versions, %d bytes are retained for no view", retained(), held)
 	}
 }
 
@@ -456,7 +410,9 @@ func TestWindowsOfAShard(t *testing.T) {
 	}
 	for first := range homes {
 		seen := map[string]bool{}
-		to := s.walk(uint64(first)<<s.shift, func(r record) {
+		from := uint64(first) << s.shift
+		to := tab.windowEnd(s, from)
+		s.walk(from, to, func(r record) {
 			if key := string(r.key()); seen[key] {
 				t.Fatalf("%q twice from slot %d on", key, first)
 			} else {
