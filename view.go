@@ -91,8 +91,8 @@ func (v *View) Has(key string) bool {
 
 // MultiGet returns the values of keys in their order, nil for absent keys. If
 // the view is closed, before the call or during it, all are nil. It is faster
-// than a Get for each key. The values belong to the caller; small ones may share memory, which is freed when
-// none of them is in use any more.
+// than a Get for each key. The values belong to the caller; small ones may
+// share memory, which is freed when none of them is in use any more.
 func (v *View) MultiGet(keys []string) [][]byte {
 	defer runtime.KeepAlive(v)
 	values := make([][]byte, len(keys))

@@ -21,9 +21,9 @@ import (
 // A key is inserted before it can be seen, while changes are staged. A key is
 // removed only when it is neither in the table nor in any shard's history,
 // either after the publication of its deletion or when the last view that had
-// it closes. Until then it is marked dead, so that scans of newer views leave it
-// out. Between Stage and the end of Publish no key is removed or marked, because
-// an absent key may be about to be added.
+// it closes. Until then it is marked dead, so that scans of newer views leave
+// it out. Between Stage and the end of Publish no key is removed or marked,
+// because an absent key may be about to be added.
 type index struct {
 	built chan struct{} // closed when tree is set
 

@@ -185,7 +185,8 @@ func TestScanOfLongKeys(t *testing.T) {
 		slices.Reverse(want)
 	}
 	var keys keyList
-	if more := tab.index.Load().next(&Bounds{}, 0, false, maxScanKeys, &keys); !more || len(keys.bytes) > maxLockedBytes+size {
+	more := tab.index.Load().next(&Bounds{}, 0, false, maxScanKeys, &keys)
+	if !more || len(keys.bytes) > maxLockedBytes+size {
 		t.Fatalf("%d bytes of keys under one lock, more: %v", len(keys.bytes), more)
 	}
 }

@@ -298,7 +298,8 @@ func TestNoSizeWastesMemory(t *testing.T) {
 		}
 		slabs := &tab.shards[0].slabs
 		if limit := total/7*8 + maxSlabBytes; slabs.mapped > limit {
-			t.Errorf("%d values of %d bytes: %d bytes of records take %d, limit %d", keys, size, total, slabs.mapped, limit)
+			t.Errorf("%d values of %d bytes: %d bytes of records take %d, limit %d",
+				keys, size, total, slabs.mapped, limit)
 		}
 		for range 2 * keys {
 			set(rng.IntN(keys), rng.IntN(size+1))

@@ -218,8 +218,8 @@ func (v *View) Unchanged(keys []string, within []Bounds) bool {
 }
 
 // A window is a part of a shard that is read under one lock, for some tens of
-// microseconds: up to windowSlots slots and about windowBytes of records, and as
-// much of the shard's history.
+// microseconds: up to windowSlots slots and about windowBytes of records, and
+// as much of the shard's history.
 const (
 	windowSlots = 512
 	windowBytes = 256 << 10

@@ -294,8 +294,8 @@ func TestViewsWhileWriting(t *testing.T) {
 	}
 }
 
-// A loop over a view that is closed shows no further pair, even of those that it
-// has read already.
+// A loop over a view that is closed shows no further pair, even of those that
+// it has read already.
 func TestLoopsEndWithTheirView(t *testing.T) {
 	tab := New(0)
 	defer tab.Release()
