@@ -31,7 +31,6 @@ type Store struct {
 
 	table  atomic.Pointer[table.Table] // what readers use; nil once Close has begun
 	memory *table.Table                // immutable after Open: the same table, for views that outlive Close
-	views  openViews
 
 	mailbox *mailbox.Mailbox // to the writer; nil if read-only
 	release func() error     // of a read-only store, which has no writer to do it
@@ -231,8 +230,9 @@ func (s *Store) Has(key string) bool {
 
 // MultiGet returns the values of keys as they are at one moment: nil for absent
 // keys, and all nil if the store is closed. It is faster than one Get for each
-// key. The values belong to the caller. Small values may share memory, which is
-// freed when none of them is in use any more.
+// key. It reads many keys, or long values, from a view of its own, so no reader
+// or writer waits for it. The values belong to the caller. Small values may
+// share memory, which is freed when none of them is in use any more.
 func (s *Store) MultiGet(keys []string) [][]byte {
 	values := make([][]byte, len(keys))
 	if t := s.table.Load(); t != nil {

@@ -42,7 +42,8 @@ func (s *Store) Scan(r Range) iter.Seq2[string, []byte] {
 	}
 }
 
-// Scan is [Store.Scan] over the view. It ends when the view is closed.
+// Scan is [Store.Scan] over the view. The loop ends when the view is closed:
+// see [View.Close].
 func (v *View) Scan(r Range) iter.Seq2[string, []byte] {
 	return func(yield func(string, []byte) bool) {
 		defer runtime.KeepAlive(v)

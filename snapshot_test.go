@@ -105,8 +105,10 @@ func TestP3SnapshotMakesNobodyWait(t *testing.T) {
 		r.fails(<-third, context.Canceled)
 		r.fails(s.Snapshot(short), context.Canceled)
 		r.want(s, "a", "2", "b", "2", "large", strings.Repeat("x", 9000))
-		if stats := s.Stats(); stats.ViewBytes == 0 {
-			t.Fatal("nothing is kept for the snapshot")
+		<-time.After(time.Minute)
+		if stats := s.Stats(); stats.ViewBytes == 0 || stats.Views != 1 || stats.OldestView != time.Minute {
+			t.Fatalf("%d bytes are kept for %d views, the oldest for %v: the snapshot has one",
+				stats.ViewBytes, stats.Views, stats.OldestView)
 		}
 		closing := async(s.Close)
 		synctest.Wait()

@@ -19,9 +19,13 @@ type Stats struct {
 	Version  int64  // of the last commit that readers see, as [View.Version] gives it; not reset by Open
 	Recovery Recovery
 
-	Views      int           // open views
-	OldestView time.Duration // age of the oldest open view; 0 if there is none
-	ViewBytes  int64         // bytes of keys and values that are kept for views alone
+	// Views counts the open views: those of callers, and those that the store
+	// opens itself for a scan, a transaction, a snapshot under way, or a large
+	// read (Keys, MultiGet, a long value). OldestView is the age of the oldest
+	// of them. ViewBytes is 0 while Views is 0.
+	Views      int
+	OldestView time.Duration // 0 if there is none
+	ViewBytes  int64         // memory that is kept for views alone
 
 	Snapshots    uint64    // snapshots written, that of Close too
 	LastSnapshot time.Time // when the last of them was complete; zero if there is none
@@ -52,10 +56,9 @@ func (s *Store) Stats() Stats {
 	}
 	stats.Recovery.Dropped = slices.Clone(stats.Recovery.Dropped)
 	var since time.Time
-	if stats.Views, since = s.views.oldest(); stats.Views > 0 {
+	if stats.Views, since, stats.ViewBytes = s.memory.Views(); stats.Views > 0 {
 		stats.OldestView = time.Since(since)
 	}
-	_, stats.ViewBytes = s.memory.Views()
 	return stats
 }
 

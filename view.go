@@ -6,8 +6,6 @@ import (
 	"iter"
 	"log/slog"
 	"runtime"
-	"sync"
-	"time"
 
 	"kvstore/internal/format"
 	"kvstore/internal/table"
@@ -23,9 +21,8 @@ import (
 // commits replace. So close it. Stats says how many views are open, how old the
 // oldest is, and what they hold.
 type View struct {
-	view    *table.View // immutable
-	release func()      // immutable; removes the view from Stats
-	header  viewHeader  // immutable
+	view   *table.View // immutable
+	header viewHeader  // immutable
 
 	forgotten runtime.Cleanup // immutable; closes the view if the caller forgets to
 }
@@ -45,7 +42,7 @@ type viewHeader struct {
 func (s *Store) View() (*View, error) {
 	v, err := s.openView()
 	if err == nil {
-		forgotten := forgottenView{view: v.view, release: v.release, log: s.config.Logger}
+		forgotten := forgottenView{view: v.view, log: s.config.Logger}
 		v.forgotten = runtime.AddCleanup(v, forgottenView.close, forgotten)
 	}
 	return v, err
@@ -62,20 +59,18 @@ func (s *Store) openView() (*View, error) {
 	if view == nil {
 		return nil, ErrClosed // Close came in between
 	}
-	return &View{view: view, release: s.views.add(time.Now()), header: header}, nil
+	return &View{view: view, header: header}, nil
 }
 
 // forgottenView closes a view that nothing refers to any more. It must not
 // refer to the View itself.
 type forgottenView struct {
-	view    *table.View
-	release func()
-	log     *slog.Logger
+	view *table.View
+	log  *slog.Logger
 }
 
 func (f forgottenView) close() {
 	if f.view.Close() {
-		f.release()
 		f.log.Warn("kvstore: a view was forgotten, and is closed now", "version", f.view.Version())
 	}
 }
@@ -94,10 +89,10 @@ func (v *View) Has(key string) bool {
 	return v.view.Has(key)
 }
 
-// MultiGet returns the values of keys in their order, nil for absent keys; all
-// are nil if the view is closed. It is faster than a Get for each key. The
-// values belong to the caller; small ones may share memory, which is freed when
-// none of them is in use any more.
+// MultiGet returns the values of keys in their order, nil for absent keys. If
+// the view is closed, before the call or during it, all are nil. It is faster
+// than a Get for each key. The values belong to the caller; small ones may
+// share memory, which is freed when none of them is in use any more.
 func (v *View) MultiGet(keys []string) [][]byte {
 	defer runtime.KeepAlive(v)
 	values := make([][]byte, len(keys))
@@ -107,9 +102,9 @@ func (v *View) MultiGet(keys []string) [][]byte {
 
 // All iterates over all keys and values of the view, in no order. Unlike
 // [View.Scan] it needs no index of the keys. The loop ends when the view is
-// closed, though it may show a few more pairs that it has read already. Keys
-// and values belong to the caller; small ones may share memory, which is freed
-// when none of them is in use any more. The loop's body may use the store.
+// closed: see [View.Close]. Keys and values belong to the caller; small ones
+// may share memory, which is freed when none of them is in use any more. The
+// loop's body may use the store.
 func (v *View) All() iter.Seq2[string, []byte] {
 	return func(yield func(string, []byte) bool) {
 		defer runtime.KeepAlive(v)
@@ -151,48 +146,18 @@ func (v *View) WriteTo(w io.Writer) (int64, error) {
 }
 
 // Close closes the view: its reads find nothing from then on, and loops over it
-// end. The store frees what it kept for this view alone. Further calls do
-// nothing. Close returns nil.
+// show no further pair. The store frees what it kept for this view alone.
+// Further calls do nothing. Close returns nil.
+//
+// Close may be called while other goroutines use the view. It waits for the few
+// keys or the one value that they are reading. Each of their calls returns what
+// the view shows, or as if the view had been closed before: MultiGet never
+// returns a part of its values. Their loops show no further pair, but for one
+// that a loop had already reached when Close was called.
 func (v *View) Close() error {
 	defer runtime.KeepAlive(v)
 	if v.view.Close() {
-		v.release()
 		v.forgotten.Stop()
 	}
 	return nil
-}
-
-// openViews is what Stats knows about views.
-type openViews struct {
-	mu    sync.Mutex
-	since map[*time.Time]struct{} // guarded by mu: when each open view was opened
-}
-
-// add counts a view, and returns the function that stops counting it.
-func (o *openViews) add(opened time.Time) (release func()) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.since == nil {
-		o.since = map[*time.Time]struct{}{}
-	}
-	at := &opened
-	o.since[at] = struct{}{}
-	return func() {
-		o.mu.Lock()
-		defer o.mu.Unlock()
-		delete(o.since, at)
-	}
-}
-
-// oldest returns how many views are open, and when the oldest of them was
-// opened.
-func (o *openViews) oldest() (open int, since time.Time) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	for at := range o.since {
-		if since.IsZero() || at.Before(since) {
-			since = *at
-		}
-	}
-	return len(o.since), since
 }

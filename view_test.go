@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"log/slog"
 	"maps"
 	"math/rand/v2"
@@ -195,13 +196,47 @@ func TestP10AllAndClose(t *testing.T) {
 			r.ok(v.Close())
 		}
 	}
-	if n < 10 || n >= 1000 {
+	if n != 10 {
 		t.Fatalf("a loop over a view that was closed after 10 pairs shows %d", n)
 	}
 	wantAll(t, nil, v.All())
 	if values := v.MultiGet([]string{"0", "1"}); len(values) != 2 || values[0] != nil || values[1] != nil ||
 		v.Has("0") {
 		t.Fatalf("a closed view shows %q", values)
+	}
+}
+
+// P10: when Close of a view has returned, no loop over it shows another pair,
+// whatever goroutine has called it, and however many pairs the loop has shown.
+func TestP10LoopsEndWithTheirView(t *testing.T) {
+	r := newRig(t)
+	s := r.open()
+	b := new(kvstore.Batch)
+	for i := range 1000 {
+		b.Set(fmt.Sprint(i), fmt.Append(nil, i))
+	}
+	r.ok(s.Apply(ctx, b))
+	for _, shown := range []int{1, 15, 16, 17, 100, 999} {
+		v := r.view(s)
+		var loops []func() (string, []byte, bool)
+		for _, pairs := range []iter.Seq2[string, []byte]{
+			v.All(), v.Scan(kvstore.Range{}), v.Scan(kvstore.Range{Reverse: true}), v.Scan(kvstore.Range{Limit: 1000}),
+		} {
+			next, stop := iter.Pull2(pairs)
+			defer stop()
+			for range shown {
+				if _, _, ok := next(); !ok {
+					t.Fatalf("a loop ends before %d pairs", shown)
+				}
+			}
+			loops = append(loops, next)
+		}
+		r.ok(<-async(v.Close))
+		for i, next := range loops {
+			if key, _, ok := next(); ok {
+				t.Errorf("loop %d shows %q after Close", i, key)
+			}
+		}
 	}
 }
 

@@ -237,6 +237,7 @@ func (t *Table) publishSlice(commits []Commit, first, last int) {
 	for at := first; at < last; at += windowKeys {
 		t.touchSlots(t.work.hashes[at:min(at+windowKeys, last)]) // they may have left the cache since Stage
 	}
+	t.reserveHistory(first, last)
 	t.applying.Lock()
 	t.catchUpIndex(commits)
 	for _, c := range commits {
@@ -244,7 +245,7 @@ func (t *Table) publishSlice(commits []Commit, first, last int) {
 		first += len(c.Ops)
 	}
 	t.applying.Unlock()
-	for _, mem := range t.work.garbage {
+	for _, mem := range append(t.work.garbage, t.history.unreserve()...) {
 		t.arena.free(mem)
 	}
 	t.work.garbage = t.work.garbage[:0]
@@ -327,14 +328,14 @@ func (t *Table) publishCommit(c Commit, first int) {
 // The caller must hold the shard's lock.
 func (t *Table) publishOp(s *shard, n int, version int64) (grown int) {
 	op, hash, staged := t.work.ops[n], t.work.hashes[n], &t.work.staged[t.work.ranks[n]]
-	var slab []byte // of a large record that a view still needs
+	slab := false // a view still needs the slab of a large record
 	if t.views.newest.Load() >= 0 {
 		if slot, r := s.find(hash, unsafeString(op.Key)); slot >= 0 || !op.Delete {
-			slab = t.retain(s, unsafeString(op.Key), r, version)
+			slab = t.retain(s, hash, op.Key, r, version)
 		}
 	}
 	grown, freed := s.change(op, hash, staged)
-	if freed != nil && slab == nil {
+	if freed != nil && !slab {
 		t.work.garbage = append(t.work.garbage, freed)
 	}
 	return grown
@@ -356,15 +357,21 @@ func (t *Table) store(s *shard, key, value []byte) (place uint64) {
 // addSlab gives a shard a new slab. If open is set, following records are
 // appended to it.
 func (t *Table) addSlab(s *shard, size int, open bool) (number uint32) {
-	mem := t.arena.alloc(size)
+	mem, rest := t.arena.alloc(size), []byte(nil)
 	t.applying.Lock()
 	s.mu.Lock()
+	if open && s.slabs.open != 0 {
+		rest = s.slabs.trim()
+	}
 	number = s.slabs.add(mem)
 	if open {
 		s.slabs.open = number
 	}
 	s.mu.Unlock()
 	t.applying.Unlock()
+	if len(rest) > 0 {
+		t.arena.free(rest)
+	}
 	return number
 }
 

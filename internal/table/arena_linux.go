@@ -67,6 +67,9 @@ type arena struct {
 	prefaulting sync.WaitGroup // the goroutine that prefaults next
 }
 
+// freesParts says that a part of a piece can be freed alone.
+const freesParts = true
+
 func newArena() *arena { return &arena{own: map[*byte][]byte{}} }
 
 // load counts the calls of Table.Load under way. call is 1 when one begins and
@@ -137,6 +140,9 @@ func (a *arena) splitWarm() {
 // grow gets another chunk of at least n bytes. It cuts the rest of the last
 // chunk into slabs, and the remainder into one smaller span.
 func (a *arena) grow(n int) {
+	if len(a.rest) > maxSlabBytes {
+		_ = unix.Madvise(a.rest, unix.MADV_DONTNEED) // no smaller piece may ever need it
+	}
 	for len(a.rest) > 0 {
 		n := min(len(a.rest), maxSlabBytes)
 		a.cold[n/pageBytes] = append(a.cold[n/pageBytes], a.rest[:n:n])

@@ -7,6 +7,9 @@ package table
 // Go's heap.
 type arena struct{}
 
+// freesParts says that a part of a piece can be freed alone.
+const freesParts = false
+
 func newArena() *arena { return &arena{} }
 
 // load counts a call of Table.Load.

@@ -27,20 +27,28 @@ type node struct {
 	// any key of the right child.
 	keys     keyList
 	children []*node // one more than there are bounds; nil in a leaf
+
+	// A scan leaves out a node whose keys are all marked dead.
+	alive bool  // some key below the node is not marked dead
+	died  int64 // the highest version at which a key below the node was marked dead
 }
 
-// insert adds key and reports whether it was absent. If the node was split, the
-// caller must insert right after the node, with this bound between them.
+// insert adds key, unmarks it if it is marked dead, and reports whether it was
+// absent. If the node was split, the caller must insert right after the node,
+// with this bound between them.
 func (n *node) insert(key string) (right *node, bound []byte, added bool) {
 	if n.children == nil {
 		i, found := n.keys.search(key)
+		n.alive = true
 		if found {
+			n.keys.ends[i] &^= deadKey
 			return nil, nil, false
 		}
 		n.keys.insert(i, key)
 		right, bound = n.split()
 		return right, bound, true
 	}
+	n.alive = true
 	i := n.childOf(key)
 	right, bound, added = n.children[i].insert(key)
 	if right == nil {
@@ -68,16 +76,51 @@ func (n *node) split() (right *node, bound []byte) {
 	}
 	middle := n.keys.len() / 2
 	if n.children == nil {
-		right = &node{keys: n.keys.cut(middle)}
+		right = &node{keys: n.keys.cut(middle), died: n.died}
+		n.updateAlive()
+		right.updateAlive()
 		return right, separator(n.keys.at(middle-1), right.keys.at(0))
 	}
-	right = &node{keys: n.keys.cut(middle + 1), children: slices.Clone(n.children[middle+1:])}
+	right = &node{keys: n.keys.cut(middle + 1), children: slices.Clone(n.children[middle+1:]), died: n.died}
 	clear(n.children[middle+1:])
 	n.children = n.children[:middle+1]
 	bound = slices.Clone(n.keys.at(middle))
 	n.keys.remove(middle)
+	n.updateAlive()
+	right.updateAlive()
 	return right, bound
 }
+
+// updateAlive sets alive after keys or children were marked or taken away.
+func (n *node) updateAlive() {
+	if n.children == nil {
+		n.alive = slices.ContainsFunc(n.keys.ends, func(end uint32) bool { return end&deadKey == 0 })
+	} else {
+		n.alive = slices.ContainsFunc(n.children, func(child *node) bool { return child.alive })
+	}
+}
+
+// markDead marks key as dead: from this version on the table does not have it,
+// until it is inserted again. Only older views may have it.
+func (n *node) markDead(key string, version int64) {
+	n.died = max(n.died, version)
+	if n.children == nil {
+		if i, found := n.keys.search(key); found {
+			n.keys.ends[i] |= deadKey
+			n.updateAlive()
+		}
+		return
+	}
+	child := n.children[n.childOf(key)]
+	wasAlive := child.alive
+	child.markDead(key, version)
+	if wasAlive && !child.alive {
+		n.updateAlive()
+	}
+}
+
+// isDead reports whether all keys below the node were dead at a version.
+func (n *node) isDead(version int64) bool { return !n.alive && n.died <= version }
 
 // separator returns the shortest key that is above left and not above right.
 func separator(left, right []byte) []byte {
@@ -94,11 +137,13 @@ func (n *node) remove(key string) bool {
 		i, found := n.keys.search(key)
 		if found {
 			n.keys.remove(i)
+			n.updateAlive()
 		}
 		return found
 	}
 	i := n.childOf(key)
 	child := n.children[i]
+	wasAlive := child.alive
 	if !child.remove(key) {
 		return false
 	}
@@ -107,6 +152,9 @@ func (n *node) remove(key string) bool {
 		n.drop(i)
 	case child.keys.len() < maxNodeKeys/4 && !n.join(i):
 		n.join(i - 1)
+	}
+	if wasAlive && !child.alive {
+		n.updateAlive()
 	}
 	return true
 }
@@ -133,48 +181,55 @@ func (n *node) join(i int) bool {
 	}
 	left.keys.join(&right.keys)
 	left.children = append(left.children, right.children...)
+	left.alive, left.died = left.alive || right.alive, max(left.died, right.died)
 	n.keys.remove(i)
 	n.children = slices.Delete(n.children, i+1, i+2)
 	return true
 }
 
 // ascend calls visit with the keys that are not below from, in rising order,
-// until visit returns false.
-func (n *node) ascend(from string, visit func(key []byte) bool) bool {
+// until visit returns false. It leaves out keys that were dead at a version.
+func (n *node) ascend(from string, version int64, visit func(key []byte) bool) bool {
 	if n.children == nil {
 		i, _ := n.keys.search(from)
 		for ; i < n.keys.len(); i++ {
-			if !visit(n.keys.at(i)) {
+			if !n.leavesOut(i, version) && !visit(n.keys.at(i)) {
 				return false
 			}
 		}
 		return true
 	}
 	for _, child := range n.children[n.childOf(from):] {
-		if !child.ascend(from, visit) {
+		if !child.isDead(version) && !child.ascend(from, version, visit) {
 			return false
 		}
 	}
 	return true
 }
 
+// leavesOut reports whether key i of a leaf was dead at a version.
+func (n *node) leavesOut(i int, version int64) bool {
+	return n.keys.ends[i]&deadKey != 0 && n.died <= version
+}
+
 // descend calls visit with the keys under the given bound, in falling order,
-// until visit returns false. Without a bound it begins with the last key.
-func (n *node) descend(below string, bounded bool, visit func(key []byte) bool) bool {
+// until visit returns false. Without a bound it begins with the last key. It
+// leaves out keys that were dead at a version.
+func (n *node) descend(below string, bounded bool, version int64, visit func(key []byte) bool) bool {
 	end := n.keys.len()
 	if bounded {
 		end, _ = n.keys.search(below)
 	}
 	if n.children == nil {
 		for i := end - 1; i >= 0; i-- {
-			if !visit(n.keys.at(i)) {
+			if !n.leavesOut(i, version) && !visit(n.keys.at(i)) {
 				return false
 			}
 		}
 		return true
 	}
 	for i := end; i >= 0; i-- {
-		if !n.children[i].descend(below, bounded, visit) {
+		if !n.children[i].isDead(version) && !n.children[i].descend(below, bounded, version, visit) {
 			return false
 		}
 	}
@@ -193,7 +248,7 @@ func (t *tree) insert(key string) {
 		t.len++
 	}
 	if right != nil {
-		t.root = &node{children: []*node{t.root, right}}
+		t.root = &node{children: []*node{t.root, right}, alive: true, died: max(t.root.died, right.died)}
 		t.root.keys.append(bound)
 	}
 }
@@ -226,6 +281,7 @@ func newTree(keys iter.Seq[[]byte]) *tree {
 			bounds = append(bounds, string(separator(last, key)))
 		}
 		leaf.keys.append(key)
+		leaf.alive = true
 		last = leaf.keys.at(leaf.keys.len() - 1)
 		t.len++
 	}
@@ -239,11 +295,11 @@ func newTree(keys iter.Seq[[]byte]) *tree {
 // parents returns the inner nodes above a level of the tree, and the bounds
 // between them.
 func parents(level []*node, between []string) (above []*node, bounds []string) {
-	parent := &node{children: level[:1:1]}
+	parent := &node{children: level[:1:1], alive: true}
 	above = []*node{parent}
 	for i, child := range level[1:] {
 		if parent.keys.isWellFilled() {
-			parent = &node{}
+			parent = &node{alive: true}
 			above = append(above, parent)
 			bounds = append(bounds, between[i])
 		} else {
@@ -258,8 +314,10 @@ func parents(level []*node, between []string) (above []*node, bounds []string) {
 // memory.
 type keyList struct {
 	bytes []byte
-	ends  []uint32 // the end of each key in bytes
+	ends  []uint32 // the end of each key in bytes, and deadKey if the key is marked dead
 }
+
+const deadKey = 1 << 31
 
 func (l *keyList) len() int { return len(l.ends) }
 
@@ -269,11 +327,13 @@ func (l *keyList) start(i int) int {
 	if i == 0 {
 		return 0
 	}
-	return int(l.ends[i-1])
+	return l.end(i - 1)
 }
 
+func (l *keyList) end(i int) int { return int(l.ends[i] &^ deadKey) }
+
 // at returns key i. It is valid until the list changes.
-func (l *keyList) at(i int) []byte { return l.bytes[l.start(i):l.ends[i]] }
+func (l *keyList) at(i int) []byte { return l.bytes[l.start(i):l.end(i)] }
 
 // search returns the index of the first key that is not below key, and whether
 // the two are equal.
@@ -308,7 +368,7 @@ func (l *keyList) insert(i int, key string) {
 }
 
 func (l *keyList) remove(i int) {
-	start, end := l.start(i), int(l.ends[i])
+	start, end := l.start(i), l.end(i)
 	l.bytes = slices.Delete(l.bytes, start, end)
 	l.ends = slices.Delete(l.ends, i, i+1)
 	for j := i; j < len(l.ends); j++ {

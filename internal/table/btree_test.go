@@ -1,6 +1,8 @@
 package table
 
 import (
+	"maps"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -20,6 +22,9 @@ func (n *node) check(t *testing.T, bound, below string, bounded bool) (keys []st
 	if n.keys.len() > maxNodeKeys {
 		t.Fatalf("a node of %d keys", n.keys.len())
 	}
+	if n.alive != n.hasAlive() {
+		t.Fatalf("a node of %d keys and %d children is alive: %v", n.keys.len(), len(n.children), n.alive)
+	}
 	if n.children == nil {
 		for i := range n.keys.len() {
 			keys = append(keys, string(n.keys.at(i)))
@@ -38,6 +43,16 @@ func (n *node) check(t *testing.T, bound, below string, bounded bool) (keys []st
 		bound = to
 	}
 	return keys
+}
+
+// hasAlive reports whether a key below the node is not marked dead.
+func (n *node) hasAlive() bool {
+	for i := range n.keys.len() {
+		if n.children == nil && n.keys.ends[i]&deadKey == 0 {
+			return true
+		}
+	}
+	return slices.ContainsFunc(n.children, (*node).hasAlive)
 }
 
 // nodes counts the nodes of a tree.
@@ -136,9 +151,9 @@ func compareTree(t *testing.T, rng *rand.Rand, tree *tree, model map[string]bool
 			}
 		}
 		var up, down, all []string
-		tree.root.ascend(from, take(&up))
-		tree.root.descend(from, true, take(&down))
-		tree.root.descend("", false, take(&all))
+		tree.root.ascend(from, 0, take(&up))
+		tree.root.descend(from, true, 0, take(&down))
+		tree.root.descend("", false, 0, take(&all))
 		limit = max(limit, 1) // the first key is always visited
 		below, last := slices.Clone(want[:at]), slices.Clone(want)
 		slices.Reverse(below)
@@ -148,6 +163,61 @@ func compareTree(t *testing.T, rng *rand.Rand, tree *tree, model map[string]bool
 			!slices.Equal(all, last[:min(len(last), limit)]) {
 			t.Fatalf("from %q, up to %d keys: %d up, %d down, %d from the end, of %d with %d below",
 				from, limit, len(up), len(down), len(all), len(want), at)
+		}
+	}
+}
+
+// A tree shows all keys that are alive, or that died after a version, and of
+// the others only those whose neighbours died later. Keys are inserted, marked,
+// inserted again and removed, in any order.
+func TestTreeLeavesOutDeadKeys(t *testing.T) {
+	const alive = math.MaxInt64
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	tree, died := newTree(func(func([]byte) bool) {}), map[string]int64{}
+	for version := range int64(fewer(100)) {
+		kills := rng.IntN(100) // percent; in some rounds most keys die
+		known := slices.Sorted(maps.Keys(died))
+		for range 300 {
+			key := randomKey(rng)
+			if rng.IntN(100) < kills && len(known) > 0 {
+				key = known[rng.IntN(len(known))]
+			}
+			switch _, present := died[key]; {
+			case rng.IntN(100) >= kills:
+				tree.insert(key)
+				died[key] = alive
+			case present && rng.IntN(2) == 0:
+				tree.remove(key)
+				delete(died, key)
+			case present:
+				tree.root.markDead(key, version)
+				died[key] = version
+			}
+		}
+		tree.root.check(t, "", "", false)
+		at, all := rng.Int64N(version+2)-1, slices.Sorted(maps.Keys(died))
+		for _, reverse := range []bool{false, true} {
+			var shown []string
+			visit := func(key []byte) bool { shown = append(shown, string(key)); return true }
+			if reverse {
+				tree.root.descend("", false, at, visit)
+				slices.Reverse(shown)
+			} else {
+				tree.root.ascend("", at, visit)
+			}
+			if !slices.IsSorted(shown) || len(slices.Compact(slices.Clone(shown))) != len(shown) {
+				t.Fatal("keys are shown twice, or out of order")
+			}
+			for _, key := range all {
+				if _, found := slices.BinarySearch(shown, key); !found && died[key] > at {
+					t.Fatalf("at version %d, %q is left out, which died at %d", at, key, died[key])
+				}
+			}
+			if at == version && slices.ContainsFunc(shown, func(key string) bool { return died[key] != alive }) {
+				t.Fatal("after the last death, a dead key is shown")
+			}
 		}
 	}
 }

@@ -1,105 +1,80 @@
 package table
 
-import (
-	"iter"
-	"slices"
-	"sort"
-	"strings"
-	"sync"
-	"sync/atomic"
-)
+import "slices"
 
 // This file is multi-version concurrency control (MVCC) for views. While a view
 // is open, a change retains the version that it replaces, and the absence of a
 // key too. While no view is open, this costs one atomic load a change.
 
-// oldVersion is a version of a key's value that a commit has replaced or
-// removed, or the absence of the key.
+// oldVersion is what a key was at a version.
 type oldVersion struct {
-	until   int64 // the version of the commit that ended it
 	present bool
-	value   []byte // a copy, or a part of a large record's slab; nil if the key was absent
-	slab    []byte // the slab that value lies in, to be freed with it; nil if value is a copy
-}
-
-func (p *oldVersion) bytes(key string) int64 { return int64(len(key) + len(p.value)) }
-
-// views is the state of a table's open views.
-type views struct {
-	newest atomic.Int64 // version of the newest open view, -1 if there is none
-	bytes  atomic.Int64 // of retained versions
-
-	mu       sync.Mutex // held briefly, while t.applying is held
-	open     []int64    // guarded by mu: the versions of open views, rising, one for each view
-	closing  int        // guarded by mu: views that were removed from open and whose pruning is not done
-	released bool       // guarded by mu: the last view to close must release the table's memory
-
-	retained retainedList
-}
-
-// retainedList lists the versions in shard.history in the order in which they
-// ended. So the cost of closing a view depends on what changed since the view
-// was opened, and not on what older views retain.
-type retainedList struct {
-	mu    sync.Mutex     // taken under a shard's lock to add, and alone to take
-	pages []retainedPage // guarded by mu: none is empty
-	next  uint64         // guarded by mu: number of the next page
-}
-
-// retainedPage is a part of the list. Its number is above those of the pages
-// before it.
-type retainedPage struct {
-	number uint64
-	states []retained
-}
-
-// retained identifies a version that some view needs.
-type retained struct {
-	since int64 // the version of the commit that began it, 0 if unknown
-	until int64
-	key   string
+	alone   bool   // value has a slab of its own, where it stays as long as a view needs it
+	value   []byte // in the table's memory
 }
 
 // retain retains the current version of a key before the commit with this
 // version ends it. r is the key's record, nil if the key is absent. The caller
 // must hold the shard's lock. The slab of a large record is retained with it:
-// retain then returns the slab, and the caller must not free it.
-func (t *Table) retain(s *shard, key string, r record, version int64) (slab []byte) {
-	states := s.history[key]
-	since := int64(0)
-	if n := len(states); n > 0 {
-		since = states[n-1].until
+// retain then returns true, and the caller must not free it.
+func (t *Table) retain(s *shard, hash uint64, key []byte, r record, version int64) (slab bool) {
+	l := &t.history
+	at, newest := s.history.find(l, hash, unsafeString(key))
+	if newest != 0 && l.at(newest).until() > t.views.newest.Load() {
+		return false // the current version began after the newest view was opened
 	}
-	if since > t.views.newest.Load() {
-		return nil // the current version began after the newest view was opened
+	place, rest := l.add(version, newest, key, r)
+	slot := hash>>oldTagShift<<oldTagShift | place
+	if newest != 0 {
+		s.history.replace(at, slot)
+	} else {
+		before := s.history.bytes
+		s.history.insert(at, slot)
+		l.bytes.Add(int64(s.history.bytes - before))
 	}
-	p := oldVersion{until: version, present: r != nil}
-	switch {
-	case r == nil:
-	case r.size() > maxPackedBytes:
-		p.value, p.slab = r.value(), r[:cap(r)]
-	default:
-		p.value = slices.Clone(r.value())
+	if len(rest) > 0 {
+		t.work.garbage = append(t.work.garbage, rest)
 	}
-	if s.history == nil {
-		s.history = map[string][]oldVersion{}
+	return r != nil && r.size() > maxPackedBytes
+}
+
+// reserveHistory reserves memory for the old versions that the operations of
+// the group from first to last may have to retain, while no lock is held.
+func (t *Table) reserveHistory(first, last int) {
+	if t.views.newest.Load() < 0 {
+		return
 	}
-	key = strings.Clone(key) // the caller owns its bytes
-	s.history[key] = append(states, p)
-	t.views.bytes.Add(p.bytes(key))
-	t.views.retained.add(retained{since: since, until: version, key: key})
-	return p.slab
+	w, bytes := t.work, 0
+	for i := first; i < last; i++ {
+		hash, key := w.hashes[i], unsafeString(w.ops[i].Key)
+		bytes += oldHeader + recordHeader + len(key)
+		_, r := t.shardOf(hash).findStaged(&w.staged[w.ranks[i]], hash, key)
+		switch {
+		case r == nil || r.size() > maxPackedBytes: // nothing is copied
+		case r.valueLen() > maxSharedBytes && t.changedSince(t.views.newest.Load(), key): // it is retained already
+		default:
+			bytes += r.valueLen()
+		}
+	}
+	t.history.reserve(bytes)
 }
 
 // versionAt returns what key was at a version. r is its current record, nil if
 // it has none.
-func (s *shard) versionAt(version int64, key string, r record) oldVersion {
-	for _, p := range s.history[key] {
-		if p.until > version {
-			return p
+func (t *Table) versionAt(s *shard, version int64, hash uint64, key string, r record) oldVersion {
+	l, found := &t.history, oldRecord(nil)
+	_, place := s.history.find(l, hash, key)
+	for ; place != 0; place = l.at(place).older() {
+		o := l.at(place)
+		if o.until() <= version {
+			break
 		}
+		found = o
 	}
-	return current(r)
+	if found == nil {
+		return current(r)
+	}
+	return l.version(found)
 }
 
 // current returns the current version of a key with this record, nil if it has
@@ -108,205 +83,211 @@ func current(r record) oldVersion {
 	if r == nil {
 		return oldVersion{}
 	}
-	return oldVersion{present: true, value: r.value()}
+	return oldVersion{present: true, alone: r.size() > maxPackedBytes, value: r.value()}
 }
 
 // changedSince reports whether key was changed after a version that an open
 // view shows.
-func (s *shard) changedSince(version int64, key string) bool {
+func (t *Table) changedSince(version int64, key string) bool {
+	hash := t.hash(key)
+	s := t.shardOf(hash)
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	states := s.history[key]
-	return len(states) > 0 && states[len(states)-1].until > version
+	_, newest := s.history.find(&t.history, hash, key)
+	return newest != 0 && t.history.at(newest).until() > version
 }
 
-// openView adds a view. It returns the version that the view shows and the
-// number of keys. ok is false if the table was released. openView waits for at
-// most a few commits that are being published.
-func (t *Table) openView() (version int64, length int, ok bool) {
-	t.applying.RLock()
-	defer t.applying.RUnlock()
-	v := &t.views
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.released {
-		return 0, 0, false
+// sweep drops the versions that ended after above, at upTo at the latest, and
+// that no open view needs.
+func (t *Table) sweep(above, upTo int64) {
+	for order, more := uint64(0), above < upTo; more; {
+		order, more = t.sweepPage(above, upTo, order)
 	}
-	version = t.Version()
-	at, _ := slices.BinarySearch(v.open, version)
-	v.open = slices.Insert(v.open, at, version)
-	v.newest.Store(v.open[len(v.open)-1])
-	return version, t.Len(), true
-}
-
-// closeView removes a view of this version and frees what was retained for it
-// alone.
-func (t *Table) closeView(version int64) {
-	r := t.removeView(version)
-	for states := range t.views.retained.take(r) {
-		t.prune(states)
-	}
-	v := &t.views
-	v.mu.Lock()
-	v.closing--
-	last := v.released && v.idle()
-	v.mu.Unlock()
-	if last {
-		t.release()
+	for t.compactWorn() {
+		continue
 	}
 }
 
-// idle reports whether no view is open or being closed.
-func (v *views) idle() bool { return len(v.open) == 0 && v.closing == 0 }
-
-// pruneRange selects the versions that no view needs after one view is closed.
-// Those are the versions that the closed view shows and that no open view does:
-// they ended before the next newer view was opened, and began after the next
-// older view was opened.
-type pruneRange struct {
-	above, upTo int64 // the version ended after above, at upTo at the latest
-	after       int64 // the version began after it
-}
-
-// removeView removes a view of this version from the list of open views, and
-// returns what may be pruned.
-func (t *Table) removeView(version int64) (r pruneRange) {
-	// No commit is being published while applying is held for reading. So
-	// everything that was retained while the view was open has ended by the
-	// current version, and nothing that is retained from now on is retained for
-	// this view.
-	t.applying.RLock()
-	defer t.applying.RUnlock()
-	v := &t.views
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	at, _ := slices.BinarySearch(v.open, version)
-	v.open = slices.Delete(v.open, at, at+1)
-	r = pruneRange{above: version, upTo: t.Version(), after: -1}
-	if at > 0 {
-		r.after = v.open[at-1]
+// sweepPage is sweep for one page, of this order or above. It returns the order
+// of the next one.
+func (t *Table) sweepPage(above, upTo int64, order uint64) (next uint64, more bool) {
+	l := &t.history
+	l.sweeping.Lock()
+	p, at, end := l.find(above, upTo, order)
+	if p == nil {
+		l.sweeping.Unlock()
+		return 0, false
 	}
-	if at < len(v.open) {
-		r.upTo = v.open[at]
-	}
-	newest := int64(-1)
-	if n := len(v.open); n > 0 {
-		newest = v.open[n-1]
-	}
-	v.newest.Store(newest)
-	v.closing++
-	return r
-}
-
-// prune drops versions that were taken from the list.
-func (t *Table) prune(states []retained) {
-	var garbage [][]byte
-	var gone []string
-	for _, state := range states {
-		hash := t.hash(state.key)
-		s := t.shardOf(hash)
-		s.mu.Lock()
-		p := s.prune(state)
-		if slot, _ := s.find(hash, state.key); slot < 0 && s.history[state.key] == nil {
-			gone = append(gone, state.key)
+	d := dropped{table: t, open: t.openVersions()}
+	for at < end {
+		place, o := uint64(p.number)<<oldPageBits|uint64(at), oldRecord(p.mem[at:])
+		if at += o.size(); o.until() > upTo {
+			break
 		}
-		s.mu.Unlock()
-		t.views.bytes.Add(-p.bytes(state.key))
-		if p.slab != nil {
-			garbage = append(garbage, p.slab)
+		if o.until() > above && !o.dropped() && !d.isNeeded(o) {
+			d.drop(o, place)
 		}
 	}
-	for _, mem := range garbage {
-		t.arena.free(mem)
+	next = p.order + 1
+	if mem := l.discard(p, d.bytes); mem != nil {
+		d.garbage = append(d.garbage, mem)
 	}
-	if x := t.index.Load(); x != nil {
-		for chunk := range slices.Chunk(gone, windowKeys) {
-			x.prune(t, chunk)
+	l.sweeping.Unlock()
+	d.finish()
+	return next, true
+}
+
+// dropped is the versions of a page that a sweep drops. The sweep holds
+// sweeping.
+type dropped struct {
+	table   *Table
+	open    []int64  // the versions of open views
+	bytes   int      // of versions dropped
+	gone    []string // keys that neither the table nor a view has any more
+	garbage [][]byte // memory to free
+}
+
+// isNeeded reports whether an open view shows the version: one that was opened
+// after the version began and before it ended. The version began when the next
+// older one ended. If that is not there any more, no open view is older.
+func (d *dropped) isNeeded(o oldRecord) bool {
+	since := int64(0)
+	if older := o.older(); older != 0 {
+		since = d.table.history.at(older).until()
+	}
+	i, _ := slices.BinarySearch(d.open, since)
+	return i < len(d.open) && d.open[i] < o.until()
+}
+
+// drop takes the version at a place out of its key's history.
+func (d *dropped) drop(o oldRecord, place uint64) {
+	t, l := d.table, &d.table.history
+	key := l.record(o).key()
+	hash := t.hash(unsafeString(key))
+	s := t.shardOf(hash)
+	s.mu.Lock()
+	before := s.history.bytes
+	s.unlink(l, hash, unsafeString(key), place, o.older())
+	o.drop()
+	l.bytes.Add(int64(s.history.bytes - before))
+	if slot, _ := s.find(hash, unsafeString(key)); slot < 0 {
+		if _, newest := s.history.find(l, hash, unsafeString(key)); newest == 0 {
+			d.gone = append(d.gone, string(key))
 		}
 	}
+	s.mu.Unlock()
+	d.bytes += o.size()
+	if o.link()&oldAside != 0 {
+		d.garbage = append(d.garbage, l.takeAside(o))
+	}
 }
 
-// prune drops one version of a key. The version must exist.
-func (s *shard) prune(state retained) (p oldVersion) {
-	states := s.history[state.key]
-	i := slices.IndexFunc(states, func(p oldVersion) bool { return p.until == state.until })
-	p = states[i]
-	if states = slices.Delete(states, i, i+1); len(states) > 0 {
-		s.history[state.key] = states
-		return p
+// finish does what needs no lock.
+func (d *dropped) finish() {
+	for _, mem := range d.garbage {
+		d.table.arena.free(mem)
 	}
-	delete(s.history, state.key)
-	if len(s.history) == 0 {
-		s.history = nil
+	if x := d.table.index.Load(); x != nil {
+		for chunk := range slices.Chunk(d.gone, windowKeys) {
+			x.prune(d.table, chunk)
+		}
+		x.pruneGone(d.table, len(d.gone)) // what was put off while the writer was at work
 	}
-	return p
 }
 
-// pageStates is how many versions are examined under a lock that the writer may
-// wait for.
-const pageStates = 1 << 10
-
-func (l *retainedList) add(state retained) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if n := len(l.pages); n == 0 || len(l.pages[n-1].states) >= pageStates {
-		l.pages = append(l.pages, retainedPage{number: l.next})
-		l.next++
+// unlink makes what leads to a version of a key lead to another place: that of
+// the next older version, or that to which the version has moved. 0 is none.
+func (s *shard) unlink(l *historyLog, hash uint64, key string, place, to uint64) {
+	at, newest := s.history.find(l, hash, key)
+	switch {
+	case newest != place:
+		o := l.at(newest)
+		for o.older() != place {
+			o = l.at(o.older())
+		}
+		o.setOlder(to)
+	case to == 0:
+		s.history.remove(at)
+	default:
+		s.history.replace(at, hash>>oldTagShift<<oldTagShift|to)
 	}
-	last := &l.pages[len(l.pages)-1]
-	last.states = append(last.states, state)
 }
 
-// take removes the versions in r from the list and returns them, some at a
-// time.
-func (l *retainedList) take(r pruneRange) iter.Seq[[]retained] {
-	return func(yield func([]retained) bool) {
-		next := uint64(0)
-		for {
-			taken, page, ok := l.takePage(r, next)
-			if !ok || len(taken) > 0 && !yield(taken) {
-				return
-			}
-			next = page + 1
+// compactWorn moves the versions of a worn page that are still needed, and
+// frees the page. It reports whether there was one.
+func (t *Table) compactWorn() bool {
+	l := &t.history
+	l.sweeping.Lock()
+	p, to := l.takeWorn()
+	if p == nil {
+		l.sweeping.Unlock()
+		return false
+	}
+	for at := 0; at < p.used; {
+		o := oldRecord(p.mem[at:])
+		size := o.size()
+		if !o.dropped() {
+			t.moveVersion(o[:size], uint64(p.number)<<oldPageBits|uint64(at), to)
+		}
+		at += size
+	}
+	mem := l.replaceWorn(p, to)
+	l.sweeping.Unlock()
+	t.arena.free(mem)
+	return true
+}
+
+// moveVersion appends a version to a page and makes the key's history lead to
+// it.
+func (t *Table) moveVersion(o oldRecord, place uint64, to *historyPage) {
+	l := &t.history
+	key := unsafeString(l.record(o).key())
+	hash := t.hash(key)
+	s := t.shardOf(hash)
+	moved := uint64(to.number)<<oldPageBits | uint64(to.used)
+	s.mu.Lock()
+	copy(to.mem[to.used:], o)
+	s.unlink(l, hash, key, place, moved)
+	s.mu.Unlock()
+	to.grow(o.until(), len(o))
+}
+
+// oldTagsBits is how many tags of the table one tag of the history stands for,
+// as a power of two.
+const oldTagsBits = tagBits - oldTagBits
+
+// historyEnd returns the end of a window that begins with the tag from and ends
+// before to: to, or less if there are too many old versions.
+func (t *Table) historyEnd(s *shard, from, to uint64) uint64 {
+	count, bytes := 0, 0
+	for _, slot := range s.history.from(s.history.seek(from >> oldTagsBits)) {
+		tag := slot >> oldTagShift
+		if tag<<oldTagsBits >= to {
+			break
+		}
+		bytes += t.history.at(slot & oldPlaceMask).size()
+		if count++; count >= windowSlots || bytes >= windowBytes {
+			return min(to, (tag+1)<<oldTagsBits)
 		}
 	}
+	return to
 }
 
-// takePage is take for the first page with versions in r, from this number on.
-// ok is false if there is none.
-func (l *retainedList) takePage(r pruneRange, from uint64) (taken []retained, number uint64, ok bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	at := sort.Search(len(l.pages), func(i int) bool {
-		p := &l.pages[i]
-		return p.number >= from && p.states[len(p.states)-1].until > r.above
-	})
-	if at == len(l.pages) || l.pages[at].states[0].until > r.upTo {
-		return nil, 0, false
-	}
-	p := &l.pages[at]
-	number = p.number
-	stay := p.states[:0]
-	for _, s := range p.states {
-		if s.until > r.above && s.until <= r.upTo && s.since > r.after {
-			taken = append(taken, s)
-		} else {
-			stay = append(stay, s)
+// walkDeleted calls visit with the keys of a window that have old versions and
+// are not in the table.
+func (t *Table) walkDeleted(s *shard, from, to uint64, visit func(hash uint64, key []byte)) {
+	l := &t.history
+	for _, slot := range s.history.from(s.history.seek(from >> oldTagsBits)) {
+		if slot>>oldTagShift<<oldTagsBits >= to {
+			break
+		}
+		key := l.record(l.at(slot & oldPlaceMask)).key()
+		hash := t.hash(unsafeString(key))
+		if tag := hash >> tagShift; tag < from || tag >= to {
+			continue
+		}
+		if slot, _ := s.find(hash, unsafeString(key)); slot < 0 {
+			visit(hash, key)
 		}
 	}
-	clear(p.states[len(stay):])
-	switch p.states = stay; {
-	case len(stay) == 0:
-		l.pages = slices.Delete(l.pages, at, at+1)
-	case len(stay) < cap(stay)/4:
-		p.states = slices.Clone(stay)
-	}
-	return taken, number, true
-}
-
-// clear empties the list. The caller must have made sure that no view is open.
-func (l *retainedList) clear() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.pages = nil
 }

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"iter"
+	"math"
 	"runtime"
 	"slices"
 	"strings"
@@ -20,8 +21,9 @@ import (
 // A key is inserted before it can be seen, while changes are staged. A key is
 // removed only when it is neither in the table nor in any shard's history,
 // either after the publication of its deletion or when the last view that had
-// it closes. Between Stage and the end of Publish no key is removed, because an
-// absent key may be about to be added.
+// it closes. Until then it is marked dead, so that scans of newer views leave
+// it out. Between Stage and the end of Publish no key is removed or marked,
+// because an absent key may be about to be added.
 type index struct {
 	built chan struct{} // closed when tree is set
 
@@ -29,7 +31,7 @@ type index struct {
 	tree   *tree        // guarded by mu; nil while it is being built
 	staged bool         // guarded by mu: changes are staged and not all published
 	added  []string     // guarded by mu: keys to insert once there is a tree
-	gone   []string     // guarded by mu: keys whose removal was put off; some may be needed again
+	gone   []string     // guarded by mu: keys that prune has put off; some may be needed again
 }
 
 // ordered returns the index after its tree is built.
@@ -66,13 +68,20 @@ func (x *index) build(t *Table) {
 	for i := range runs {
 		group.Go(func() {
 			for n := next.Add(1) - 1; n < shardCount; n = next.Add(1) - 1 {
-				runs[i].collect(&t.shards[n])
+				runs[i].collect(t, &t.shards[n])
 			}
 			runs[i].sort()
 		})
 	}
 	group.Wait()
 	tree := newTree(merged(runs))
+	for i := range runs {
+		for _, key := range runs[i].old {
+			if !t.Has(key) { // if it is added meanwhile, catchUp or install unmarks it
+				tree.root.markDead(key, t.Version())
+			}
+		}
+	}
 	for !x.install(t, tree) {
 		x.catchUp(tree)
 	}
@@ -98,15 +107,16 @@ func (x *index) catchUp(tree *tree) {
 // inserted.
 func (x *index) install(t *Table, tree *tree) bool {
 	x.mu.Lock()
-	defer x.mu.Unlock()
 	if len(x.added) > maxCatchUp {
+		x.mu.Unlock()
 		return false
 	}
 	for _, key := range x.added {
 		tree.insert(key)
 	}
 	x.added, x.tree = nil, tree
-	x.pruneGone(t)
+	x.mu.Unlock()
+	x.pruneGone(t, math.MaxInt)
 	close(x.built)
 	return true
 }
@@ -140,8 +150,8 @@ func (x *index) add(keys [][]byte) {
 func (x *index) published(t *Table, deleted [][]byte) {
 	x.mu.Lock()
 	x.staged = false
-	x.pruneGone(t)
 	x.mu.Unlock()
+	x.pruneGone(t, maxGone)
 	for chunk := range slices.Chunk(deleted, windowKeys) {
 		gone := make([]string, len(chunk))
 		for i, key := range chunk {
@@ -151,8 +161,12 @@ func (x *index) published(t *Table, deleted [][]byte) {
 	}
 }
 
-// prune removes the keys that neither the table nor a view needs. If that is
-// not possible now, it puts them off.
+// maxGone bounds how many keys that were put off a group is burdened with. The
+// writer works a few hundred microseconds on them.
+const maxGone = 512
+
+// prune removes the keys that neither the table nor a view needs, and marks
+// those that only views need. If that is not possible now, it puts them off.
 func (x *index) prune(t *Table, keys []string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -167,15 +181,30 @@ func (x *index) prune(t *Table, keys []string) {
 	}
 }
 
-// pruneGone removes the keys that prune has put off.
-func (x *index) pruneGone(t *Table) {
-	if x.staged || x.tree == nil {
-		return
+// pruneGone is prune for about n of the keys that were put off, some at a time.
+func (x *index) pruneGone(t *Table, n int) {
+	for ; n > 0; n -= windowKeys {
+		if !x.pruneSomeGone(t) {
+			return
+		}
 	}
-	for _, key := range x.gone {
+}
+
+// pruneSomeGone reports whether more keys can be pruned now.
+func (x *index) pruneSomeGone(t *Table) (more bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.staged || x.tree == nil {
+		return false
+	}
+	rest := max(len(x.gone)-windowKeys, 0)
+	for _, key := range x.gone[rest:] {
 		x.pruneKey(t, key)
 	}
-	x.gone = nil
+	if x.gone = x.gone[:rest]; rest == 0 {
+		x.gone = nil
+	}
+	return rest > 0
 }
 
 func (x *index) pruneKey(t *Table, key string) {
@@ -183,20 +212,25 @@ func (x *index) pruneKey(t *Table, key string) {
 	s := t.shardOf(hash)
 	s.mu.RLock()
 	slot, _ := s.find(hash, key)
-	needed := slot >= 0 || s.history[key] != nil
+	_, newest := s.history.find(&t.history, hash, key)
 	s.mu.RUnlock()
-	if !needed {
+	switch {
+	case slot >= 0:
+	case newest != 0:
+		x.tree.root.markDead(key, t.Version())
+	default:
 		x.tree.remove(key)
 	}
 }
 
 // anyWithin reports whether the function is returns true for a key within
-// bounds. The keys include those that only open views have.
-func (x *index) anyWithin(b Bounds, is func(key string) bool) bool {
+// bounds. The keys include those that only open views have, but not those that
+// were dead at a version and still are.
+func (x *index) anyWithin(b Bounds, version int64, is func(key string) bool) bool {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	found := false
-	x.tree.root.ascend(b.Low, func(key []byte) bool {
+	x.tree.root.ascend(b.Low, version, func(key []byte) bool {
 		if b.Bounded && unsafeString(key) >= b.High {
 			return false
 		}
@@ -211,6 +245,7 @@ func (x *index) anyWithin(b Bounds, is func(key string) bool) bool {
 type keyRun struct {
 	bytes []byte
 	keys  []runKey
+	old   []string // those of the keys that only views have
 }
 
 // runKey is the place of a key and the first of its bytes after the prefix that
@@ -223,16 +258,17 @@ type runKey struct {
 }
 
 // collect adds the keys of a shard, including those that only open views have.
-func (r *keyRun) collect(s *shard) {
+func (r *keyRun) collect(t *Table, s *shard) {
 	for from := uint64(0); from < 1<<tagBits; {
 		s.mu.RLock()
-		from = s.walk(from, func(rec record) { r.add(rec.key()) })
+		to := t.windowEnd(s, from)
+		s.walk(from, to, func(rec record) { r.add(rec.key()) })
+		t.walkDeleted(s, from, to, func(_ uint64, key []byte) {
+			r.add(key)
+			r.old = append(r.old, string(key))
+		})
 		s.mu.RUnlock()
-	}
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	for key := range s.history {
-		r.add([]byte(key))
+		from = to
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 
 // has reports whether key is in the tree.
 func (t *tree) has(key string) (found bool) {
-	t.root.ascend(key, func(k []byte) bool {
+	t.root.ascend(key, 0, func(k []byte) bool {
 		found = string(k) == key
 		return false
 	})
@@ -222,5 +222,114 @@ func TestTreeShrinks(t *testing.T) {
 	}
 	if n := tree.root.nodes(); n > 12 {
 		t.Fatalf("%d nodes for %d keys", n, tree.len)
+	}
+}
+
+// poison makes the nodes that are dead at a version panic when they are
+// entered. It returns the number of keys below them.
+func (n *node) poison(version int64) (keys int) {
+	if !n.isDead(version) {
+		for _, child := range n.children {
+			keys += child.poison(version)
+		}
+		return keys
+	}
+	keys = n.countKeys()
+	n.children, n.keys = nil, keyList{ends: []uint32{deadKey - 1}}
+	return keys
+}
+
+func (n *node) countKeys() (keys int) {
+	for _, child := range n.children {
+		keys += child.countKeys()
+	}
+	if n.children == nil {
+		keys = n.keys.len()
+	}
+	return keys
+}
+
+// What a scan, or the validation of one, costs does not depend on how many keys
+// in front of its first one are kept for older views alone: whole nodes of them
+// are passed by, in either direction, whether the keys were deleted before or
+// after the index was built. The older view still has all of them.
+func TestScansPassDeadKeysBy(t *testing.T) {
+	const keys = 20_000
+	for _, early := range []bool{false, true} {
+		for _, reverse := range []bool{false, true} {
+			tab := New(0)
+			name := func(i int) []byte { return fmt.Appendf(nil, "%08d", i) }
+			commit := func(ops ...Op) { tab.Apply([]Commit{{Ops: ops, Version: tab.Version() + 1}}) }
+			var all []Op
+			for i := range keys {
+				all = append(all, Op{Key: name(i)})
+			}
+			commit(all...)
+			old := tab.View()
+			if early {
+				tab.ordered()
+			}
+			left := keys / 2 // the only key that is left
+			for _, i := range rand.Perm(keys) {
+				if i != left {
+					commit(Op{Key: name(i), Delete: true})
+				}
+			}
+			v := tab.View()
+			before := keysOf(old.Scan(Bounds{}, reverse))
+			now := keysOf(v.Scan(Bounds{}, reverse))
+			if len(before) != keys || !slices.Equal(now, []string{string(name(left))}) {
+				t.Fatalf("early %v, reverse %v: %d keys in the old view, %d now", early, reverse, len(before), len(now))
+			}
+			commit(Op{Key: []byte("later")}) // so that something is to be validated
+			root := tab.index.Load().tree.root
+			if n := root.poison(v.Version()); n < keys-2*maxNodeKeys {
+				t.Errorf("early %v, reverse %v: a scan passes %d keys by", early, reverse, n)
+			}
+			for range v.Scan(Bounds{}, reverse) {
+				break
+			}
+			if !v.Unchanged(nil, []Bounds{{High: "a", Bounded: true}}) {
+				t.Error("a key that died before the view counts as changed")
+			}
+			tab.index.Store(nil) // it is poisoned
+			v.Close()
+			old.Close()
+			tab.Release()
+		}
+	}
+}
+
+// A deleted key that is added again is shown again, though all keys around it
+// are dead.
+func TestDeadKeysThatComeBack(t *testing.T) {
+	const keys = 2000
+	tab := New(0)
+	defer tab.Release()
+	name := func(i int) []byte { return fmt.Appendf(nil, "%08d", i) }
+	commit := func(ops ...Op) { tab.Apply([]Commit{{Ops: ops, Version: tab.Version() + 1}}) }
+	for i := range keys {
+		commit(Op{Key: name(i)})
+	}
+	old := tab.View()
+	defer old.Close()
+	tab.ordered()
+	for i := range keys {
+		commit(Op{Key: name(i), Delete: true})
+	}
+	for _, i := range []int{0, 777, keys - 1} {
+		commit(Op{Key: name(i)})
+		v := tab.View()
+		if got := keysOf(v.Scan(Bounds{}, i%2 == 0)); !slices.Equal(got, []string{string(name(i))}) {
+			t.Fatalf("%q, want %q", got, name(i))
+		}
+		commit(Op{Key: name(i), Delete: true})
+		if got := keysOf(v.Scan(Bounds{}, false)); !slices.Equal(got, []string{string(name(i))}) {
+			t.Fatalf("%q after it was deleted again, want %q", got, name(i))
+		}
+		v.Close()
+	}
+	if got := keysOf(old.Scan(Bounds{}, false)); len(got) != keys {
+		t.Fatalf("the old view has %d keys of %d", len(got), keys)
 	}
 }

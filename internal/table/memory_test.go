@@ -269,6 +269,50 @@ func TestGarbageIsBounded(t *testing.T) {
 	}
 }
 
+// Records of any size, alone and overwritten with other sizes, leave little
+// memory unused: an eighth of it, what garbage is allowed, and a slab or two.
+func TestNoSizeWastesMemory(t *testing.T) {
+	if !freesParts {
+		t.Skip("SKIPPED, NOT TESTED HERE: memory of Go's heap is freed as a whole")
+	}
+	const most = 200_000
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	sizes := []int{11_000, 16_384, 16_400, 21_840, 32_740, 32_770, 65_536, most}
+	for size := 1; size < most; size += 1 + size/8 + rng.IntN(1+size/16) {
+		sizes = append(sizes, size)
+	}
+	for _, size := range sizes {
+		tab, live, total := newTable(0, 0xffffffff00000000), map[int]int{}, 0 // one shard
+		value, keys := make([]byte, size), 3<<20/(size+1000)
+		set := func(key, size int) {
+			op := Op{Key: fmt.Appendf(nil, "key %d", key), Value: value[:size]}
+			tab.Apply([]Commit{{Ops: []Op{op}, Version: tab.Version() + 1}})
+			record := recordBytes(len(op.Key), size)
+			total += record - live[key]
+			live[key] = record
+		}
+		for key := range keys {
+			set(key, size)
+		}
+		slabs := &tab.shards[0].slabs
+		if limit := total/7*8 + maxSlabBytes; slabs.mapped > limit {
+			t.Errorf("%d values of %d bytes: %d bytes of records take %d, limit %d",
+				keys, size, total, slabs.mapped, limit)
+		}
+		for range 2 * keys {
+			set(rng.IntN(keys), rng.IntN(size+1))
+		}
+		if limit := total/4*5/7*8 + 4*maxSlabBytes; slabs.mapped > limit {
+			t.Errorf("%d values of up to %d bytes: %d bytes of records take %d, limit %d",
+				keys, size, total, slabs.mapped, limit)
+		}
+		tab.check(t)
+		tab.Release()
+	}
+}
+
 // An arena reuses freed memory.
 func TestArenaReuses(t *testing.T) {
 	a := newArena()

@@ -44,10 +44,6 @@ const (
 	// usualKeyBytes is the assumed length of a key when memory for keys is
 	// allocated. The memory grows if keys are longer.
 	usualKeyBytes = 24
-
-	// maxLookupBytes bounds the values that are copied at once. A single value
-	// may exceed it.
-	maxLookupBytes = 256 << 10
 )
 
 // Scan iterates over the pairs within bounds, in rising or falling order of
@@ -64,18 +60,22 @@ func (v *View) Scan(b Bounds, reverse bool) iter.Seq2[string, []byte] {
 		var l lookup
 		b := b // the caller may run the same loop again
 		for n := firstScanKeys; ; n = min(2*n, maxScanKeys) {
-			x.next(&b, reverse, n, &keys)
+			more := x.next(&b, v.version, reverse, n, &keys)
 			for first := 0; first < keys.len(); first += l.len {
 				if l.fill(v, &keys, first); l.len == 0 {
 					return // closed
 				}
 				for i := range l.len {
-					if value, present := l.next(i); present && !yield(unsafeString(keys.at(first+i)), value) {
+					value, present := l.next(i)
+					if !present {
+						continue
+					}
+					if v.Closed() || !yield(unsafeString(keys.at(first+i)), value) {
 						return
 					}
 				}
 			}
-			if keys.len() < n {
+			if !more {
 				return
 			}
 		}
@@ -83,9 +83,10 @@ func (v *View) Scan(b Bounds, reverse bool) iter.Seq2[string, []byte] {
 }
 
 // next sets dst to up to n keys within bounds, in rising or falling order, and
-// narrows the bounds to the keys that remain. The bytes of these keys are never
-// overwritten.
-func (x *index) next(b *Bounds, reverse bool, n int, dst *keyList) {
+// narrows the bounds to the keys that remain. It returns false if none remain.
+// It leaves out keys that were dead at a version, whole nodes of them at once.
+// The bytes of these keys are never overwritten.
+func (x *index) next(b *Bounds, version int64, reverse bool, n int, dst *keyList) (more bool) {
 	size := usualKeyBytes
 	if dst.len() > 0 {
 		size = len(dst.bytes)/dst.len() + 1
@@ -96,17 +97,18 @@ func (x *index) next(b *Bounds, reverse bool, n int, dst *keyList) {
 			return false
 		}
 		dst.append(key)
-		return dst.len() < n
+		more = dst.len() == n || len(dst.bytes) >= maxLockedBytes
+		return !more
 	}
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	if reverse {
-		x.tree.root.descend(b.High, b.Bounded, visit)
+		x.tree.root.descend(b.High, b.Bounded, version, visit)
 	} else {
-		x.tree.root.ascend(b.Low, visit)
+		x.tree.root.ascend(b.Low, version, visit)
 	}
 	if dst.len() == 0 {
-		return
+		return false
 	}
 	last := unsafeString(dst.at(dst.len() - 1))
 	if reverse {
@@ -114,6 +116,7 @@ func (x *index) next(b *Bounds, reverse bool, n int, dst *keyList) {
 	} else {
 		b.Low = last + "\x00" // the lowest key above last
 	}
+	return more
 }
 
 // lookup finds the values of keys in a view, one window of keys at a time. Like
@@ -138,7 +141,7 @@ func (l *lookup) fill(v *View, keys *keyList, first int) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	l.len = 0
-	if v.closed {
+	if v.closed.Load() {
 		return
 	}
 	t := v.table
@@ -149,12 +152,11 @@ func (l *lookup) fill(v *View, keys *keyList, first int) {
 		hashes[i] = t.hash(unsafeString(keys.at(first + i)))
 	}
 	t.applying.RLock()
-	defer t.applying.RUnlock()
 	t.locate(&slots, hashes[:n])
 	unchanged := t.Version() == v.version
 	bytes, shared, sum := 0, 0, byte(0)
 	for i := range n {
-		if i > 0 && bytes >= maxLookupBytes {
+		if i > 0 && bytes >= maxLockedBytes {
 			break
 		}
 		states[i] = v.versionAt(unchanged, slots[i], hashes[i], unsafeString(keys.at(first+i)))
@@ -173,9 +175,12 @@ func (l *lookup) fill(v *View, keys *keyList, first int) {
 		l.block = make([]byte, max(shared, min(left, sharedBytes)))
 	}
 	l.copy(states[:l.len])
+	t.applying.RUnlock()
+	l.copyAlone(states[:l.len])
 }
 
-// copy copies the values of states, the small ones into l.block.
+// copy copies the values of states, the small ones into l.block. Those that
+// have a slab of their own are left to copyAlone.
 func (l *lookup) copy(states []oldVersion) {
 	l.alone = l.alone[:0]
 	block := l.block
@@ -185,11 +190,29 @@ func (l *lookup) copy(states []oldVersion) {
 			l.sizes[i] = sizeAbsent
 		case len(value) > maxSharedBytes:
 			l.sizes[i] = sizeAlone
-			l.alone = append(l.alone, append([]byte(nil), value...))
+			if !states[i].alone {
+				value = append([]byte(nil), value...)
+			}
+			l.alone = append(l.alone, value)
 		default:
 			l.sizes[i] = int32(len(value))
 			block = block[copy(block, value):]
 		}
+	}
+}
+
+// copyAlone copies the values that have a slab of their own. The view keeps
+// them where they are, so that no other lock is needed than the view's.
+func (l *lookup) copyAlone(states []oldVersion) {
+	at := 0
+	for i := range states {
+		if l.sizes[i] != sizeAlone {
+			continue
+		}
+		if states[i].alone {
+			l.alone[at] = append([]byte(nil), states[i].value...)
+		}
+		at++
 	}
 }
 
@@ -218,5 +241,5 @@ func (v *View) versionAt(unchanged bool, slot, hash uint64, key string) oldVersi
 	}
 	s.mu.RLock() // closing a view changes the history
 	defer s.mu.RUnlock()
-	return s.versionAt(v.version, key, r)
+	return v.table.versionAt(s, v.version, hash, key, r)
 }

@@ -28,13 +28,12 @@ const (
 // goroutine that applies changes writes them, and it may read them without mu.
 // It holds mu to write what readers read.
 type shard struct {
-	mu    sync.RWMutex
-	slots []uint64 // a power of two of them
-	shift uint     // tag >> shift is where the search for a key begins
-	slabs slabs
-	// Old versions by key, oldest first. It is nil if no open view needs any.
-	history map[string][]oldVersion
-	_       [64]byte // keeps the locks of neighbours out of a reader's cache line
+	mu      sync.RWMutex
+	slots   []uint64 // a power of two of them
+	shift   uint     // tag >> shift is where the search for a key begins
+	slabs   slabs
+	history historyIndex // of the versions that open views need
+	_       [64]byte     // keeps the locks of neighbours out of a reader's cache line
 
 	// Owned by the goroutine that applies changes.
 	lean    int        // immutable: how many 64ths of the slots stay empty beyond a quarter; below leanSteps

@@ -10,8 +10,12 @@ const (
 
 	// maxPackedBytes is the largest record that shares a slab. A larger record
 	// has a slab of its own, which is freed as soon as the record is
-	// overwritten.
-	maxPackedBytes = maxSlabBytes / 4
+	// overwritten. It consists of whole pages, so that less than an eighth of
+	// it is unused.
+	maxPackedBytes = maxSlabBytes / 2
+
+	// slackShare bounds the memory that a slab cannot use: 1/slackShare of it.
+	slackShare = 8
 
 	// offsetBits is how many bits of a place are the record's offset in its
 	// slab. The other bits are the slab's number.
@@ -55,15 +59,39 @@ func (l *slabs) fits(size int) bool {
 	return l.open != 0 && int(l.use[l.open].used)+size <= len(l.mem[l.open])
 }
 
-// slabFor returns the size of a new slab that will hold a record of size bytes.
-// It is about an eighth of the shard's records, so that unused room stays in
-// proportion.
+// slabFor returns the size of a new slab that will hold a record of size bytes,
+// and probably more of that size. It is about an eighth of the shard's records,
+// so that room that is not used yet stays in proportion. At most 1/slackShare
+// of the slab is left when no further record of that size fits, so trim seldom
+// has to give memory back.
 func (l *slabs) slabFor(size int) int {
 	n := minSlabBytes
 	for n < maxSlabBytes && n < l.used/8 {
 		n *= 2
 	}
-	return max(n, roundPages(size))
+	if size <= n/slackShare {
+		return n
+	}
+	for records := max(1, n/size); ; records++ {
+		n := roundPages(records * size)
+		if n-records*size <= n/slackShare || n+size > maxSlabBytes {
+			return n
+		}
+	}
+}
+
+// trim cuts off the pages of the open slab that hold no record, and returns
+// them, if they are more than 1/slackShare of the slab. It is for a slab that
+// is too small for the next record, because records differ in size.
+func (l *slabs) trim() (rest []byte) {
+	mem, used := l.mem[l.open], int(l.use[l.open].used)
+	if !freesParts || len(mem)-used <= len(mem)/slackShare {
+		return nil
+	}
+	end := roundPages(used)
+	l.mem[l.open] = mem[:end:end]
+	l.mapped -= len(mem) - end
+	return mem[end:]
 }
 
 // add adds a slab and returns its number.

@@ -48,9 +48,10 @@ type Table struct {
 	// record is worth loading into the cache at once.
 	usual atomic.Int64
 
-	views views
-	index atomic.Pointer[index] // the keys in order; nil before the first scan; stored while applying is held
-	work  *work                 // owned by the goroutine that applies changes, shared with those that stage
+	views   views
+	history historyLog            // of the versions that views need
+	index   atomic.Pointer[index] // the keys in order; nil before the first scan; stored while applying is held
+	work    *work                 // owned by the goroutine that applies changes, shared with those that stage
 }
 
 // Pair is a key and its value, as in a snapshot.
@@ -75,6 +76,7 @@ func New(keys int) *Table { return newTable(keys, ^uint64(0)) }
 
 func newTable(keys int, mask uint64) *Table {
 	t := &Table{seed: maphash.MakeSeed(), mask: mask, arena: newArena(), work: new(work)}
+	t.history.arena = t.arena
 	each := (keys + keys/16) / shardCount        // more than its share, because shards do not get exactly as many keys
 	small := make([]uint64, shardCount*minSlots) // one allocation for all shards that need no more
 	for i := range t.shards {
@@ -117,11 +119,10 @@ func (t *Table) release() {
 		s.count = 0
 		s.setSlots(empty)
 		s.slabs = slabs{}
-		s.history = nil
+		s.history = historyIndex{}
 		s.mu.Unlock()
 	}
-	t.views.retained.clear()
-	t.views.bytes.Store(0)
+	t.history.clear()
 	t.index.Store(nil)
 	t.length.Store(0)
 	t.arena.release()
@@ -145,9 +146,24 @@ func (t *Table) Get(dst []byte, key string) ([]byte, bool) {
 		s.mu.RUnlock()
 		return dst, false
 	}
+	if r.valueLen() > maxCopyBytes {
+		s.mu.RUnlock()
+		return t.getLarge(dst, key)
+	}
 	dst = appendValue(dst, r.value())
 	s.mu.RUnlock()
 	return dst, true
+}
+
+// getLarge is Get of a value that takes long to copy. It copies from a view,
+// which keeps the value in its place without a lock.
+func (t *Table) getLarge(dst []byte, key string) ([]byte, bool) {
+	v := t.View()
+	if v == nil {
+		return dst, false
+	}
+	defer v.Close()
+	return v.Get(dst, key)
 }
 
 // appendValue is append, but never returns nil, so that an empty value differs
@@ -179,20 +195,46 @@ const (
 	// memory of at most sharedBytes.
 	sharedBytes    = 32 << 10
 	maxSharedBytes = 1 << 10
+
+	// No caller decides how long a lock is held. Under one acquisition of a
+	// lock that the writer may wait for, at most maxLockedKeys keys are looked
+	// up, and about maxLockedBytes are copied: tens of microseconds. A value
+	// beyond maxCopyBytes is copied without any lock.
+	maxLockedKeys  = 256
+	maxLockedBytes = 256 << 10
+	maxCopyBytes   = 64 << 10
 )
 
 // MultiGet sets the elements of values to the values of keys, as they were at
-// one moment. values must be as long as keys. Elements of absent keys do not
-// change. MultiGet makes its cache misses overlap: it looks at the slots of
-// many keys, then at the records that the slots lead to, and then reads the
-// values.
+// one moment. values must be as long as keys, and its elements nil, which those
+// of absent keys stay. MultiGet makes its cache misses overlap: it looks at the
+// slots of many keys, then at the records that the slots lead to, and then
+// reads the values.
+//
+// A few keys are looked up under one lock. More, or those of long values, are
+// looked up in a view, a window of them at a time.
 func (t *Table) MultiGet(values [][]byte, keys []string) {
+	if len(keys) <= maxLockedKeys && t.multiGet(values, keys) {
+		return
+	}
+	clear(values)
+	v := t.View()
+	if v == nil {
+		return
+	}
+	defer v.Close()
+	v.MultiGet(values, keys)
+}
+
+// multiGet is MultiGet under one lock. It gives up and returns false if the
+// values are too long for that.
+func (t *Table) multiGet(values [][]byte, keys []string) bool {
 	var hashes, slots [windowKeys]uint64
 	var found [windowKeys]record
 	var shared []byte
 	t.applying.RLock()
 	defer t.applying.RUnlock()
-	for len(keys) > 0 {
+	for bytes := 0; len(keys) > 0; {
 		n := min(len(keys), windowKeys)
 		for i, key := range keys[:n] {
 			hashes[i] = t.hash(key)
@@ -201,9 +243,15 @@ func (t *Table) MultiGet(values [][]byte, keys []string) {
 		need, sum := 0, byte(0)
 		for i, key := range keys[:n] {
 			found[i] = t.shardOf(hashes[i]).findAt(slots[i], hashes[i], key)
-			if r := found[i]; r != nil && r.valueLen() <= maxSharedBytes {
-				need += r.valueLen()
+			if r := found[i]; r != nil {
+				bytes += r.valueLen()
+				if r.valueLen() <= maxSharedBytes {
+					need += r.valueLen()
+				}
 			}
+		}
+		if bytes > maxLockedBytes {
+			return false
 		}
 		for _, r := range found[:n] {
 			if r != nil {
@@ -223,6 +271,7 @@ func (t *Table) MultiGet(values [][]byte, keys []string) {
 		}
 		keys, values = keys[n:], values[n:]
 	}
+	return true
 }
 
 // copyShared copies value into shared. If value does not fit, it copies it into

@@ -5,6 +5,8 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
+	"time"
 )
 
 // View is the state of a table after one commit. Any number of goroutines may
@@ -15,26 +17,34 @@ type View struct {
 	length  int    // immutable
 
 	mu     sync.RWMutex // held for reading during a lookup, so that the versions it uses are not pruned
-	closed bool         // guarded by mu
+	closed atomic.Bool  // written while mu is held
 }
 
 // View opens a view of the state after the last commit. It returns nil if the
 // table was released. It waits for at most a few commits that are being
 // published.
 func (t *Table) View() *View {
-	version, length, ok := t.openView()
-	if !ok {
+	v := &View{table: t}
+	if !t.openView(v, time.Now()) {
 		return nil
 	}
-	return &View{table: t, version: version, length: length}
+	return v
 }
 
-// Views returns how many views are open, and how many bytes of old versions are
-// retained for them.
-func (t *Table) Views() (open int, bytes int64) {
-	t.views.mu.Lock()
-	defer t.views.mu.Unlock()
-	return len(t.views.open), t.views.bytes.Load()
+// Views returns how many views are open, including those that the table has
+// opened itself for a large read, when the oldest of them was opened, and how
+// many bytes of old versions are retained for them. A view counts until nothing
+// is retained for it any more. So if there is no view, nothing is retained.
+func (t *Table) Views() (open int, oldest time.Time, bytes int64) {
+	v := &t.views
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, opened := range v.since {
+		if oldest.IsZero() || opened.Before(oldest) {
+			oldest = opened
+		}
+	}
+	return len(v.since), oldest, t.history.bytes.Load()
 }
 
 // Version returns the version of the last commit that the view shows.
@@ -42,32 +52,30 @@ func (v *View) Version() int64 { return v.version }
 
 // Len returns the number of keys.
 func (v *View) Len() int {
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	if v.closed {
+	if v.closed.Load() {
 		return 0
 	}
 	return v.length
 }
 
 // Closed reports whether the view was closed.
-func (v *View) Closed() bool {
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	return v.closed
-}
+func (v *View) Closed() bool { return v.closed.Load() }
 
 // Close closes the view and frees what no other view needs. It returns false if
-// the view was closed already. Loops over the view end.
+// the view was closed already.
+//
+// Close waits for lookups that are under way in other goroutines: for one
+// window of keys or one value. Loops over the view show no further pair. A loop
+// in another goroutine looks whether the view is closed right before it shows a
+// pair. So it may show one pair that it had reached when Close was called.
 func (v *View) Close() bool {
 	v.mu.Lock()
-	closed := v.closed
-	v.closed = true
+	closed := v.closed.Swap(true)
 	v.mu.Unlock()
 	if closed {
 		return false
 	}
-	v.table.closeView(v.version) // no lookup is under way any more
+	v.table.closeView(v) // no lookup is under way any more
 	return true
 }
 
@@ -76,26 +84,29 @@ func (v *View) Close() bool {
 func (v *View) Get(dst []byte, key string) ([]byte, bool) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
-	if v.closed {
+	if v.closed.Load() {
 		return dst, false
 	}
 	hash := v.table.hash(key)
 	s := v.table.shardOf(hash)
 	s.mu.RLock()
-	defer s.mu.RUnlock()
 	_, r := s.find(hash, key)
-	state := s.versionAt(v.version, key, r)
-	if !state.present {
-		return dst, false
+	state := v.table.versionAt(s, v.version, hash, key, r)
+	if state.present && !state.alone {
+		dst = appendValue(dst, state.value)
 	}
-	return appendValue(dst, state.value), true
+	s.mu.RUnlock()
+	if state.alone {
+		dst = appendValue(dst, state.value)
+	}
+	return dst, state.present
 }
 
 // Has reports whether key is present; false if the view is closed.
 func (v *View) Has(key string) bool {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
-	if v.closed {
+	if v.closed.Load() {
 		return false
 	}
 	hash := v.table.hash(key)
@@ -103,29 +114,33 @@ func (v *View) Has(key string) bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	_, r := s.find(hash, key)
-	state := s.versionAt(v.version, key, r)
-	return state.present
+	return v.table.versionAt(s, v.version, hash, key, r).present
 }
 
-// MultiGet sets values, which is as long as keys, to their values. It leaves
-// the values of absent keys as they are, and all of them if the view is closed.
-// Like [Table.MultiGet] it overlaps the cache misses of many keys.
+// MultiGet sets values, which is as long as keys and has nil elements only, to
+// their values. Those of absent keys stay nil. If the view is closed, before
+// the call or during it, all are nil. Like [Table.MultiGet] it overlaps the
+// cache misses of many keys.
 func (v *View) MultiGet(values [][]byte, keys []string) {
+	var c copier
+	for at := 0; at < len(keys); {
+		n := v.getWindow(values[at:], keys[at:min(at+windowKeys, len(keys))], &c)
+		if n == 0 {
+			clear(values)
+			return
+		}
+		at += n
+	}
+}
+
+// getWindow is MultiGet of some of at most windowKeys keys: of as many as have
+// about maxLockedBytes. It returns their number, 0 if the view is closed.
+func (v *View) getWindow(values [][]byte, keys []string, c *copier) (n int) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
-	if v.closed {
-		return
+	if v.closed.Load() {
+		return 0
 	}
-	var c copier
-	for len(keys) > 0 {
-		n := min(len(keys), windowKeys)
-		v.getWindow(values, keys[:n], &c)
-		keys, values = keys[n:], values[n:]
-	}
-}
-
-// getWindow is MultiGet of at most windowKeys keys, while mu is held.
-func (v *View) getWindow(values [][]byte, keys []string, c *copier) {
 	var hashes, slots [windowKeys]uint64
 	var states [windowKeys]oldVersion
 	t := v.table
@@ -133,22 +148,29 @@ func (v *View) getWindow(values [][]byte, keys []string, c *copier) {
 		hashes[i] = t.hash(key)
 	}
 	t.applying.RLock()
-	defer t.applying.RUnlock()
 	t.locate(&slots, hashes[:len(keys)])
 	unchanged, sum := t.Version() == v.version, byte(0)
-	for i, key := range keys {
-		states[i] = v.versionAt(unchanged, slots[i], hashes[i], key)
-		c.expect(states[i].value)
+	for bytes := 0; n < len(keys) && bytes < maxLockedBytes; n++ {
+		states[n] = v.versionAt(unchanged, slots[n], hashes[n], keys[n])
+		c.expect(states[n].value)
+		bytes += len(states[n].value)
 	}
-	for i := range keys { // a loop of its own, as in lookup.fill
+	for i := range states[:n] { // a loop of its own, as in lookup.fill
 		sum += touchLines(states[i].value)
 	}
 	runtime.KeepAlive(sum) // or the loads would be left out
-	for i := range keys {
-		if states[i].present {
+	for i := range states[:n] {
+		if states[i].present && !states[i].alone {
 			values[i] = c.copy(states[i].value)
 		}
 	}
+	t.applying.RUnlock()
+	for i := range states[:n] {
+		if states[i].alone {
+			values[i] = c.copy(states[i].value)
+		}
+	}
+	return n
 }
 
 // copier makes copies that belong to a caller. Small ones share memory.
@@ -182,22 +204,22 @@ func (v *View) Unchanged(keys []string, within []Bounds) bool {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	t := v.table
-	if v.closed {
+	if v.closed.Load() {
 		return false
 	}
 	if t.Version() == v.version {
 		return true
 	}
-	changed := func(key string) bool { return t.shardOf(t.hash(key)).changedSince(v.version, key) }
+	changed := func(key string) bool { return t.changedSince(v.version, key) }
 	if slices.ContainsFunc(keys, changed) {
 		return false
 	}
-	return !slices.ContainsFunc(within, func(b Bounds) bool { return t.index.Load().anyWithin(b, changed) })
+	return !slices.ContainsFunc(within, func(b Bounds) bool { return t.index.Load().anyWithin(b, v.version, changed) })
 }
 
 // A window is a part of a shard that is read under one lock, for some tens of
-// microseconds: up to windowSlots slots and about windowBytes of records. A
-// single larger record is a window too.
+// microseconds: up to windowSlots slots and about windowBytes of records, and
+// as much of the shard's history.
 const (
 	windowSlots = 512
 	windowBytes = 256 << 10
@@ -208,6 +230,7 @@ type window struct {
 	keysOnly bool // values are empty
 	pairs    []Pair
 	bytes    []byte // that pairs point into
+	alone    []int  // the pairs whose values have a slab of their own
 }
 
 // All iterates over all pairs, in no order, until the view is closed. Their
@@ -217,7 +240,7 @@ func (v *View) All() iter.Seq[Pair] {
 	return func(yield func(Pair) bool) {
 		for w := range v.windows(false) {
 			for _, p := range w.pairs {
-				if !yield(p) {
+				if v.Closed() || !yield(p) {
 					return
 				}
 			}
@@ -237,7 +260,7 @@ func (v *View) Pairs() iter.Seq2[string, []byte] {
 			}
 			for _, p := range w.pairs {
 				key, value := c.copy(p.Key), c.copy(p.Value)
-				if !yield(unsafeString(key), value) {
+				if v.Closed() || !yield(unsafeString(key), value) {
 					return
 				}
 			}
@@ -265,33 +288,45 @@ func (v *View) windows(keysOnly bool) iter.Seq[*window] {
 // tag that it returns. Tags have the order of the slots where searches begin,
 // in a table of any size. So the shard may grow or shrink between two calls.
 func (w *window) fill(v *View, s *shard, from uint64) (to uint64) {
-	w.pairs, w.bytes = w.pairs[:0], w.bytes[:0]
+	w.pairs, w.bytes, w.alone = w.pairs[:0], w.bytes[:0], w.alone[:0]
 	v.mu.RLock()
 	defer v.mu.RUnlock()
-	if v.closed {
+	if v.closed.Load() {
 		return 1 << tagBits
 	}
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	to = s.walk(from, func(r record) { w.add(r.key(), s.versionAt(v.version, unsafeString(r.key()), r)) })
-	for key := range s.history { // keys that were deleted since
-		hash := v.table.hash(key)
-		if tag := hash >> tagShift; tag < from || tag >= to {
-			continue
-		}
-		if slot, _ := s.find(hash, key); slot < 0 {
-			w.add([]byte(key), s.versionAt(v.version, key, nil))
-		}
+	to = w.collect(v, s, from)
+	for _, i := range w.alone {
+		start := len(w.bytes)
+		w.bytes = append(w.bytes, w.pairs[i].Value...)
+		w.pairs[i].Value = w.bytes[start:]
 	}
 	return to
 }
 
-// walk calls visit with the records of a window: those with tags from from to
-// the tag that walk returns.
-func (s *shard) walk(from uint64, visit func(record)) (to uint64) {
-	first := int(from >> s.shift)
-	last := s.windowEnd(first)
-	to = uint64(last) << s.shift
+// collect is fill under the shard's lock. Values that have a slab of their own
+// are not copied yet: the view keeps them where they are.
+func (w *window) collect(v *View, s *shard, from uint64) (to uint64) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	t := v.table
+	to = t.windowEnd(s, from)
+	s.walk(from, to, func(r record) {
+		state := current(r)
+		if key := unsafeString(r.key()); !s.history.isEmpty() {
+			state = t.versionAt(s, v.version, t.hash(key), key, r)
+		}
+		w.add(r.key(), state)
+	})
+	t.walkDeleted(s, from, to, func(hash uint64, key []byte) {
+		w.add(key, t.versionAt(s, v.version, hash, unsafeString(key), nil))
+	})
+	return to
+}
+
+// walk calls visit with the records of a window: those with tags from from up
+// to, but not including, to.
+func (s *shard) walk(from, to uint64, visit func(record)) {
+	first, last := int(from>>s.shift), int((to-1)>>s.shift)+1
 	// A key whose search begins before last is there, or after it up to the
 	// first empty slot, around the end of the slots.
 	for i := first; i < last || s.slots[i%len(s.slots)] != 0 && i < first+len(s.slots); i++ {
@@ -300,21 +335,21 @@ func (s *shard) walk(from uint64, visit func(record)) (to uint64) {
 			visit(s.slabs.at(slot & placeMask))
 		}
 	}
-	return to
 }
 
-// windowEnd returns the end of the window that begins at slot first.
-func (s *shard) windowEnd(first int) int {
-	bytes := 0
-	for i := first; i < min(first+windowSlots, len(s.slots)); i++ {
+// windowEnd returns the end of the window that begins with the tag from.
+func (t *Table) windowEnd(s *shard, from uint64) (to uint64) {
+	first := int(from >> s.shift)
+	end, bytes := min(first+windowSlots, len(s.slots)), 0
+	for i := first; i < end; i++ {
 		if slot := s.slots[i]; slot != 0 {
 			bytes += s.slabs.at(slot & placeMask).size()
 		}
 		if bytes >= windowBytes {
-			return i + 1
+			end = i + 1
 		}
 	}
-	return min(first+windowSlots, len(s.slots))
+	return t.historyEnd(s, from, uint64(end)<<s.shift)
 }
 
 // add copies a pair, unless the key was absent.
@@ -324,9 +359,15 @@ func (w *window) add(key []byte, state oldVersion) {
 	}
 	start := len(w.bytes)
 	w.bytes = append(w.bytes, key...)
-	if !w.keysOnly {
+	end := start + len(key)
+	switch {
+	case w.keysOnly:
+	case state.alone:
+		w.alone = append(w.alone, len(w.pairs))
+		w.pairs = append(w.pairs, Pair{Key: w.bytes[start:end], Value: state.value})
+		return
+	default:
 		w.bytes = append(w.bytes, state.value...)
 	}
-	end := start + len(key)
 	w.pairs = append(w.pairs, Pair{Key: w.bytes[start:end], Value: w.bytes[end:]})
 }

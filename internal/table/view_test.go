@@ -185,13 +185,14 @@ func TestViewsStayWhatTheyWere(t *testing.T) {
 					}
 					tab.Publish()
 					tab.check(t)
+					tab.checkHistory(t)
 				}
 				for _, f := range open {
 					f.compare(t, rng)
 					f.view.Close()
 				}
 				m.compare(t, tab)
-				if n, held := tab.Views(); n != 0 || held != 0 {
+				if n, _, held := tab.Views(); n != 0 || held != 0 {
 					t.Fatalf("%d views are open and %d bytes are held", n, held)
 				}
 				tab.ordered() // the views of few versions may have run no scan
@@ -199,59 +200,12 @@ func TestViewsStayWhatTheyWere(t *testing.T) {
 				if !slices.Equal(got, want) {
 					t.Fatalf("the index has %d keys, want %d", len(got), len(want))
 				}
-				if len(tab.views.retained.pages) > 0 {
-					t.Fatalf("%d pages of versions are retained", len(tab.views.retained.pages))
-				}
-				for i := range tab.shards {
-					if tab.shards[i].history != nil {
-						t.Fatalf("shard %d retains %v", i, tab.shards[i].history)
-					}
+				tab.checkHistory(t)
+				if n := tab.retained(); n > 0 {
+					t.Fatalf("%d versions are retained", n)
 				}
 			})
 		}
-	}
-}
-
-// Closing a view prunes what was retained for it alone, on all pages of the
-// list, also on pages that begin with older versions.
-func TestViewsPrunePages(t *testing.T) {
-	const keys, some = 3 * pageStates, pageStates / 2
-	tab := New(0)
-	defer tab.Release()
-	version := int64(0)
-	set := func(keys int) {
-		for i := range keys {
-			version++
-			op := Op{Key: fmt.Append(nil, i), Value: fmt.Append(nil, version)}
-			tab.Apply([]Commit{{Ops: []Op{op}, Version: version}})
-		}
-	}
-	retained := func() (versions int) {
-		for _, p := range tab.views.retained.pages {
-			versions += len(p.states)
-		}
-		return versions
-	}
-	set(keys)
-	old := tab.View()
-	set(some)
-	middle := tab.View()
-	set(keys)
-	if n := retained(); n != keys+some {
-		t.Fatalf("%d versions are retained, want %d", n, keys+some)
-	}
-	middle.Close()
-	if n := retained(); n != keys {
-		t.Fatalf("%d versions are retained for the older view, want %d", n, keys)
-	}
-	for i := range keys {
-		if value, _ := old.Get(nil, strconv.Itoa(i)); string(value) != strconv.Itoa(i+1) {
-			t.Fatalf("the older view shows %q under %d", value, i)
-		}
-	}
-	old.Close()
-	if _, held := tab.Views(); held != 0 || len(tab.views.retained.pages) > 0 {
-		t.Fatalf("%d versions, %d bytes are retained for no view", retained(), held)
 	}
 }
 
@@ -335,8 +289,38 @@ func TestViewsWhileWriting(t *testing.T) {
 	}
 	done.Store(true)
 	wg.Wait()
-	if n, held := tab.Views(); n != 0 || held != 0 {
+	if n, _, held := tab.Views(); n != 0 || held != 0 {
 		t.Fatalf("%d views are open and %d bytes are held", n, held)
+	}
+}
+
+// A loop over a view that is closed shows no further pair, even of those that
+// it has read already.
+func TestLoopsEndWithTheirView(t *testing.T) {
+	tab := New(0)
+	defer tab.Release()
+	for i := range 1000 {
+		tab.Apply([]Commit{{Ops: []Op{{Key: fmt.Append(nil, i)}}, Version: int64(i + 1)}})
+	}
+	for _, loop := range []func(v *View, shown func() bool){
+		func(v *View, shown func() bool) { v.All()(func(Pair) bool { return shown() }) },
+		func(v *View, shown func() bool) { v.Pairs()(func(string, []byte) bool { return shown() }) },
+		func(v *View, shown func() bool) {
+			v.Scan(Bounds{}, false)(func(string, []byte) bool { return shown() })
+		},
+	} {
+		for _, last := range []int{1, 2, 20, 500} {
+			v, n := tab.View(), 0
+			loop(v, func() bool {
+				if n++; n == last {
+					v.Close()
+				}
+				return true
+			})
+			if n != last {
+				t.Errorf("a loop over a view that was closed after %d pairs shows %d", last, n)
+			}
+		}
 	}
 }
 
@@ -404,7 +388,7 @@ func TestRetainedKeysAreCopies(t *testing.T) {
 		t.Fatalf("%q, %v", value, ok)
 	}
 	v.Close()
-	if n, held := tab.Views(); n != 0 || held != 0 {
+	if n, _, held := tab.Views(); n != 0 || held != 0 {
 		t.Fatalf("%d views are open and %d bytes are held", n, held)
 	}
 }
@@ -426,7 +410,9 @@ func TestWindowsOfAShard(t *testing.T) {
 	}
 	for first := range homes {
 		seen := map[string]bool{}
-		to := s.walk(uint64(first)<<s.shift, func(r record) {
+		from := uint64(first) << s.shift
+		to := tab.windowEnd(s, from)
+		s.walk(from, to, func(r record) {
 			if key := string(r.key()); seen[key] {
 				t.Fatalf("%q twice from slot %d on", key, first)
 			} else {
