@@ -27,6 +27,13 @@ type Stats struct {
 	OldestView time.Duration // 0 if there is none
 	ViewBytes  int64         // memory that is kept for views alone
 
+	// MemoryMapped is what the table of keys and values has from the system. On
+	// Linux it lies outside the Go heap. MemoryUsed is the part that is in use:
+	// keys, values, what finds them, and old states for views. The ordered
+	// index is not in it.
+	MemoryMapped int64
+	MemoryUsed   int64
+
 	Snapshots    uint64    // snapshots written, that of Close too
 	LastSnapshot time.Time // when the last of them was complete; zero if there is none
 	DiskBytes    int64     // sizes of the store's files, with the space that is reserved in the log
@@ -48,6 +55,7 @@ func (s *Store) Stats() Stats {
 		Snapshots: s.status.snapshots.Load(),
 		DiskBytes: s.disk.Bytes(),
 	}
+	stats.MemoryMapped, stats.MemoryUsed = s.memory.Memory()
 	if at := s.status.lastSnapshot.Load(); at != nil {
 		stats.LastSnapshot = *at
 	}

@@ -153,3 +153,36 @@ func TestStatsQueueBytes(t *testing.T) {
 		r.close(s)
 	})
 }
+
+// MemoryUsed follows what is stored, and MemoryMapped has it.
+func TestStatsMemory(t *testing.T) {
+	r := newRig(t)
+	s := r.open()
+	check := func(when string, least, most int64) {
+		t.Helper()
+		got := s.Stats()
+		if got.MemoryUsed < least || got.MemoryUsed > most || got.MemoryMapped < got.MemoryUsed {
+			t.Errorf("%s: %d bytes used, want %d to %d; %d mapped",
+				when, got.MemoryUsed, least, most, got.MemoryMapped)
+		}
+	}
+	check("empty", 0, 4<<20)
+	const n, size = 1000, 10_000
+	b := &kvstore.Batch{}
+	for i := range n {
+		b.Set(string(rune(i)), make([]byte, size))
+	}
+	r.ok(s.Apply(ctx, b))
+	check("with 10 MB", n*size, n*size*5/4+8<<20)
+	b.Reset()
+	for i := range n {
+		b.Delete(string(rune(i)))
+	}
+	r.ok(s.Apply(ctx, b))
+	check("empty again", 0, 12<<20)
+	last := s.Stats().MemoryUsed
+	r.close(s)
+	if got := s.Stats().MemoryUsed; got > last {
+		t.Errorf("closed: %d bytes used, %d before", got, last)
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"sync"
 	"syscall"
@@ -53,7 +54,9 @@ func runCrashChild() bool {
 // acknowledged commit, and "closing" and "closed" around Close.
 func (job crashJob) run() error {
 	fmt.Println("opening")
-	store, err := kvstore.OpenWithConfig(kvstore.Config{DataDir: job.Dir, SyncWrites: job.SyncWrites})
+	store, err := kvstore.OpenWithConfig(kvstore.Config{
+		DataDir: job.Dir, SyncWrites: job.SyncWrites, Logger: slog.New(slog.DiscardHandler),
+	})
 	if err != nil {
 		return err
 	}

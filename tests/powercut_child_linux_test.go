@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"strings"
 	"sync"
@@ -59,6 +60,7 @@ func runPowerCutChild() bool {
 func (job powerJob) run() error {
 	fmt.Println("opening")
 	store, err := kvstore.OpenWithConfig(kvstore.Config{
+		Logger:  slog.New(slog.DiscardHandler),
 		DataDir: job.Dir, SyncWrites: job.SyncWrites, SyncInterval: job.SyncInterval,
 	})
 	switch {

@@ -1,6 +1,9 @@
 package table
 
-import "unsafe"
+import (
+	"sync/atomic"
+	"unsafe"
+)
 
 // pageBytes is the arena's unit. It is the page size of most systems, or a
 // divisor of it.
@@ -18,4 +21,10 @@ func words(b []byte) []uint64 {
 // wordBytes is the inverse of words.
 func wordBytes(w []uint64) []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(w))), len(w)*8)
+}
+
+// usage is how much memory an arena has.
+type usage struct {
+	mapped atomic.Int64 // bytes that it has from the system
+	used   atomic.Int64 // of these, bytes that were allocated and not freed
 }

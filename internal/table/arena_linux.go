@@ -65,6 +65,8 @@ type arena struct {
 	loads     int                                  // guarded by mu: calls of Table.Load under way
 
 	prefaulting sync.WaitGroup // the goroutine that prefaults next
+
+	usage
 }
 
 // freesParts says that a part of a piece can be freed alone.
@@ -85,6 +87,7 @@ func (a *arena) load(call int) {
 // of a page fault for each of them.
 func (a *arena) alloc(n int) []byte {
 	b, prefaulted := a.take(roundPages(n))
+	a.used.Add(int64(len(b)))
 	if !prefaulted {
 		prefault(b, false)
 	}
@@ -94,7 +97,7 @@ func (a *arena) alloc(n int) []byte {
 // take is alloc for whole pages. It reports whether they are prefaulted.
 func (a *arena) take(n int) (b []byte, prefaulted bool) {
 	if n > maxSpanBytes {
-		b := mapMemory(n)
+		b := a.mapMemory(n)
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		a.own[&b[0]] = b
@@ -151,16 +154,22 @@ func (a *arena) grow(n int) {
 	if len(a.next) >= n {
 		a.rest, a.next = a.next, nil
 	} else {
-		a.rest = mapMemory(max(n, a.nextChunkBytes()))
+		a.rest = a.mapMemory(max(n, a.nextChunkBytes()))
 		prefault(a.rest, false)
 	}
 	a.chunks = append(a.chunks, a.rest)
 	a.total += len(a.rest)
 	if a.total >= prefaultBytes && a.next == nil {
-		a.next = mapMemory(a.nextChunkBytes())
+		a.next = a.mapMemory(a.nextChunkBytes())
 		chunk, huge := a.next, a.loads > 0 || a.total >= hugeBytes
 		a.prefaulting.Go(func() { prefault(chunk, huge) })
 	}
+}
+
+// mapMemory maps n bytes and counts them.
+func (a *arena) mapMemory(n int) []byte {
+	a.mapped.Add(int64(n))
+	return mapMemory(n)
 }
 
 // nextChunkBytes returns the size of the next chunk.
@@ -183,10 +192,12 @@ func prefault(b []byte, huge bool) {
 
 // free takes back memory from alloc.
 func (a *arena) free(b []byte) {
+	a.used.Add(-int64(len(b)))
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if len(b) > maxSpanBytes {
 		delete(a.own, &b[0])
+		a.mapped.Add(-int64(len(b)))
 		unmapMemory(b)
 		return
 	}

@@ -350,6 +350,13 @@ func (t *Table) Keys() []string {
 	return keys
 }
 
+// Memory returns how many bytes the table has from the system, and how many of
+// them hold slots, records or old states. Records that are dead count as long
+// as their slab has a living one.
+func (t *Table) Memory() (mapped, used int64) {
+	return t.arena.mapped.Load(), t.arena.used.Load()
+}
+
 // Version returns the version of the last commit applied, 0 if there was none.
 func (t *Table) Version() int64 { return t.version.Load() }
 
