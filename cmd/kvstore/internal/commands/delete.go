@@ -13,8 +13,8 @@ func newDelete(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "delete KEY...",
 		Short: "Delete keys",
-		Long: `Delete keys, all of them or, if something fails, none. An absent key is no error. When
-the exit code is 0, the deletion is on disk.
+		Long: `Delete keys, all of them or, if something fails, none. An absent key is no error, but a
+missing store is. When the exit code is 0, the deletion is on disk.
 
 The command opens and closes the store for this, which takes as long as reading all of
 it and writing a snapshot.`,
@@ -26,7 +26,7 @@ it and writing a snapshot.`,
 			if err != nil {
 				return err
 			}
-			return a.withWriter(func(ctx context.Context, s *kvstore.Store) error {
+			return a.withWriter(toWrite, func(ctx context.Context, s *kvstore.Store) error {
 				var batch kvstore.Batch
 				for _, key := range keys {
 					batch.Delete(key)

@@ -91,7 +91,7 @@ func (l *loader) run(name string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(l.app.withWriter(func(ctx context.Context, s *kvstore.Store) error {
+	return errors.Join(l.app.withWriter(toCreate, func(ctx context.Context, s *kvstore.Store) error {
 		l.progress = l.app.progress("load", in.size, inBytes)
 		return l.load(s, in.until(ctx), l.flags.codec(name))
 	}), in.close())

@@ -39,7 +39,7 @@ load for many writes.`,
 			if err != nil {
 				return err
 			}
-			return a.withWriter(func(_ context.Context, s *kvstore.Store) error {
+			return a.withWriter(toCreate, func(_ context.Context, s *kvstore.Store) error {
 				return s.Set(keys[0], value)
 			})
 		},

@@ -2,7 +2,6 @@ package commands
 
 import (
 	"context"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -32,10 +31,7 @@ func (a *app) snapshot(output outputFormat) error {
 	if err != nil {
 		return err
 	}
-	if _, err := os.Stat(dir); err != nil {
-		return err // Open would create the directory
-	}
-	err = a.withWriter(func(ctx context.Context, s *kvstore.Store) error {
+	err = a.withWriter(toWrite, func(ctx context.Context, s *kvstore.Store) error {
 		return s.Snapshot(context.WithoutCancel(ctx)) // Close would wait for it anyway
 	})
 	if err != nil {

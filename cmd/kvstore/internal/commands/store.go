@@ -9,10 +9,19 @@ import (
 	"kvstore"
 )
 
+// openMode is what a command opens the store for.
+type openMode int
+
+const (
+	toRead   openMode = iota
+	toWrite           // a store that must exist
+	toCreate          // a store that need not exist
+)
+
 // withReader opens the store read-only and calls do. Nothing is written, not
 // even to repair what a crash has left.
 func (a *app) withReader(do func(s *kvstore.Store) error) error {
-	store, err := a.open(a.ctx, true)
+	store, err := a.open(a.ctx, toRead)
 	if err != nil {
 		return err
 	}
@@ -22,9 +31,9 @@ func (a *app) withReader(do func(s *kvstore.Store) error) error {
 // withWriter opens the store, calls do, and closes the store, which writes a
 // snapshot. A signal cancels ctx. If one came while the store was opened, do is
 // not called.
-func (a *app) withWriter(do func(ctx context.Context, s *kvstore.Store) error) error {
+func (a *app) withWriter(mode openMode, do func(ctx context.Context, s *kvstore.Store) error) error {
 	return a.protect(func(ctx context.Context) error {
-		store, err := a.open(ctx, false)
+		store, err := a.open(ctx, mode)
 		if err != nil {
 			return err
 		}
@@ -63,13 +72,13 @@ func (a *app) withView(do func(v *kvstore.View) error) error {
 
 // open opens the store and warns if recovery dropped something. After the end
 // of ctx it waits for openPatience.
-func (a *app) open(ctx context.Context, readOnly bool) (*kvstore.Store, error) {
+func (a *app) open(ctx context.Context, mode openMode) (*kvstore.Store, error) {
 	dir, err := a.dataDir()
 	if err != nil {
 		return nil, err
 	}
 	config := kvstore.DefaultConfig(dir)
-	config.ReadOnly, config.LockTimeout = readOnly, a.wait
+	config.ReadOnly, config.MustExist, config.LockTimeout = mode == toRead, mode == toWrite, a.wait
 	store, err := await(ctx, openPatience, func() (*kvstore.Store, error) { return kvstore.OpenWithConfig(config) })
 	if err != nil {
 		return nil, err
