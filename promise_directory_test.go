@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -454,5 +455,77 @@ func TestRestoreIsAllOrNothing(t *testing.T) {
 		if openErr == nil {
 			r.close(s)
 		}
+	}
+}
+
+// snapshotBesideLog ends a session so that the log is there beside the snapshot
+// that covers it.
+func (r *rig) snapshotBesideLog(pairs ...string) {
+	r.Helper()
+	s := r.open()
+	r.set(s, pairs...)
+	r.fs.SetHook(func(op vfs.Op) error {
+		if op.Kind == vfs.OpRemove && strings.HasSuffix(op.Name, ".log") {
+			return syscall.EIO
+		}
+		return nil
+	})
+	r.fails(s.Close(), syscall.EIO)
+	r.fs.SetHook(nil)
+}
+
+// Open removes what its snapshot covers before it makes anything: the disk may
+// be full of that.
+func TestOpenMakesRoomFirst(t *testing.T) {
+	r := newRig(t)
+	r.snapshotBesideLog(some(60)...)
+	covered := func() bool {
+		names := r.names()
+		return slices.ContainsFunc(names, func(n string) bool { return number(n) < number(names[0]) })
+	}
+	if !covered() {
+		t.Fatalf("files %q", r.names())
+	}
+	r.fs.SetHook(func(op vfs.Op) error {
+		if (op.Kind == vfs.OpCreate || op.Kind == vfs.OpAllocate) && covered() {
+			return syscall.ENOSPC
+		}
+		return nil
+	})
+	r.want(r.open(), some(60)...)
+}
+
+// P1: what Open removes first, its snapshot must cover durably: a crash may have
+// come before the snapshot's name was.
+func TestP1OpenMakesRoomDurably(t *testing.T) {
+	for range 50 {
+		r, _ := newRandomRig(t)
+		s := r.open()
+		r.set(s, "a", "1")
+		renamed := false
+		r.fs.SetHook(func(op vfs.Op) error {
+			renamed = renamed || snapshotOp(vfs.OpRename)(op)
+			if renamed && op.Kind == vfs.OpSyncDir {
+				r.fs.Kill()
+			}
+			return nil
+		})
+		if err := s.Close(); err == nil {
+			t.Fatal("Close has not synced the snapshot's name")
+		}
+		removed := false
+		r.fs.SetHook(func(op vfs.Op) error {
+			if removed {
+				r.fs.SetHook(nil)
+				r.fs.PowerCut()
+			}
+			removed = op.Kind == vfs.OpRemove
+			return nil
+		})
+		if s, err := r.tryOpen(); err == nil {
+			r.close(s)
+			t.Fatal("Open has removed nothing")
+		}
+		r.want(r.open(), "a", "1")
 	}
 }

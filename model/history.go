@@ -34,6 +34,11 @@ func (s *session) historyToKeep(snapshot int, otherStores bool) (numbers []int) 
 	return numbers
 }
 
+// covers reports whether there is something below a snapshot.
+func (s *session) covers(snapshot int) bool {
+	return slices.ContainsFunc(s.disk.names, func(f *file) bool { return f.name.number < snapshot })
+}
+
 // removeBelow removes what is below a snapshot, oldest first, except some
 // segments; then other files.
 func (s *session) removeBelow(snapshot int, keep []int, also ...name) error {

@@ -47,10 +47,15 @@ func newSession(w *world, j *judgement, f *file, syncWrites bool) *session {
 		versions: slices.Clone(j.versions), lastVersion: j.lastVersion(), covered: j.covered,
 	}
 	s.setDurable()
-	if keep := w.left.keep; len(keep) > 0 {
-		s.keep = keep[w.choose(len(keep))]
-	}
 	return s
+}
+
+// chooseKeep chooses the KeepLogBytes of a session.
+func (w *world) chooseKeep() int {
+	if keep := w.left.keep; len(keep) > 0 {
+		return keep[w.choose(len(keep))]
+	}
+	return 0
 }
 
 // setDurable notes that everything that was written is durable.

@@ -22,6 +22,10 @@ func (w *world) open(syncWrites bool) (*session, error) {
 	if err := w.load(j); err != nil {
 		return nil, err
 	}
+	keep := w.chooseKeep()
+	if err := w.makeRoom(j, keep); err != nil {
+		return nil, err
+	}
 	if err := w.secure(j); err != nil {
 		return nil, err
 	}
@@ -30,6 +34,7 @@ func (w *world) open(syncWrites bool) (*session, error) {
 		return nil, err
 	}
 	s := newSession(w, j, f, syncWrites)
+	s.keep = keep
 	if err := s.retain(j.snapshot); err != nil {
 		return nil, err
 	}
@@ -77,6 +82,25 @@ func (w *world) mayEvict() {
 	if w.happens(&w.left.evictions, 4) {
 		w.evict()
 	}
+}
+
+// makeRoom removes what the snapshot that was loaded covers, before Open needs
+// space for anything. The snapshot must be durable first, and so must its name:
+// a crash may have come between its rename and the removal.
+func (w *world) makeRoom(j *judgement, keep int) error {
+	s := &session{world: w, store: j.store, keep: keep}
+	if !s.covers(j.snapshot) {
+		return nil
+	}
+	if !w.rules.makesRoomEarly {
+		if err := w.disk.sync(w.disk.names.file(snapshotName(j.snapshot))); err != nil {
+			return err
+		}
+		if err := w.disk.syncDir(); err != nil {
+			return err
+		}
+	}
+	return s.retain(j.snapshot)
 }
 
 // secure makes durable what was judged.

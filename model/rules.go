@@ -26,6 +26,7 @@ type rules struct {
 	parentUnsynced bool // the directory above a new data directory is not synced
 	loadedUnsynced bool // files that were loaded and not replaced are not synced
 	namesUnsynced  bool // the directory is synced only after the session's segment has its name
+	makesRoomEarly bool // what the snapshot covers is removed before the snapshot's name is durable
 
 	copiesUncompared bool // segments are written anew from what a second reading finds, whatever that is
 	servesUncompared bool // what a second reading finds is served, whatever that is

@@ -143,6 +143,12 @@ var mistakes = []variant{
 		falseAlarm,
 	},
 	{
+		"Open removes what the snapshot covers before the snapshot's name is durable",
+		rules{makesRoomEarly: true},
+		bounds{sessions: 1, groups: 1, segmentPieces: 4, crashes: 2, powerCuts: 1},
+		lost,
+	},
+	{
 		"Open copies a second reading, and does not compare it",
 		rules{copiesUncompared: true},
 		bounds{sessions: 1, groups: 1, segmentPieces: 4, syncFailures: 1, evictions: 1},

@@ -140,7 +140,9 @@ func newBrokenDisk(t *testing.T) *brokenDisk {
 	takeAll(t, free)
 	punch(segment, good)
 	end := punch(free, 0)
-	fallocate(punchHole|keepSize, end, brokenDiskBytes-end)
+	if end < brokenDiskBytes {
+		fallocate(punchHole|keepSize, end, brokenDiskBytes-end)
+	}
 	r.ok(os.Remove(free))
 	repair := fillUp(t, thin.dir)
 	r.set(s, "fits", 20<<10)

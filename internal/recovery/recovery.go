@@ -23,6 +23,7 @@ import (
 	"kvstore/internal/format"
 	"kvstore/internal/table"
 	"kvstore/internal/vfs"
+	"kvstore/internal/wal"
 )
 
 // Options say how far recovery goes.
@@ -99,8 +100,27 @@ func makeDurable(j *judge, options Options) error {
 	if err := datadir.Remove(j.dir, j.files.Temporary); err != nil || j.fresh {
 		return err
 	}
+	if err := makeRoom(j); err != nil {
+		return err
+	}
 	if err := repair(j); err != nil || !j.isTooLong(options) {
 		return err
 	}
 	return j.compact()
+}
+
+// makeRoom removes what the snapshot that was loaded covers. That comes before
+// anything is made, since the disk may be full. A crash may have come between
+// the snapshot's rename and the removal, so its name is made durable first.
+func makeRoom(j *judge) error {
+	if len(j.files.Below(j.snapshot)) == 0 {
+		return nil
+	}
+	if err := datadir.SyncFile(j.dir, format.SnapshotName(j.snapshot)); err != nil {
+		return err
+	}
+	if err := datadir.Sync(j.dir); err != nil {
+		return err
+	}
+	return wal.Prune(j.dir, j.snapshot)
 }
