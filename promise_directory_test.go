@@ -495,8 +495,8 @@ func TestOpenMakesRoomFirst(t *testing.T) {
 	r.want(r.open(), some(60)...)
 }
 
-// P1: what Open removes first, its snapshot must cover durably: a crash may have
-// come before the snapshot's name was.
+// P1: what Open removes first, its snapshot must cover durably. A crash may have
+// come before the snapshot's name was durable.
 func TestP1OpenMakesRoomDurably(t *testing.T) {
 	for range 50 {
 		r, _ := newRandomRig(t)
