@@ -495,7 +495,7 @@ func TestOpenMakesRoomFirst(t *testing.T) {
 	r.want(r.open(), some(60)...)
 }
 
-// P1: what Open removes first, its snapshot must cover durably. A crash may have
+// P1: the snapshot must durably cover what Open removes first. A crash may have
 // come before the snapshot's name was durable.
 func TestP1OpenMakesRoomDurably(t *testing.T) {
 	for range 50 {
