@@ -15,7 +15,7 @@ import (
 const maxLockPause = 50 * time.Millisecond
 
 // directory is a data directory that is open and locked. Its fields are
-// immutable.
+// immutable but for freed.
 type directory struct {
 	fs   vfs.FS
 	path string
@@ -23,7 +23,8 @@ type directory struct {
 	lock vfs.Lock
 	made []string // directories that were made for it, from the top
 
-	ballast *wal.Ballast // nil if read-only
+	ballast *wal.Ballast
+	freed   bool // the ballast of an earlier session; owned by Open
 }
 
 // openDirectory opens and locks the data directory. It creates the directory,
@@ -45,9 +46,7 @@ func openDirectory(config Config, fsys vfs.FS) (_ *directory, err error) {
 	if err != nil {
 		return nil, errors.Join(err, d.dir.Close(), vfs.RemoveDirs(fsys, d.made))
 	}
-	if !config.ReadOnly {
-		d.ballast = wal.NewBallast(d.lock)
-	}
+	d.ballast = wal.NewBallast(d.lock)
 	return d, nil
 }
 
@@ -77,12 +76,21 @@ func (d *directory) acquire(config Config) (err error) {
 	}
 }
 
+// freeBallast gives Open the space that an earlier session has held back.
+func (d *directory) freeBallast() {
+	d.ballast.Release()
+	d.freed = true
+}
+
 // close releases the directory.
 func (d *directory) close() error { return errors.Join(d.lock.Close(), d.dir.Close()) }
 
-// abandon releases a directory in which no store was made, and removes what was
-// made for it.
+// abandon releases a directory after a failed Open or Restore, and removes what
+// was made for it.
 func (d *directory) abandon() error {
+	if d.freed { // the next Open needs it as much
+		d.ballast.HoldClosed(d.dir.Bytes())
+	}
 	err := errors.Join(d.lock.Abandon(), d.dir.Close())
 	if err == nil {
 		err = vfs.RemoveDirs(d.fs, d.made)

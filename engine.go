@@ -81,8 +81,9 @@ func Open(dataDir string) (*Store, error) {
 // missing; ErrVersion if a later version of this package wrote it;
 // fs.ErrNotExist if there is no store and ReadOnly or MustExist is set; and the
 // file system's errors, wrapped, so that errors.Is finds their causes. After
-// ErrCorrupt and ErrVersion nothing in the directory has changed. After an
-// error in creating a store, the directories that Open has made are removed.
+// ErrCorrupt and ErrVersion nothing in the directory has changed but the lock
+// file. After an error in creating a store, the directories that Open has made
+// are removed.
 func OpenWithConfig(config Config) (*Store, error) {
 	return open(config, systemEnvironment(config))
 }
@@ -115,6 +116,7 @@ func openLocked(config Config, env environment, dir *directory) (*Store, error) 
 		ReadOnly:  config.ReadOnly,
 		MustExist: config.mustExist(),
 		SyncName:  func() error { return syncName(env.fs, config.DataDir) },
+		FreeSpace: dir.freeBallast,
 
 		MaxSegments: env.maxSegments, MaxLogBytes: config.SnapshotBytes, PieceBytes: env.pieceBytes,
 	})
@@ -166,7 +168,8 @@ func (s *Store) startWriter(state *recovery.State, env environment, dir *directo
 	wake := make(chan struct{}, 1)
 	w := &walWriter{
 		mailbox: mailbox.New(ErrClosed), table: state.Table, status: s.status, dir: dir,
-		maxKeys: env.maxKeys, now: env.now, spawn: s.goroutines.Go, logger: s.config.Logger,
+		maxKeys: env.maxKeys, now: env.now, spawn: s.goroutines.Go,
+		logger:  s.config.Logger.With("dir", s.config.DataDir),
 		relayed: make(chan error, 1),
 	}
 	start := wal.Start{

@@ -479,6 +479,30 @@ func TestP5BallastIsForASnapshot(t *testing.T) {
 	}
 }
 
+// P5: an Open that fails leaves the ballast to the next one.
+func TestP5FailedOpenKeepsTheBallast(t *testing.T) {
+	r := newRig(t)
+	s := r.open()
+	r.set(s, some(60)...)
+	r.close(s)
+	held := r.fs.Reserved(r.config.DataDir)
+	if held == 0 {
+		t.Fatal("a closed store holds no ballast")
+	}
+	r.fs.SetHook(failing(vfs.OpAllocate, syscall.ENOSPC))
+	_, err := r.tryOpen()
+	r.fails(err, syscall.ENOSPC)
+	if got := r.fs.Reserved(r.config.DataDir); got < held {
+		t.Errorf("after an Open without room %d bytes are held, %d before", got, held)
+	}
+	r.fs.SetHook(failing(vfs.OpRead, syscall.EIO))
+	_, err = r.tryOpen()
+	r.fails(err, syscall.EIO)
+	if got := r.fs.Reserved(r.config.DataDir); got < held {
+		t.Errorf("after an Open that was refused %d bytes are held, %d before", got, held)
+	}
+}
+
 // groupsRise checks that the log's groups are numbered from 1 to n.
 func (r *rig) groupsRise(n uint64) {
 	r.Helper()

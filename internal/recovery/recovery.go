@@ -43,6 +43,10 @@ type Options struct {
 	MaxSegments int
 	MaxLogBytes int64
 
+	// FreeSpace frees disk space that was held back for this. It is called when
+	// everything is judged, before anything is made.
+	FreeSpace func()
+
 	// PieceBytes is how much of a segment is read at once. Tests make it small.
 	PieceBytes int
 }
@@ -92,6 +96,7 @@ func Recover(dir vfs.Dir, options Options) (*State, error) {
 
 // makeDurable makes durable what was judged.
 func makeDurable(j *judge, options Options) error {
+	options.FreeSpace()
 	if j.fresh {
 		if err := options.SyncName(); err != nil {
 			return err

@@ -10,7 +10,9 @@ import (
 )
 
 // exhausted lists the errors for a resource that ran out.
-var exhausted = []error{syscall.ENOSPC, windows.ERROR_HANDLE_DISK_FULL, windows.ERROR_DISK_FULL}
+var exhausted = []error{
+	syscall.ENOSPC, windows.ERROR_HANDLE_DISK_FULL, windows.ERROR_DISK_FULL, windows.ERROR_TOO_MANY_OPEN_FILES,
+}
 
 // nonblock is 0: there are no FIFOs in a directory of Windows.
 const nonblock = 0

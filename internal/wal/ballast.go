@@ -26,11 +26,14 @@ type Ballast struct {
 	spent bool  // guarded by mu: it was needed, and could not be held again since
 }
 
-// NewBallast returns the ballast of a directory with this lock, and frees what
-// an earlier session has held back. So an Open has it at its disposal.
-func NewBallast(lock vfs.Lock) *Ballast {
-	_ = lock.Reserve(0) // there may be nothing to free, or no such call
-	return &Ballast{lock: lock}
+// NewBallast returns the ballast of a directory with this lock. What an earlier
+// session has held back stays until Release.
+func NewBallast(lock vfs.Lock) *Ballast { return &Ballast{lock: lock} }
+
+// Release frees what an earlier session has held back, so that an Open has it
+// at its disposal.
+func (b *Ballast) Release() {
+	_ = b.lock.Reserve(0) // there may be nothing to free, or no such call
 }
 
 // Hold holds back n bytes, or less if the disk has no room for more. It is an
