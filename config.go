@@ -61,11 +61,13 @@ type Config struct {
 	// fast. The log grows while a snapshot is being written. The snapshot is
 	// paced, to disturb other writes little, until the log has twice this size;
 	// then it is written at full speed. So the log takes about twice this size,
-	// and what comes in while one snapshot is written at full speed. 0 means
-	// that only Close and Snapshot write one.
-	// Negative is an error. A snapshot that fails is reported to Logger, and
-	// tried again when the log has grown by as much again. Open writes a
-	// snapshot before it returns if it finds a log that is longer than this.
+	// and what comes in while one snapshot is written at full speed. A snapshot
+	// that fails is reported to Logger, and tried again when the log has grown
+	// by as much again. Open writes a snapshot before it returns if the log is
+	// longer than this, or has more than 16 segments, and the disk has room.
+	//
+	// 0 turns this off: then only Close, Snapshot, and an Open that finds more
+	// than 16 segments write one. Negative is an error.
 	SnapshotBytes int64
 
 	// ReadOnly opens a store that must exist. It creates and writes nothing,
@@ -91,10 +93,12 @@ type Config struct {
 	// permission bits, with reading and writing for the owner among them.
 	FileMode fs.FileMode
 
-	// Logger is told what recovery found and why the store failed. nil means
-	// silence, but for warnings of a danger to the data, such as SyncWrites
-	// being false, which slog.Default gets then. It is called without locks: a
-	// handler may read from the store and write to it, but must not close it.
+	// Logger gets what recovery found (Info; a torn tail as Warn), each
+	// snapshot (Info), snapshots that fail (Error), views that were forgotten
+	// (Warn), and why the store failed (Error). If it is nil, only warnings of
+	// a danger to the data are logged, such as SyncWrites being false; they go
+	// to slog.Default. It is called without locks: a handler may read from the
+	// store and write to it, but must not close it.
 	Logger *slog.Logger
 }
 

@@ -425,9 +425,9 @@ func (s *Store) commit(ctx context.Context, c *writeCommand) error {
 // of the store has ended, and waits for a stalled disk.
 //
 // An error means that the snapshot could not be written, or that something
-// could not be removed. The log then still has every acknowledged write. On a
-// store that has failed, Close changes nothing on disk and returns ErrFailed.
-// Further calls wait for the first one and return nil.
+// could not be removed. The log, or the new snapshot, then has every
+// acknowledged write. On a store that has failed, Close changes nothing on disk
+// and returns ErrFailed. Further calls wait for the first one and return nil.
 func (s *Store) Close() error {
 	var err error
 	s.closing.Do(func() {

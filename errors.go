@@ -11,14 +11,18 @@ import (
 // [errors.Is].
 var (
 	// ErrClosed is returned by calls on a closed store. It does not affect
-	// writes that were accepted before Close.
+	// writes that were accepted before Close. View.WriteTo returns it, too, if
+	// the view was closed.
 	ErrClosed = errors.New("kvstore: store is closed")
 
-	// ErrFailed is returned by writes, Sync, Snapshot and Close after a write
-	// or an fsync of the log has failed. It wraps the cause. Reads go on. The
-	// data on disk is intact up to the last acknowledged write; it is unknown
-	// whether the writes that failed are there as well. Close the store and
-	// open it again.
+	// ErrFailed is returned by writes, Sync, Snapshot, Close and Err after a
+	// write or an fsync of the log has failed, or after somebody has removed
+	// the segment that is written to or, where directories cannot be locked,
+	// LOCK. It wraps the cause. Reads go on. With SyncWrites, the data on disk
+	// is intact up to the last acknowledged write, unless a segment was
+	// removed: then write a backup through a View first. It is unknown whether
+	// the writes that failed are there as well. Close the store and open it
+	// again.
 	ErrFailed = errors.New("kvstore: store has failed")
 
 	// ErrLocked is returned by Open while another opener, in this process or
@@ -37,11 +41,11 @@ var (
 	ErrVersion = errors.New("kvstore: data has a later format version")
 
 	// ErrReadOnly is returned by writes to a store that was opened with
-	// Config.ReadOnly.
+	// Config.ReadOnly, and by its Snapshot.
 	ErrReadOnly = errors.New("kvstore: store is read-only")
 
-	// ErrConflict is returned when a transaction gave up because other writes
-	// kept changing what it had read.
+	// ErrConflict is returned when the context of a transaction ended while
+	// other writes kept changing what it had read.
 	ErrConflict = errors.New("kvstore: transaction conflict")
 
 	// ErrKeyTooLarge is returned for keys longer than MaxKeyBytes.

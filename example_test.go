@@ -729,6 +729,14 @@ func metrics(store *kvstore.Store) expvar.Func {
 			"oldest_view_seconds": s.OldestView.Seconds(),
 			"recovery_seconds":    s.Recovery.Took.Seconds(),
 			"recovery_dropped":    len(s.Recovery.Dropped),
+
+			"memory_mapped": s.MemoryMapped, // outside the Go heap on Linux
+			"memory_used":   s.MemoryUsed,
+			"disk_bytes":    s.DiskBytes,
+			"queue_bytes":   s.QueueBytes,
+			"snapshots":     s.Snapshots, // a counter
+			"last_snapshot": s.LastSnapshot,
+			"failed":        store.Err() != nil,
 		}
 	}
 }

@@ -59,14 +59,15 @@ type snapshot struct {
 // Snapshot writes a snapshot while reads and writes go on, and removes the part
 // of the log that it covers, so that the next Open has little to replay. The
 // snapshot has every write that was acknowledged before the call. A call that
-// comes while one is being written shares it if that is true of it, and else
-// waits for it and begins the next one. Close waits for a snapshot under way.
+// comes while one is being written shares that one if it has all these writes.
+// Otherwise it waits for its end and begins the next one. Close waits for a
+// snapshot under way.
 //
 // If ctx has ended before the call, nothing happens. If it ends later, Snapshot
 // returns ctx.Err() at once and the snapshot goes on. Other errors: ErrClosed,
 // ErrFailed, ErrReadOnly, one that Is syscall.ENOSPC when the disk is full, and
-// those of the file system. After any of them the log and the snapshot before
-// are as they were, and the store goes on unless it is ErrFailed.
+// those of the file system. After any of them every acknowledged write is in
+// the log or in a snapshot, and the store goes on unless it is ErrFailed.
 func (s *Store) Snapshot(ctx context.Context) error {
 	if err := s.checkWritable(ctx); err != nil {
 		return err

@@ -48,6 +48,8 @@ type txWrite struct {
 // transaction that only reads commits nothing and runs once.
 //
 // fn may call the store's other methods. They are not part of the transaction.
+// With them, fn must not write to a key or a range that it has read in the
+// transaction: it would conflict with itself until ctx ends.
 //
 // If ctx has ended before the call, nothing happens. If it ends while Update
 // waits for the commit, Update returns ctx.Err() at once, and the outcome is
