@@ -133,7 +133,7 @@ func TestStatsQueueBytes(t *testing.T) {
 			t.Errorf("an idle store queues %d bytes", got)
 		}
 		disk := r.stall(vfs.OpSync)
-		const large, callers = 1 << 20, 100
+		const large, callers = 1 << 20, 18
 		answers := make(chan error, callers)
 		for i := range callers {
 			go func() { answers <- s.Set(string(rune('a'+i)), make([]byte, large)) }()

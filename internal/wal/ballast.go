@@ -42,12 +42,16 @@ func (b *Ballast) Hold(n int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for ; n > b.held && n >= minBallastBytes; n -= n / 8 {
-		if b.lock.Reserve(n) == nil {
-			b.held, b.spent = n, false
-			return
+		for range 2 {
+			if b.lock.Reserve(n) == nil {
+				b.held, b.spent = n, false
+				return
+			}
+			// A part of n may be reserved. Freeing it also makes the file
+			// system give back what was removed a moment ago.
+			_ = b.lock.Reserve(0)
+			b.held = 0
 		}
-		_ = b.lock.Reserve(0) // a part of n may be reserved
-		b.held = 0
 	}
 }
 
