@@ -96,6 +96,7 @@ func (w *world) makeRoom(j *judgement, keep int) error {
 		if err := w.disk.sync(w.disk.names.file(snapshotName(j.snapshot))); err != nil {
 			return err
 		}
+		w.relink()
 		if err := w.disk.syncDir(); err != nil {
 			return err
 		}
@@ -139,15 +140,20 @@ func (w *world) repair(j *judgement) error {
 			return err
 		}
 	}
+	w.relink()
+	if w.rules.namesUnsynced {
+		return nil
+	}
+	return w.disk.syncDir()
+}
+
+// relink writes all names again, if the rules say so.
+func (w *world) relink() {
 	if w.rules.relinks {
 		for _, f := range w.disk.names {
 			w.disk.pending = append(w.disk.pending, change{f.name, f})
 		}
 	}
-	if w.rules.namesUnsynced {
-		return nil
-	}
-	return w.disk.syncDir()
 }
 
 // dropLaterSegments removes what follows a segment that counts as the last one

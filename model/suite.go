@@ -151,7 +151,8 @@ var next = suite{
 // widePresent is too wide for a search.
 var widePresent = bounds{
 	sessions: 5, groups: 6, groupPieces: 2, segmentPieces: 11, rotations: 2, flushes: 2, snapshots: 2,
-	compactions: 2, crashes: 3, powerCuts: 3, syncFailures: 2, lostWrites: 1, evictions: 1, damages: 1, copies: 1, forgeries: 1,
+	compactions: 2, crashes: 3, powerCuts: 3, syncFailures: 2,
+	lostWrites: 1, evictions: 1, damages: 1, copies: 1, forgeries: 1,
 }
 
 // wideNext is widePresent with what comes.
