@@ -16,13 +16,13 @@ var (
 	ErrClosed = errors.New("kvstore: store is closed")
 
 	// ErrFailed is returned by writes, Sync, Snapshot, Close and Err after a
-	// write or an fsync of the log has failed, or after somebody has removed
-	// the segment that is written to or, where directories cannot be locked,
-	// LOCK. It wraps the cause. Reads go on. With SyncWrites, the data on disk
-	// is intact up to the last acknowledged write, unless a segment was
-	// removed: then write a backup through a View first. It is unknown whether
-	// the writes that failed are there as well. Close the store and open it
-	// again.
+	// write or an fsync of the log has failed, or after somebody has removed,
+	// replaced or truncated the segment that is written to or, where
+	// directories cannot be locked, LOCK. It wraps the cause. Reads go on. With
+	// SyncWrites, the data on disk is intact up to the last acknowledged write,
+	// unless that happened to a segment: then write a backup through a View
+	// first. It is unknown whether the writes that failed are there as well.
+	// Close the store and open it again.
 	ErrFailed = errors.New("kvstore: store has failed")
 
 	// ErrLocked is returned by Open while another opener, in this process or

@@ -95,48 +95,67 @@ func TestP7LockLost(t *testing.T) {
 	}
 }
 
-// P1: when somebody removes the segment that is written to, what is synced is
-// gone all the same. No later write is acknowledged.
+// P1: when somebody removes, moves, replaces or truncates the segment that is
+// written to, the next Open does not find what is synced. No later write is
+// acknowledged. A hard link elsewhere changes nothing about that.
 func TestP1SegmentRemoved(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("an open file cannot be removed")
 	}
-	for _, syncWrites := range []bool{true, false} {
-		for name, remove := range map[string]func(dir string) error{
-			"file":      func(dir string) error { return removeAll(filepath.Join(dir, "wal-*")) },
-			"directory": os.RemoveAll,
-			"replaced by a copy": func(dir string) error {
-				found, err := filepath.Glob(filepath.Join(dir, "wal-*.log"))
-				if err != nil || len(found) != 1 {
-					return fmt.Errorf("%q, %w", found, err)
-				}
-				data, err := os.ReadFile(found[0])
-				err = errors.Join(err, os.WriteFile(found[0]+".bak", data, 0o600))
-				return errors.Join(err, os.Rename(found[0]+".bak", found[0]))
-			},
-		} {
-			r := newRig(t)
-			config := kvstore.DefaultConfig(filepath.Join(t.TempDir(), "db"))
-			config.SyncWrites = syncWrites
-			config.Logger = slog.New(slog.DiscardHandler)
-			s, err := kvstore.OpenWithConfig(config)
-			r.ok(err)
-			r.set(s, "a", "1")
-			r.ok(s.Sync())
-			r.ok(remove(config.DataDir))
-			err = s.Set("b", []byte("2"))
-			if !syncWrites {
-				err = s.Sync()
-			}
-			if !errors.Is(err, kvstore.ErrFailed) || !strings.Contains(err.Error(), "removed") {
-				t.Errorf("%s, SyncWrites %t: %v", name, syncWrites, err)
-			}
-			if value, _ := s.Get("a"); string(value) != "1" {
-				t.Errorf("%s: a reader finds %q", name, value)
-			}
-			r.fails(s.Close(), kvstore.ErrFailed)
+	for name, act := range map[string]func(dir, wal string) error{
+		"removed": func(_, wal string) error { return os.Remove(wal) },
+		"removed, with a link": func(_, wal string) error {
+			return errors.Join(os.Link(wal, wal+".bak"), os.Remove(wal))
+		},
+		"moved":                        func(_, wal string) error { return os.Rename(wal, wal+".bak") },
+		"moved out":                    func(dir, wal string) error { return os.Rename(wal, dir+".bak") },
+		"replaced by a copy":           replaceByCopy,
+		"moved, and a copy moved back": moveAndCopyBack,
+		"truncated":                    func(_, wal string) error { return os.Truncate(wal, 100) },
+		"emptied":                      func(_, wal string) error { return os.WriteFile(wal, nil, 0o600) },
+		"directory removed":            func(dir, _ string) error { return os.RemoveAll(dir) },
+		"directory removed, with links": func(dir, wal string) error {
+			return errors.Join(os.Link(wal, dir+".bak"), os.RemoveAll(dir))
+		},
+	} {
+		for _, syncWrites := range []bool{true, false} {
+			segmentRemoved(t, name, syncWrites, act)
 		}
 	}
+}
+
+func replaceByCopy(_, wal string) error {
+	data, err := os.ReadFile(wal)
+	return errors.Join(err, os.WriteFile(wal+".bak", data, 0o600), os.Rename(wal+".bak", wal))
+}
+
+func moveAndCopyBack(_, wal string) error {
+	data, err := os.ReadFile(wal)
+	return errors.Join(err, os.Rename(wal, wal+".bak"), os.WriteFile(wal, data, 0o600))
+}
+
+func segmentRemoved(t *testing.T, name string, syncWrites bool, act func(dir, wal string) error) {
+	t.Helper()
+	r := newRig(t)
+	config := kvstore.DefaultConfig(filepath.Join(t.TempDir(), "db"))
+	config.SyncWrites = syncWrites
+	config.Logger = slog.New(slog.DiscardHandler)
+	s, err := kvstore.OpenWithConfig(config)
+	r.ok(err)
+	r.set(s, "a", "1")
+	r.ok(s.Sync())
+	r.ok(act(config.DataDir, filepath.Join(config.DataDir, "wal-00000000000000000001.log")))
+	err = s.Set("b", []byte("2"))
+	if !syncWrites {
+		err = s.Sync()
+	}
+	if !errors.Is(err, kvstore.ErrFailed) || !strings.Contains(err.Error(), "while it is in use") {
+		t.Errorf("%s, SyncWrites %t: %v", name, syncWrites, err)
+	}
+	if value, _ := s.Get("a"); string(value) != "1" {
+		t.Errorf("%s: a reader finds %q", name, value)
+	}
+	r.fails(s.Close(), kvstore.ErrFailed)
 }
 
 // P1: the same without SyncWrites, where the fsync in the background notices.
@@ -153,14 +172,6 @@ func TestP1SegmentRemovedBeforeTheFlush(t *testing.T) {
 		r.fails(s.Set("b", nil), kvstore.ErrFailed)
 		r.fails(s.Close(), kvstore.ErrFailed)
 	})
-}
-
-func removeAll(pattern string) error {
-	names, err := filepath.Glob(pattern)
-	for _, name := range names {
-		err = errors.Join(err, os.Remove(name))
-	}
-	return err
 }
 
 // A directory has a store if it has a snapshot or a segment. A store that must

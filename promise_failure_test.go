@@ -421,6 +421,9 @@ func TestP5BallastIsForDeletions(t *testing.T) {
 		for s.Set(fmt.Sprint("key ", stored), []byte(large)) == nil {
 			stored++
 		}
+		if r.fs.Reserved(r.config.DataDir) == 0 {
+			t.Fatal("a Set has had the ballast")
+		}
 		deleted := 0
 		for r.fs.Reserved(r.config.DataDir) > 0 {
 			r.ok(s.Delete("absent"))

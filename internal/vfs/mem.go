@@ -518,7 +518,7 @@ func (h *memDirHandle) open(kind OpKind, name string, writable bool) (File, erro
 		f = &memFile{name: name}
 		h.dir.put(name, f)
 	}
-	return &memFileHandle{memHandle: h.m.open(), dir: h.dir, file: f, writable: writable}, nil
+	return &memFileHandle{memHandle: h.m.open(), file: f, writable: writable}, nil
 }
 
 func (h *memDirHandle) Rename(oldName, newName string) error {
@@ -547,6 +547,26 @@ func (h *memDirHandle) Remove(name string) error {
 	}
 	h.dir.change(memChange{remove: name})
 	return nil
+}
+
+// Lost implements [Dir]. It calls no hook.
+func (h *memDirHandle) Lost(name string, file File, size int64) string {
+	h.m.mu.Lock()
+	defer h.m.mu.Unlock()
+	node, ok := h.dir.names[name].(*memFile)
+	f, isMem := file.(*memFileHandle)
+	switch {
+	case !isMem:
+		return ""
+	case !ok:
+		return wasRemoved
+	case node != f.file:
+		return wasReplaced
+	case int64(len(node.cache)) < size:
+		return wasTruncated
+	default:
+		return ""
+	}
 }
 
 func (h *memDirHandle) List() ([]string, error) {

@@ -180,7 +180,6 @@ func sortedKeys(m map[int64][][]byte) []int64 {
 // memFileHandle is an open file.
 type memFileHandle struct {
 	memHandle
-	dir      *memDir
 	file     *memFile
 	writable bool
 	started  error // guarded by m.mu: the error of a StartSync
@@ -232,17 +231,6 @@ func (h *memFileHandle) Size() (int64, error) {
 	}
 	defer h.m.mu.Unlock()
 	return int64(len(h.file.cache)), nil
-}
-
-func (h *memFileHandle) Linked() bool {
-	h.m.mu.Lock()
-	defer h.m.mu.Unlock()
-	for _, node := range h.dir.names {
-		if node == any(h.file) {
-			return true
-		}
-	}
-	return false
 }
 
 func (h *memFileHandle) Allocate(size int64) error {

@@ -100,6 +100,14 @@ func (m *Meter) Rename(oldName, newName string) error {
 	return nil
 }
 
+// Lost implements [Dir].
+func (m *Meter) Lost(name string, file File, size int64) string {
+	if metered, ok := file.(*meteredFile); ok {
+		file = metered.File
+	}
+	return m.Dir.Lost(name, file, size)
+}
+
 // Remove implements [Dir].
 func (m *Meter) Remove(name string) error {
 	if err := m.Dir.Remove(name); err != nil {

@@ -37,9 +37,23 @@ func isNoCall(err error) bool {
 	return slices.ContainsFunc(noCall, func(e error) bool { return errors.Is(err, e) })
 }
 
-// Linked implements [File].
-func (f osFile) Linked() bool {
-	var status unix.Stat_t
-	err := unix.Fstat(int(f.Fd()), &status)
-	return err != nil || status.Nlink > 0
+// Lost implements [Dir].
+func (d osDir) Lost(name string, file File, size int64) string {
+	var held, named unix.Stat_t
+	f, ok := file.(osFile)
+	if !ok || unix.Fstat(int(f.Fd()), &held) != nil {
+		return ""
+	}
+	switch err := unix.Fstatat(int(d.self.Fd()), name, &named, 0); {
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR):
+		return wasRemoved
+	case err != nil:
+		return ""
+	case held.Dev != named.Dev || held.Ino != named.Ino:
+		return wasReplaced
+	case named.Size < size:
+		return wasTruncated
+	default:
+		return ""
+	}
 }

@@ -29,5 +29,5 @@ func namedExhausted(err error) error {
 	return err
 }
 
-// Linked implements [File]. An open file cannot be removed on Windows.
-func (osFile) Linked() bool { return true }
+// Lost implements [Dir]. An open file cannot be removed or replaced on Windows.
+func (osDir) Lost(string, File, int64) string { return "" }

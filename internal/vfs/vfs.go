@@ -48,6 +48,12 @@ type Dir interface {
 	// Remove removes a file. It is durable after Sync.
 	Remove(name string) error
 
+	// Lost returns what has happened to an open file if this name no longer
+	// leads to it, or leads to fewer than size bytes: then a restart would not
+	// find its bytes. It is "" if nothing has, and where the system cannot
+	// tell. Lost does no I/O.
+	Lost(name string, file File, size int64) string
+
 	// List returns the names in the directory, in no order.
 	List() ([]string, error)
 
@@ -79,10 +85,6 @@ type File interface {
 
 	// Size returns the file's length in bytes.
 	Size() (int64, error)
-
-	// Linked reports whether the file still has a name. It does no I/O, and
-	// returns true where the system cannot tell.
-	Linked() bool
 
 	// Allocate makes the file size bytes long and reserves space for each byte.
 	// New bytes are zeros. If there is no space, it returns an error that
@@ -122,6 +124,13 @@ func ForgetFile(dir Dir, name string) error {
 	}
 	return errors.Join(file.Forget(), file.Close())
 }
+
+// What [Dir] Lost returns.
+const (
+	wasRemoved   = "was removed"
+	wasReplaced  = "was replaced"
+	wasTruncated = "was truncated"
+)
 
 // IsExhausted reports whether err says that a resource ran out (space, quota,
 // file size limit, open files). Nothing is broken then, and the call may

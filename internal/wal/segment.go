@@ -30,7 +30,8 @@ type segment struct {
 	header format.Header
 	size   int64 // reserved; only a group too large for every segment exceeds it
 	offset int64 // of the next entry: the header and the groups so far
-	linked bool  // the file system said that the file had a name when it got one
+	dir    vfs.Dir
+	named  bool // the directory said that the name led to the file when it got it
 }
 
 // segmentPlan says what a new segment should be.
@@ -100,7 +101,7 @@ func (s *segment) rename(dir vfs.Dir) error {
 	if err := dir.Rename(s.name+format.TmpSuffix, s.name); err != nil {
 		return fmt.Errorf("name %s: %w", s.name, err)
 	}
-	s.linked = s.file.Linked()
+	s.dir, s.named = dir, dir.Lost(s.name, s.file, s.offset) == ""
 	return datadir.Sync(dir)
 }
 
@@ -135,11 +136,15 @@ func (s *segment) sync(by *diskio.Syncer) error {
 	return s.checkName()
 }
 
-// checkName returns an error if somebody has removed the file: then its bytes
-// are gone with the process, however often they are synced.
+// checkName returns an error if somebody has removed, moved, replaced or
+// truncated the file: then the next Open does not find its bytes, however often
+// they are synced.
 func (s *segment) checkName() error {
-	if s.linked && !s.file.Linked() {
-		return fmt.Errorf("%s was removed while it is in use", s.name)
+	if !s.named {
+		return nil
+	}
+	if lost := s.dir.Lost(s.name, s.file, max(s.size, s.offset)); lost != "" {
+		return fmt.Errorf("%s %s while it is in use", s.name, lost)
 	}
 	return nil
 }
