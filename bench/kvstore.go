@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 
 	"kvstore"
@@ -23,7 +24,9 @@ type kvstoreEngine struct {
 }
 
 func openKVStore(dir string, durable bool) (engine, error) {
-	store, err := kvstore.OpenWithConfig(kvstore.Config{DataDir: dir, SyncWrites: durable})
+	store, err := kvstore.OpenWithConfig(kvstore.Config{
+		DataDir: dir, SyncWrites: durable, Logger: slog.New(slog.DiscardHandler),
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"runtime"
@@ -103,7 +104,10 @@ func bothModes(t *testing.T, test func(t *testing.T, syncWrites bool)) {
 // config has a short SyncInterval, so that the background fsync of SyncWrites
 // false takes part.
 func config(dir string, syncWrites bool) kvstore.Config {
-	return kvstore.Config{DataDir: dir, SyncWrites: syncWrites, SyncInterval: time.Millisecond}
+	return kvstore.Config{
+		DataDir: dir, SyncWrites: syncWrites, SyncInterval: time.Millisecond,
+		Logger: slog.New(slog.DiscardHandler), // a child that says anything has failed
+	}
 }
 
 func openReal(t *testing.T, dir string, syncWrites bool) target {
