@@ -35,7 +35,7 @@ crash: ## 200 cycles of SIGKILL under load
 explore: ## a million crash states
 	KVSTORE_STATES=$(or $(STATES),1000000) go test -run '^TestExploreCrashes$$' -count 1 -timeout 2h -v .
 powercut: ## 300 power cuts of a real file system; needs root
-	KVSTORE_REQUIRE_LAYERS=1 KVSTORE_POWER_CUTS=$(or $(CUTS),300) go test -run '^TestPowerCut|^TestLimit' -count 1 -timeout 2h -v ./tests
+	KVSTORE_REQUIRE_LAYERS=1 KVSTORE_POWER_CUTS=$(or $(CUTS),300) go test -run '^TestPowerCut|^TestLimit|^TestMemory' -count 1 -timeout 2h -v ./tests
 linear: ## linearizability of recorded histories
 	go test -race -count 1 ./linear/...
 model: ## the recovery protocol, exhaustively within small bounds; each mistake planted in it must be refuted

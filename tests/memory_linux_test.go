@@ -147,7 +147,7 @@ const openBound = 110
 
 // A process that was killed opens its store again in the memory that it had,
 // for writing and read-only, whatever is in the log.
-func TestKilledProcessOpensInItsMemory(t *testing.T) {
+func TestMemoryOfOpenAfterAKill(t *testing.T) {
 	if raceEnabled() {
 		t.Skip("with the race detector, the table lies in the Go heap")
 	}
@@ -176,7 +176,7 @@ func TestKilledProcessOpensInItsMemory(t *testing.T) {
 }
 
 // A read-only store keeps nothing of the log that it has replayed.
-func TestReadOnlyStoreKeepsNoLog(t *testing.T) {
+func TestMemoryOfAReadOnlyStore(t *testing.T) {
 	job := memoryJob{Dir: t.TempDir(), Batches: 4000, Values: 10, ValueBytes: 1000, Keys: 10}
 	job.use(t)
 	after := memoryJob{Dir: job.Dir, ReadOnly: true}.use(t)
