@@ -232,7 +232,7 @@ func devNull(t *testing.T) *os.File {
 func terminal(t *testing.T) *os.File {
 	control, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
-		t.Skipf("SKIPPED: no terminals here: %v", err)
+		missingLayer(t, "no terminals: %v", err)
 	}
 	t.Cleanup(func() { _ = control.Close() })
 	fd := int(control.Fd())
@@ -500,7 +500,7 @@ func TestLostOutput(t *testing.T) {
 // TestClosedInput: a standard input that is closed is not an empty one.
 func TestClosedInput(t *testing.T) {
 	if !atstart.Known {
-		t.Skip("SKIPPED: built without cgo")
+		missingLayer(t, "built without cgo")
 	}
 	killed := killedStore(t)
 	for _, line := range commandLines(t) {
