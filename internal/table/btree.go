@@ -1,7 +1,6 @@
 package table
 
 import (
-	"bytes"
 	"iter"
 	"slices"
 )
@@ -265,16 +264,13 @@ func (t *tree) remove(key string) {
 	}
 }
 
-// newTree returns a tree of keys, which must be sorted and may repeat.
+// newTree returns a tree of keys, which must be in order, each once.
 func newTree(keys iter.Seq[[]byte]) *tree {
 	t := &tree{}
 	leaf := &node{}
 	level, bounds := []*node{leaf}, []string(nil) // bounds lie between the nodes of the level
 	var last []byte
 	for key := range keys {
-		if t.len > 0 && bytes.Equal(last, key) {
-			continue
-		}
 		if leaf.keys.isWellFilled() {
 			leaf = &node{}
 			level = append(level, leaf)

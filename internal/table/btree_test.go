@@ -93,6 +93,7 @@ func TestTreeAgreesWithASortedSlice(t *testing.T) {
 			model[first[len(first)-1]] = true
 		}
 		slices.Sort(first)
+		first = slices.Compact(first)
 		tree := newTree(func(yield func([]byte) bool) {
 			for _, key := range first {
 				if !yield([]byte(key)) {
