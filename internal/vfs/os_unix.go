@@ -39,21 +39,47 @@ func isNoCall(err error) bool {
 
 // Lost implements [Dir].
 func (d osDir) Lost(name string, file File, size int64) string {
-	var held, named unix.Stat_t
 	f, ok := file.(osFile)
-	if !ok || unix.Fstat(int(f.Fd()), &held) != nil {
+	if !ok {
 		return ""
 	}
-	switch err := unix.Fstatat(int(d.self.Fd()), name, &named, 0); {
+	held, err := look(int(f.Fd()), "")
+	if err != nil {
+		return ""
+	}
+	named, err := look(int(d.self.Fd()), name)
+	switch {
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR):
 		return wasRemoved
 	case err != nil:
 		return ""
-	case held.Dev != named.Dev || held.Ino != named.Ino:
+	case held.inode != named.inode:
 		return wasReplaced
-	case named.Size < size:
+	case named.size < size:
 		return wasTruncated
 	default:
 		return ""
 	}
+}
+
+// inode identifies a file.
+type inode struct{ device, number uint64 }
+
+// identity is what look finds: which file it is, and how long.
+type identity struct {
+	inode
+	size int64
+}
+
+// lookByStat is look where there is no better call. An empty name stands for
+// the file with this descriptor itself, any other for a name in this directory.
+func lookByStat(fd int, name string) (identity, error) {
+	var stat unix.Stat_t
+	var err error
+	if name == "" {
+		err = unix.Fstat(fd, &stat)
+	} else {
+		err = unix.Fstatat(fd, name, &stat, 0)
+	}
+	return identity{inode{uint64(stat.Dev), uint64(stat.Ino)}, stat.Size}, err //nolint:unconvert // their types differ by system
 }
