@@ -21,6 +21,9 @@ type Batch struct {
 	list  entryList
 	added int   // calls of Set and Delete
 	err   error // the first limit that was broken; nothing is added afterwards
+
+	version int64 // what SetVersion asked for
+	isBound bool  // whether it did
 }
 
 // Set adds a write of key. Key and value are copied. Limits are reported by
@@ -38,13 +41,21 @@ func (b *Batch) Delete(key string) {
 	}
 }
 
+// SetVersion asks that the commit gets version v, as [View.Version] shows it.
+// v must be above the version of the commit ahead of it and below 2^62.
+// Otherwise Apply returns an error that Is ErrVersionOrder, nothing is written,
+// and other commits are not affected. Versions may leave gaps. Commits after it
+// get the clock's nanoseconds since 1970 as ever, or the version before them
+// plus 1 if that is more. It is for a store that follows another one.
+func (b *Batch) SetVersion(v int64) { b.version, b.isBound = v, true }
+
 // Len returns the number of writes added.
 func (b *Batch) Len() int { return b.added }
 
 // Reset empties the batch.
 func (b *Batch) Reset() {
 	b.list.reset()
-	b.added, b.err = 0, nil
+	*b = Batch{list: b.list}
 }
 
 // accept reports whether a write may be added. A batch that broke a limit is
@@ -77,21 +88,28 @@ func (b *Batch) fill(c *writeCommand) {
 	bytes := append(c.list.entries[:0], b.list.entries...)
 	c.list = b.list
 	c.list.entries = bytes
+	c.wanted, c.isBound = b.version, b.isBound
 }
 
-// Commit is the future result of ApplyAsync. Its methods may be called from any
-// number of goroutines.
+// move makes c the commit of this batch, with the batch's own bytes.
+func (b *Batch) move(c *writeCommand) {
+	c.list, c.wanted, c.isBound = b.list, b.version, b.isBound
+}
+
+// Commit is the future result of ApplyAsync and DoAsync. Its methods may be
+// called from any number of goroutines.
 type Commit struct {
 	err     error         // written before done is closed, valid afterwards
-	version int64         // likewise, by the writer
-	done    chan struct{} // closed by the writer, or by ApplyAsync if nothing was queued
+	version int64         // likewise
+	done    chan struct{} // closed by the writer, or by the caller if nothing was queued
 }
 
 func newCommit() *Commit { return &Commit{done: make(chan struct{})} }
 
-// complete decides the commit. It is called once.
-func (c *Commit) complete(err error) {
-	c.err = err
+// complete decides the commit. It is called once. The version is 0 if none was
+// made.
+func (c *Commit) complete(version int64, err error) {
+	c.version, c.err = version, err
 	close(c.done)
 }
 

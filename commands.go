@@ -11,18 +11,28 @@ import (
 // from the moment it is queued. It is answered exactly once, by the writer or
 // by the caller of the command in front of it.
 
-// writeCommand is one commit: a Set, a Delete, a Batch or a transaction.
+// writeCommand is one commit, or none if it turns out to write nothing.
 type writeCommand struct {
 	mailbox.Ticket
-	list   entryList  // owned by the writer once queued
-	answer chan error // of one place; for a caller that waits in Set, Delete or Apply
-	commit *Commit    // for a caller of ApplyAsync; nil for the others
+	list   entryList     // owned by the writer once queued
+	answer chan struct{} // of one place; for a caller that waits
+	commit *Commit       // for a caller of ApplyAsync or DoAsync; nil for the others
 
 	// next is where the caller must pass the answer on to, nil for nowhere. The
 	// writer sets it before it answers.
-	next chan<- error
+	next chan<- struct{}
 
-	condition *condition // of a CompareAndSwap or a transaction; nil for the others
+	// decide, unless it is nil, decides what the command writes, given what is
+	// ahead of it in commit order. The writer calls it once, or not at all. An
+	// error is the command's own: it writes nothing.
+	decide func(*ahead) (write bool, err error)
+
+	wanted  int64 // the version that SetVersion asked for
+	isBound bool  // whether it did; the writer chooses otherwise
+
+	// The answer, written by the writer before it gives it.
+	err     error
+	version int64 // of the commit; 0 if none was made
 }
 
 // syncCommand asks for everything accepted before it to be durable.
@@ -61,12 +71,17 @@ func (s *Store) newCommand(ctx context.Context, n int, blocking bool) (*writeCom
 	if err != nil {
 		return nil, err
 	}
-	c, ok := s.spare.Get().(*writeCommand)
-	if !ok {
-		c = &writeCommand{answer: make(chan error, 1)}
-	}
+	c := s.spareCommand()
 	c.Ticket = ticket
 	return c, nil
+}
+
+// spareCommand returns an empty command that has acquired nothing.
+func (s *Store) spareCommand() *writeCommand {
+	if c, ok := s.spare.Get().(*writeCommand); ok {
+		return c
+	}
+	return &writeCommand{answer: make(chan struct{}, 1)}
 }
 
 // recycle takes back a command from the goroutine that got its answer, or that
@@ -76,23 +91,23 @@ func (s *Store) recycle(c *writeCommand) {
 		c.list.entries = nil
 	}
 	c.list.reset()
-	c.condition, c.next = nil, nil
+	*c = writeCommand{list: c.list, answer: c.answer}
 	s.spare.Put(c)
 }
 
 // reply answers the command. The caller may reuse it at once.
-func (c *writeCommand) reply(err error) {
+func (c *writeCommand) reply() {
 	if c.commit != nil {
-		c.commit.complete(err)
+		c.commit.complete(c.version, c.err)
 		return
 	}
-	c.answer <- err
+	c.answer <- struct{}{}
 }
 
-// relay passes an answer on to the next caller, or to the writer. A caller does
-// this before anything else, since they wait for it.
-func (c *writeCommand) relay(err error) {
+// relay passes the turn to have an answer on to the next caller, or to the
+// writer. A caller does this before anything else, since they wait for it.
+func (c *writeCommand) relay() {
 	if c.next != nil {
-		c.next <- err // it has room
+		c.next <- struct{}{} // it has room
 	}
 }

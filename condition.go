@@ -3,38 +3,16 @@ package kvstore
 import (
 	"bytes"
 	"context"
+	"fmt"
+	"math"
 	"slices"
+	"strconv"
 
-	"kvstore/internal/codec"
 	"kvstore/internal/format"
-	"kvstore/internal/table"
 )
 
-// This file is writes that depend on what is there: the writer decides, in
-// commit order.
-
-// condition is what has to be true for a write to happen.
-type condition struct {
-	requirement requirement // immutable
-	met         bool        // written by the writer; valid once the command is answered
-}
-
-// requirement is something that the writer can check in the table and the
-// operations that are pending ahead of the command.
-type requirement interface {
-	holds(t *table.Table, pending pendingOps) bool
-}
-
-// pendingOps are the last operations on each key of the commands that are ahead
-// in commit order and not applied yet.
-type pendingOps map[string]table.Op
-
-// expectation is the requirement of CompareAndSwap.
-type expectation struct {
-	key     string
-	present bool   // whether key must be there
-	value   []byte // with this value
-}
+// This file is writes to one key that depend on its value. The writer decides
+// them, in commit order.
 
 // CompareAndSwap sets key to next if its value is old, and reports whether it
 // was. A nil old stands for an absent key, a nil next deletes the key; empty
@@ -56,45 +34,80 @@ func (s *Store) CompareAndSwap(key string, old, next []byte) (swapped bool, err 
 	if err != nil {
 		return false, err
 	}
-	// Not pooled, because it is read after the command is given back. old is
-	// copied, like everything that is queued.
-	only := &condition{requirement: &expectation{key: key, present: old != nil, value: slices.Clone(old)}}
-	c.condition = only
 	if next == nil {
 		c.list.delete(key)
 	} else {
 		c.list.set(key, next)
 	}
+	wantPresent, old := old != nil, slices.Clone(old) // copied, like everything that is queued
+	c.decide = func(a *ahead) (write bool, err error) {
+		value, present := a.Get(nil, key)
+		swapped = present == wantPresent && bytes.Equal(value, old)
+		return swapped, nil
+	}
 	err = s.commit(ctx, c)
-	return err == nil && only.met, err
+	return swapped && err == nil, err
 }
 
-// checkConditions selects the commands of group whose conditions are met, into
-// writes. A command is checked after those before it, as if they were applied.
-func checkConditions(t *table.Table, group, writes []*writeCommand) []*writeCommand {
-	if !slices.ContainsFunc(group, func(c *writeCommand) bool { return c.condition != nil }) {
-		return append(writes, group...)
+// Add adds delta to the number in key's value, and returns the sum. The value
+// is decimal text as strconv.FormatInt writes it; the number of an absent key
+// is 0. Additions never conflict, however hot the key is. Add commits also if
+// delta is 0.
+//
+// Errors: ErrNotNumber if the value is anything else, ErrOverflow if the sum is
+// not an int64, and those of Set. Nothing is written then, but as with Set the
+// outcome is unknown after ErrFailed.
+func (s *Store) Add(key string, delta int64) (int64, error) {
+	ctx := context.Background()
+	if err := checkLimits(key, nil); err != nil {
+		return 0, err
 	}
-	pending := pendingOps{}
-	for _, c := range group {
-		if c.condition != nil {
-			if c.condition.met = c.condition.requirement.holds(t, pending); !c.condition.met {
-				continue
-			}
-		}
-		for op := range codec.Ops(c.list.entries) {
-			pending[string(op.Key)] = op
-		}
-		writes = append(writes, c)
+	if err := s.checkWritable(ctx); err != nil {
+		return 0, err
 	}
-	return writes
+	c, err := s.newCommand(ctx, format.EntryOverhead+len(key)+maxNumberBytes, true)
+	if err != nil {
+		return 0, err
+	}
+	sum := int64(0)
+	c.decide = func(a *ahead) (write bool, err error) {
+		if sum, err = a.add(key, delta); err != nil {
+			return false, err
+		}
+		var text [maxNumberBytes]byte
+		c.list.set(key, strconv.AppendInt(text[:0], sum, 10))
+		return true, nil
+	}
+	if err := s.commit(ctx, c); err != nil {
+		return 0, err
+	}
+	return sum, nil
 }
 
-func (e *expectation) holds(t *table.Table, pending pendingOps) bool {
-	op, ok := pending[e.key]
-	value, present := op.Value, ok && !op.Delete
-	if !ok {
-		value, present = t.Get(nil, e.key)
+// maxNumberBytes is the length of the longest int64: of math.MinInt64.
+const maxNumberBytes = len("-9223372036854775808")
+
+// add returns the sum of key's number and delta.
+func (a *ahead) add(key string, delta int64) (sum int64, err error) {
+	var room [maxNumberBytes]byte
+	text, present := a.Get(room[:0], key)
+	number := int64(0)
+	if present {
+		if number, err = parseNumber(text); err != nil {
+			return 0, fmt.Errorf("%w (key %.40q)", err, key)
+		}
 	}
-	return present == e.present && (!present || bytes.Equal(value, e.value))
+	if delta > 0 && number > math.MaxInt64-delta || delta < 0 && number < math.MinInt64-delta {
+		return 0, fmt.Errorf("%w: %d and %d (key %.40q)", ErrOverflow, number, delta, key)
+	}
+	return number + delta, nil
+}
+
+// parseNumber parses what strconv.FormatInt writes, and no other text.
+func parseNumber(text []byte) (int64, error) {
+	number, err := strconv.ParseInt(string(text), 10, 64)
+	if err != nil || strconv.FormatInt(number, 10) != string(text) {
+		return 0, fmt.Errorf("%w: %.40q", ErrNotNumber, text)
+	}
+	return number, nil
 }

@@ -32,8 +32,11 @@ type Store struct {
 	table  atomic.Pointer[table.Table] // what readers use; nil once Close has begun
 	memory *table.Table                // immutable after Open: the same table, for views that outlive Close
 
+	clock   clock            // immutable after Open
 	mailbox *mailbox.Mailbox // to the writer; nil if read-only
 	release func() error     // of a read-only store, which has no writer to do it
+
+	updates updates // transactions that have lost
 
 	// spare holds commands whose callers have their answer. It is not global: a
 	// channel that was made in a testing/synctest bubble must not turn up in
@@ -123,7 +126,7 @@ func openLocked(config Config, env environment, dir *directory) (*Store, error) 
 	if err != nil {
 		return nil, err
 	}
-	s := newStore(config, state)
+	s := newStore(config, state, newClock(env.now))
 	s.disk = dir.dir
 	s.compacted(state, env.now())
 	if config.ReadOnly {
@@ -150,8 +153,11 @@ func syncName(fsys vfs.FS, path string) error {
 }
 
 // newStore returns a store that serves what recovery has found.
-func newStore(config Config, state *recovery.State) *Store {
-	s := &Store{config: config, recovery: newRecovery(state), status: &status{}, memory: state.Table, id: state.ID}
+func newStore(config Config, state *recovery.State, clock clock) *Store {
+	s := &Store{
+		config: config, recovery: newRecovery(state), status: &status{}, memory: state.Table, id: state.ID,
+		clock: clock, updates: newUpdates(),
+	}
 	s.table.Store(state.Table)
 	s.status.lastGroup.Store(state.LastGroup)
 	s.status.keys.Store(int64(state.Table.Len()))
@@ -168,10 +174,11 @@ func (s *Store) startWriter(state *recovery.State, env environment, dir *directo
 	wake := make(chan struct{}, 1)
 	w := &walWriter{
 		mailbox: mailbox.New(ErrClosed), table: state.Table, status: s.status, dir: dir,
-		maxKeys: env.maxKeys, now: env.now, spawn: s.goroutines.Go,
-		logger:  s.config.Logger.With("dir", s.config.DataDir),
-		relayed: make(chan error, 1),
+		spawn: s.goroutines.Go, logger: s.config.Logger.With("dir", s.config.DataDir),
+		relayed: make(chan struct{}, 1),
 	}
+	w.serial = &serial{spawn: w.spawn, logger: w.logger}
+	w.group = group{ahead: ahead{serial: w.serial}, clock: s.clock, wall: env.now, maxKeys: env.maxKeys}
 	start := wal.Start{
 		ID: state.ID, Segment: state.NextSegment, Group: state.LastGroup, Version: state.Table.Version(),
 	}
@@ -330,17 +337,18 @@ func (s *Store) Apply(ctx context.Context, b *Batch) error {
 func (s *Store) ApplyAsync(ctx context.Context, b *Batch) *Commit {
 	commit := newCommit()
 	if err := s.checkBatch(ctx, b); err != nil || b.added == 0 {
-		commit.complete(err)
+		commit.complete(0, err)
 		return commit
 	}
 	c, err := s.newCommand(ctx, len(b.list.entries), false)
 	if err == nil {
 		b.fill(c)
 		c.commit = commit
+		s.updates.note(c)
 		err = s.mailbox.SendWrite(c)
 	}
 	if err != nil {
-		commit.complete(err)
+		commit.complete(0, err)
 	}
 	return commit
 }
@@ -397,21 +405,31 @@ func (s *Store) checkBatch(ctx context.Context, b *Batch) error {
 	return s.checkWritable(ctx)
 }
 
-// commit queues a command and waits for the answer. A blocking command waits
-// whatever happens, and relays the answer; another one waits until ctx ends.
+// commit queues a command and waits for the answer.
 func (s *Store) commit(ctx context.Context, c *writeCommand) error {
-	err := s.mailbox.SendWrite(c)
-	switch {
-	case err != nil:
-	case c.Blocking():
-		err = <-c.answer // half the price of a select
-		c.relay(err)
-	default:
+	if err := s.mailbox.SendWrite(c); err != nil {
+		s.recycle(c)
+		return err
+	}
+	return s.await(ctx, c)
+}
+
+// await waits for the answer of a command. A blocking one waits whatever
+// happens, and relays the answer; another one waits until ctx ends.
+func (s *Store) await(ctx context.Context, c *writeCommand) error {
+	if c.Blocking() {
+		<-c.answer // half the price of a select
+		c.relay()
+	} else {
 		select {
-		case err = <-c.answer:
+		case <-c.answer:
 		case <-ctx.Done():
 			return ctx.Err() // the writer still owns c
 		}
+	}
+	err := c.err
+	if c.version != 0 {
+		s.updates.note(c)
 	}
 	s.recycle(c)
 	return err

@@ -61,6 +61,18 @@ var (
 	// keys in the store.
 	ErrStoreFull = errors.New("kvstore: too many keys")
 
+	// ErrVersionOrder is returned for a commit whose SetVersion asks for a
+	// version that is not above that of the commit before it, or is not below
+	// 2^62.
+	ErrVersionOrder = errors.New("kvstore: version out of order")
+
+	// ErrNotNumber is returned by Add if the key's value is not a number as
+	// strconv.FormatInt writes it.
+	ErrNotNumber = errors.New("kvstore: value is not a number")
+
+	// ErrOverflow is returned by Add if the sum is not an int64.
+	ErrOverflow = errors.New("kvstore: number overflows")
+
 	// ErrInvalidConfig is returned by Open for a Config with values that are
 	// not allowed.
 	ErrInvalidConfig = errors.New("kvstore: invalid config")

@@ -1,52 +1,133 @@
 package kvstore
 
 import (
+	"fmt"
+	"math"
+	"time"
+
 	"kvstore/internal/codec"
 	"kvstore/internal/format"
 	"kvstore/internal/table"
 )
 
+// maxGroupBytes ends a group. Beyond a few MiB, a longer one makes callers wait
+// and saves nothing, because the time goes to the disk's bandwidth and not to
+// its latency. A single command may exceed it.
+const maxGroupBytes = 4 << 20
+
+// maxGroupCommands ends a group of commands that write little or nothing.
+const maxGroupCommands = 16 << 10
+
+// maxVersion is above all versions that SetVersion may ask for.
+const maxVersion = 1 << 62
+
 // group is the commands that the writer takes together. One pwrite and one
 // fsync make all of their writes durable. The writer owns it.
 type group struct {
 	commands []*writeCommand // in commit order
-	writes   []*writeCommand // the commands to be written: all but those whose condition is not met
+	writes   []*writeCommand // the commands that write something
+	ahead    ahead           // what the next command meets
+
+	clock   clock            // immutable
+	wall    func() time.Time // immutable: for versions
+	maxKeys uint64           // immutable: see environment
+
+	now     int64 // wall time when the group began
+	room    int   // new keys that are possible whatever else the group does
+	failure error // of the log; nothing is decided then
 
 	// Of writes.
 	bytes, ops, sets int
-	version          int64 // of the last one; the others count up to it by one
+	version          int64 // of the last one, or of the commit before the group
+}
+
+// begin begins a group behind the commit with this version.
+func (g *group) begin(t *table.Table, version int64, failure error) {
+	g.ahead.begin(t, g.clock.now())
+	g.now, g.version, g.failure = g.wall().UnixNano(), version, failure
+	g.room = int(min(g.maxKeys-min(uint64(t.Len()), g.maxKeys), math.MaxInt))
+}
+
+// isFull reports whether no more commands are to be taken.
+func (g *group) isFull() bool {
+	return g.bytes >= maxGroupBytes || len(g.commands) >= maxGroupCommands
+}
+
+// take decides what a command writes, as if all commands ahead were applied.
+func (g *group) take(c *writeCommand) {
+	g.commands = append(g.commands, c)
+	if g.failure != nil {
+		return
+	}
+	if c.decide != nil {
+		g.ahead.track(g.writes)
+		write, err := c.decide(&g.ahead)
+		if c.err = err; err != nil || !write {
+			return
+		}
+	}
+	if c.err = g.accept(c); c.err == nil {
+		g.writes = append(g.writes, c)
+	}
+}
+
+// accept gives a write its version, and counts it. An error is the command's
+// own, and moves nothing.
+func (g *group) accept(c *writeCommand) error {
+	version := max(g.now, g.version+1)
+	if c.isBound {
+		if version = c.wanted; version <= g.version || version >= maxVersion {
+			return fmt.Errorf("%w: %d, after %d", ErrVersionOrder, version, g.version)
+		}
+	}
+	if err := g.checkRoom(c); err != nil {
+		return err
+	}
+	c.version, g.version = version, version
+	g.bytes += len(c.list.entries)
+	g.ops += c.list.count
+	g.sets += c.list.sets
+	return nil
+}
+
+// checkRoom refuses a command that would leave more than maxKeys keys. Near the
+// limit it counts them one by one.
+func (g *group) checkRoom(c *writeCommand) error {
+	if g.sets+c.list.sets <= g.room {
+		return nil
+	}
+	g.ahead.track(g.writes)
+	if keys := uint64(g.ahead.keysAfter(codec.Ops(c.list.entries))); keys > g.maxKeys {
+		return fmt.Errorf("%w: %d with this write, limit %d", ErrStoreFull, keys, g.maxKeys)
+	}
+	return nil
+}
+
+// fail makes err the answer of every command.
+func (g *group) fail(err error) {
+	for _, c := range g.commands {
+		c.err, c.version = err, 0
+	}
 }
 
 // reset empties the group and keeps its memory.
 func (g *group) reset() {
 	clear(g.commands)
 	clear(g.writes)
-	*g = group{commands: g.commands[:0], writes: g.writes[:0]}
-}
-
-// selectWrites decides which commands are to be written.
-func (g *group) selectWrites(t *table.Table) {
-	g.writes = checkConditions(t, g.commands, g.writes)
-	for _, c := range g.writes {
-		g.bytes += len(c.list.entries)
-		g.ops += c.list.count
-		g.sets += c.list.sets
+	*g = group{
+		commands: g.commands[:0], writes: g.writes[:0], ahead: g.ahead,
+		clock: g.clock, wall: g.wall, maxKeys: g.maxKeys,
 	}
 }
-
-// firstVersion returns the version of the first write.
-func (g *group) firstVersion() int64 { return g.version - int64(len(g.writes)) + 1 }
 
 // appendEntries appends the entries of all writes to dst, with their versions
 // as timestamps. They are stamped in dst, which the processor has at hand
 // anyway.
 func (g *group) appendEntries(dst []byte) []byte {
-	version := g.firstVersion()
 	for _, c := range g.writes {
 		at := len(dst)
 		dst = append(dst, c.list.entries...)
-		format.SetTimestamps(dst[at:], version)
-		version++
+		format.SetTimestamps(dst[at:], c.version)
 	}
 	return dst
 }
@@ -60,31 +141,10 @@ func (g *group) appendCommits(ops []table.Op, commits []table.Commit) ([]table.O
 			ops = append(ops, op)
 		}
 	}
-	first, version := 0, g.firstVersion()
+	first := 0
 	for _, c := range g.writes {
-		commits = append(commits, table.Commit{Ops: ops[first : first+c.list.count], Version: version})
+		commits = append(commits, table.Commit{Ops: ops[first : first+c.list.count], Version: c.version})
 		first += c.list.count
-		version++
 	}
 	return ops, commits
-}
-
-// keysAfter returns how many keys t has once the group's only write is applied.
-func (g *group) keysAfter(t *table.Table) uint64 {
-	present := map[string]bool{}
-	keys := t.Len()
-	for op := range codec.Ops(g.writes[0].list.entries) {
-		was, known := present[string(op.Key)]
-		if !known {
-			was = t.Has(string(op.Key))
-		}
-		present[string(op.Key)] = !op.Delete
-		switch {
-		case was && op.Delete:
-			keys--
-		case !was && !op.Delete:
-			keys++
-		}
-	}
-	return uint64(keys)
 }

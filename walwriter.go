@@ -14,11 +14,6 @@ import (
 	"kvstore/internal/wal"
 )
 
-// maxGroupBytes ends a group. Beyond a few MiB, a longer one makes callers wait
-// and saves nothing, because the time goes to the disk's bandwidth and not to
-// its latency. A single command may exceed it.
-const maxGroupBytes = 4 << 20
-
 // walWriter is the state of the writer goroutine. Open builds it, hands it to
 // its goroutine and forgets it. No other goroutine can reach it, so nothing in
 // it needs a lock. It shares with readers the table and the figures in status.
@@ -34,16 +29,15 @@ type walWriter struct {
 	staging   staging
 	snapshots snapshotter
 	group     group
+	serial    *serial
 
-	maxKeys uint64             // immutable
-	now     func() time.Time   // immutable: the clock
-	spawn   func(func() error) // immutable: starts a goroutine that Close waits for
-	logger  *slog.Logger       // immutable
+	spawn  func(func() error) // immutable: starts a goroutine that Close waits for
+	logger *slog.Logger       // immutable
 
 	waiter   handoff.Waiter
 	notifier handoff.Notifier
 	finished handoff.Group // what the waiter needs to know about the last group
-	relayed  chan error    // of one place; from the caller that wakes the writer
+	relayed  chan struct{} // of one place; from the caller that wakes the writer
 }
 
 // status is what the writer shows to Store.
@@ -67,8 +61,8 @@ type status struct {
 //     queued already. While one group is being synced, the next one queues up:
 //     the slower the disk, the larger the groups. There is no timer, and a lone
 //     caller never waits for company.
-//  2. [group.selectWrites] checks the conditions of swaps and transactions, in
-//     commit order.
+//  2. [group.take] decides what swaps, transactions and functions write, in
+//     commit order. It runs the functions given to [Store.Do].
 //  3. [wal.Log.Reserve] rotates to the next segment if the group does not fit.
 //     Its space is reserved before anything is written, so that a full disk
 //     fails the group and nothing else.
@@ -108,6 +102,7 @@ type status struct {
 // Tried and dropped: pwritev2 with RWF_DSYNC in place of two calls (no faster).
 // docs/notebook has more of that.
 func (w *walWriter) run() error {
+	defer w.goOn()
 	for {
 		control := w.gather()
 		w.commitGroup()
@@ -120,32 +115,47 @@ func (w *walWriter) run() error {
 		case *snapshotCommand:
 			c.answer <- w.snapshots.begin()
 			w.mailbox.ReleaseControl()
+		case *turnCommand:
+			w.giveTurn(c)
+			w.mailbox.ReleaseControl()
 		case *closeCommand:
 			return w.shutdown()
 		}
 	}
 }
 
+// goOn continues in a new goroutine if a function given to [Store.Do] has ended
+// this one by runtime.Goexit. All that the writer knows is in w, and so the
+// group under way goes on with the next command.
+func (w *walWriter) goOn() {
+	if w.serial.exited {
+		w.serial.exited = false
+		w.spawn(w.run)
+	}
+}
+
 // gather fills the group: it waits for one command and takes those behind it
-// that are queued already, up to maxGroupBytes. A control command ends the
-// group and is returned.
+// that are queued already. A control command ends the group and is returned.
 func (w *walWriter) gather() (control any) {
-	sets, bytes := 0, 0
-	for bytes < maxGroupBytes {
+	for !w.group.isFull() && !w.serial.isLate() {
 		c := w.mailbox.Receive(len(w.group.commands) == 0)
 		write, ok := c.(*writeCommand)
 		if !ok {
 			return c
 		}
-		if len(w.group.commands) > 0 && !w.hasRoomFor(sets+write.list.sets) {
-			w.mailbox.PutBack(write) // to be a group of its own: see checkCapacity
-			return nil
-		}
-		w.group.commands = append(w.group.commands, write)
-		sets += write.list.sets
-		bytes += len(write.list.entries)
+		w.take(write)
 	}
 	return nil
+}
+
+// take adds a command to the group.
+func (w *walWriter) take(c *writeCommand) {
+	if len(w.group.commands) == 0 {
+		w.log.SettleFlush()
+		w.group.begin(w.table, w.log.Version(), w.log.Err())
+	}
+	w.group.take(c)
+	w.serial.exited = false // it has come back
 }
 
 // commitGroup makes the group durable, visible and answered, or fails all of
@@ -154,12 +164,14 @@ func (w *walWriter) commitGroup() {
 	if len(w.group.commands) == 0 {
 		return
 	}
-	err := w.persist()
-	if err == nil && len(w.group.writes) > 0 {
+	if err := w.persist(); err != nil {
+		w.group.fail(err)
+	} else if len(w.group.writes) > 0 {
 		w.apply()
 	}
-	w.answer(err)
+	w.answer()
 	w.group.reset()
+	w.serial.spent = 0
 	w.log.PrepareRotation()
 	w.snapshots.beginIfDue()
 	if tuning.Handoff {
@@ -167,24 +179,20 @@ func (w *walWriter) commitGroup() {
 	}
 }
 
-// persist decides what of the group is to be written, brings that to the disk
-// (SyncWrites false: to the operating system), and stages it.
+// persist brings the group's writes to the disk (SyncWrites false: to the
+// operating system), and stages them.
 func (w *walWriter) persist() error {
 	w.log.SettleFlush()
 	if err := w.log.Err(); err != nil {
 		return err
 	}
 	g := &w.group
-	if g.selectWrites(w.table); len(g.writes) == 0 {
-		return nil // all answers are false, and what they depend on is durable
-	}
-	if err := w.checkCapacity(); err != nil {
-		return err
+	if len(g.writes) == 0 {
+		return nil // what the answers depend on is durable
 	}
 	if err := w.log.Reserve(g.bytes, g.sets == 0); err != nil {
 		return publicError(err)
 	}
-	g.version = max(w.now().UnixNano(), w.log.Version()+1) + int64(len(g.writes)) - 1
 	finishStaging := w.staging.begin(g)
 	started := time.Now()
 	groupBytes, err := w.log.Append(g.appendEntries(w.log.Buffer(g.bytes)), g.version, g.ops >= asideOps)
@@ -202,32 +210,9 @@ func (w *walWriter) persist() error {
 	return err
 }
 
-// hasRoomFor reports whether n more keys are possible even if all are new.
-func (w *walWriter) hasRoomFor(n int) bool {
-	return uint64(w.table.Len())+uint64(n) <= w.maxKeys
-}
-
-// checkCapacity refuses a group that would leave more than maxKeys keys. Near
-// the limit groups are of one command, and are counted key by key.
-func (w *walWriter) checkCapacity() error {
-	if w.hasRoomFor(w.group.sets) {
-		return nil
-	}
-	if keys := w.group.keysAfter(w.table); keys > w.maxKeys {
-		return fmt.Errorf("%w: %d with this write, limit %d", ErrStoreFull, keys, w.maxKeys)
-	}
-	return nil
-}
-
 // apply shows the group to readers.
 func (w *walWriter) apply() {
 	w.staging.publish()
-	version := w.group.firstVersion()
-	for i, c := range w.group.writes {
-		if c.commit != nil {
-			c.commit.version = version + int64(i)
-		}
-	}
 	w.status.keys.Store(int64(w.table.Len()))
 	w.status.groups.Add(1)
 	w.status.lastGroup.Store(w.log.Written())
@@ -235,7 +220,7 @@ func (w *walWriter) apply() {
 }
 
 // answer replies to the callers, which may use their commands again at once.
-func (w *walWriter) answer(err error) {
+func (w *walWriter) answer() {
 	var credits mailbox.Credits
 	w.finished.Answered, w.finished.Waiting = 0, w.mailbox.Waiting()
 	for _, c := range w.group.commands {
@@ -248,13 +233,13 @@ func (w *walWriter) answer(err error) {
 	if tuning.Handoff && credits.Blocking() {
 		mode = w.notifier.Choose(len(w.group.commands), w.finished.Synced)
 	}
-	w.notify(mode, err)
+	w.notify(mode)
 	w.mailbox.Release(credits)
 }
 
-// notify gives the callers their answer, in commit order. If a caller is to
+// notify gives the callers their answers, in commit order. If a caller is to
 // wake the writer, it returns when that caller has the answer.
-func (w *walWriter) notify(mode handoff.Mode, err error) {
+func (w *walWriter) notify(mode handoff.Mode) {
 	callers := w.group.commands
 	switch mode {
 	case handoff.AtOnce:
@@ -265,16 +250,16 @@ func (w *walWriter) notify(mode handoff.Mode, err error) {
 			callers[i].next = c.answer
 		}
 		callers[len(callers)-1].next = w.relayed
-		callers = callers[:1] // the others get it relayed
+		callers = callers[:1] // the others get theirs from the one before them
 	}
 	for _, c := range callers {
-		c.reply(err)
+		c.reply()
 	}
 	if mode == handoff.AtOnce {
 		return
 	}
 	started := time.Now()
-	<-w.relayed //nolint:errcheck // it is the answer that the writer gave
+	<-w.relayed
 	w.notifier.Slept(mode, len(w.group.commands), time.Since(started))
 }
 

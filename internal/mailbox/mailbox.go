@@ -231,8 +231,14 @@ func (m *Mailbox) Receive(wait bool) any {
 	return w
 }
 
-// PutBack makes the write that was received last the next one to be received.
-func (m *Mailbox) PutBack(w Write) { m.held = append(m.held, w) }
+// Direct returns a ticket for a write that the sender hands to the receiver
+// itself, not through the mailbox. The receiver treats it like the others.
+func (m *Mailbox) Direct(blocking bool) Ticket {
+	if !blocking {
+		m.async.Add(1)
+	}
+	return Ticket{async: !blocking}
+}
 
 // Bytes returns how many bytes are acquired: of the messages that are queued,
 // and of the writes that were received and have no answer yet. A small message

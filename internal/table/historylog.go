@@ -66,8 +66,9 @@ type historyLog struct {
 	// the shard's history leads to.
 	dir atomic.Pointer[[][]byte]
 
-	// Held while old versions are dropped or moved, for one page at a time, and
-	// taken before a shard's lock. No reader or writer takes it.
+	// Held while the log is read, or old versions are dropped or moved, for one
+	// page at a time, and taken before a shard's lock. No lookup and no change
+	// takes it, but the check of a large transaction does.
 	sweeping sync.Mutex
 
 	mu    sync.Mutex     // taken under a shard's lock, briefly

@@ -468,3 +468,88 @@ func TestViewOfALargeShard(t *testing.T) {
 		t.Fatalf("%d keys of %d", len(seen), keys)
 	}
 }
+
+// AnyChange finds exactly the keys that were changed since a view was opened,
+// whatever other views are open, close, and have their versions moved.
+func TestAnyChange(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	for range fewer(10) {
+		tab := New(0)
+		type open struct {
+			view    *View
+			changed map[string]int64 // when each key was changed last
+			first   map[string]int64 // when it was changed first
+		}
+		var views []*open
+		for version := int64(1); version < 300; version++ {
+			var ops []Op
+			for range 1 + rng.IntN(20) {
+				key := fmt.Sprintf("key %d", rng.IntN(400))
+				op := Op{Key: []byte(key), Value: make([]byte, rng.IntN(300)), Delete: rng.IntN(4) == 0}
+				if op.Delete && !tab.Has(key) {
+					continue // it changes nothing
+				}
+				if slices.ContainsFunc(ops, func(o Op) bool { return string(o.Key) == key }) {
+					continue
+				}
+				ops = append(ops, op)
+				for _, v := range views {
+					if v.changed[key] = version; v.first[key] == 0 {
+						v.first[key] = version
+					}
+				}
+			}
+			tab.Apply([]Commit{{Ops: ops, Version: version}})
+			switch rng.IntN(4) {
+			case 0:
+				views = append(views, &open{tab.View(), map[string]int64{}, map[string]int64{}})
+			case 1:
+				if len(views) > 0 {
+					i := rng.IntN(len(views))
+					views[i].view.Close()
+					found, complete := views[i].view.AnyChange(version, func(string) bool { return true }, 0)
+					if found || complete {
+						t.Fatalf("a closed view: found %v, complete %v", found, complete)
+					}
+					views = slices.Delete(views, i, i+1)
+				}
+			}
+			for _, v := range views {
+				upTo := v.view.Version() + rng.Int64N(version-v.view.Version()+1)
+				got := map[string]bool{}
+				found, complete := v.view.AnyChange(upTo, func(key string) bool { got[key] = true; return false }, 0)
+				if found || !complete {
+					t.Fatalf("found %v, complete %v", found, complete)
+				}
+				for key, when := range v.first {
+					if when <= upTo && !got[key] {
+						t.Fatalf("a view of %d lacks the change of %q in %d", v.view.Version(), key, when)
+					}
+				}
+				for key := range got {
+					if v.first[key] == 0 || v.first[key] > upTo {
+						t.Fatalf("%q was changed in %d, and found up to %d", key, v.first[key], upTo)
+					}
+				}
+				if len(got) > 0 {
+					one := slices.Sorted(maps.Keys(got))[0]
+					found, complete := v.view.AnyChange(upTo, func(key string) bool { return key == one }, 0)
+					if !found || !complete {
+						t.Fatalf("%q: found %v, complete %v", one, found, complete)
+					}
+				}
+				looked := 0
+				_, complete = v.view.AnyChange(upTo, func(string) bool { looked++; return false }, 3)
+				if complete && looked < len(got) {
+					t.Fatalf("complete after %d of %d keys", looked, len(got))
+				}
+			}
+		}
+		for _, v := range views {
+			v.view.Close()
+		}
+		tab.Release()
+	}
+}

@@ -81,5 +81,6 @@ func lookByStat(fd int, name string) (identity, error) {
 	} else {
 		err = unix.Fstatat(fd, name, &stat, 0)
 	}
-	return identity{inode{uint64(stat.Dev), uint64(stat.Ino)}, stat.Size}, err //nolint:unconvert // their types differ by system
+	device, number := uint64(stat.Dev), uint64(stat.Ino) //nolint:unconvert // their types differ by system
+	return identity{inode{device, number}, stat.Size}, err
 }

@@ -1,0 +1,677 @@
+package kvstore_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"math"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"kvstore"
+	"kvstore/internal/vfs"
+)
+
+// This file is about serial transactions: Do, DoAsync, Add and SetVersion.
+
+// hold makes the writer hang in the write of a commit, and returns when it
+// does. What is queued afterwards is one group.
+func (r *rig) hold(s *kvstore.Store) *stall {
+	r.Helper()
+	st := r.stall(vfs.OpWrite)
+	r.undecided(s.ApplyAsync(ctx, batch("held", "")))
+	<-st.began
+	return st
+}
+
+// addOne is a function for Do and for Update.
+func addOne(key string) func(tx *kvstore.Tx) error {
+	return func(tx *kvstore.Tx) error {
+		setNumber(tx, key, txNumber(tx, key)+1)
+		return nil
+	}
+}
+
+// P14: functions run once, in commit order, each on what the ones before it and
+// other writes leave, in one group.
+func TestP14FunctionsRunInCommitOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		s := r.open()
+		r.set(s, "n", "5", "gone", "x")
+		st := r.hold(s)
+		var seen []string
+		look := func(tx *kvstore.Tx) error {
+			value, ok := tx.Get("n")
+			_, gone := tx.Get("gone")
+			seen = append(seen, fmt.Sprint(string(value), ok, tx.Has("n"), gone, tx.Has("gone")))
+			return nil
+		}
+		deletion := &kvstore.Batch{}
+		deletion.Delete("n")
+		deletion.Delete("gone")
+		commits := []*kvstore.Commit{
+			s.DoAsync(ctx, addOne("n")), s.DoAsync(ctx, look), s.ApplyAsync(ctx, batch("n", "40")),
+			s.DoAsync(ctx, addOne("n")), s.DoAsync(ctx, look), s.ApplyAsync(ctx, deletion),
+			s.DoAsync(ctx, look), s.DoAsync(ctx, addOne("n")), s.DoAsync(ctx, look),
+		}
+		synctest.Wait()
+		if len(seen) > 0 {
+			t.Error("functions ran before the group ahead of them was written")
+		}
+		before := s.Stats()
+		st.release()
+		var versions []int64
+		for _, c := range commits {
+			r.ok(c.Wait(ctx))
+			if c.Version() != 0 {
+				versions = append(versions, c.Version())
+			}
+		}
+		want := []string{
+			"6true true true true", "41true true true true", "false false false false", "1true true false false",
+		}
+		if !slices.Equal(seen, want) {
+			t.Errorf("functions saw %q, want %q", seen, want)
+		}
+		if len(versions) != 5 || !slices.IsSorted(versions) {
+			t.Errorf("versions %v", versions)
+		}
+		if after := s.Stats(); after.Commits-before.Commits != 6 || after.Groups-before.Groups != 2 {
+			t.Errorf("%d commits in %d groups", after.Commits-before.Commits, after.Groups-before.Groups)
+		}
+		r.want(s, "n", "1", "held", "")
+		r.want(r.reopenAfter(s, r.kill), "n", "1", "held", "")
+	})
+}
+
+// P14: what a function does wrong reaches its caller alone, and no other commit
+// of its group.
+func TestP14ErrorsReachTheirCallerAlone(t *testing.T) {
+	mine := errors.New("mine")
+	for _, c := range []struct {
+		name string
+		fn   func(tx *kvstore.Tx) error
+		want error
+	}{
+		{"error", func(*kvstore.Tx) error { return mine }, mine},
+		{"key", func(tx *kvstore.Tx) error {
+			tx.Set(strings.Repeat("x", kvstore.MaxKeyBytes+1), nil)
+			return nil
+		}, kvstore.ErrKeyTooLarge},
+		{"full", func(tx *kvstore.Tx) error {
+			for i := range 10 {
+				tx.Set(fmt.Sprint("another", i), nil)
+			}
+			return nil
+		}, kvstore.ErrStoreFull},
+		{"version", func(tx *kvstore.Tx) error { tx.SetVersion(1); return nil }, kvstore.ErrVersionOrder},
+		{"late version", func(tx *kvstore.Tx) error { tx.SetVersion(1 << 62); return nil }, kvstore.ErrVersionOrder},
+		{"panic", func(*kvstore.Tx) error { panic(mine) }, mine},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, kvstore.WithMaxKeys(4))
+				s := r.open()
+				st := r.hold(s)
+				first := s.DoAsync(ctx, addOne("n"))
+				bad := s.DoAsync(ctx, func(tx *kvstore.Tx) error {
+					tx.Set("bad", nil)
+					return c.fn(tx)
+				})
+				second := s.ApplyAsync(ctx, batch("other", "x"))
+				third := s.DoAsync(ctx, addOne("n"))
+				st.release()
+				r.ok(first.Wait(ctx))
+				r.fails(bad.Wait(ctx), c.want)
+				if bad.Version() != 0 {
+					t.Error("it has a version")
+				}
+				r.ok(second.Wait(ctx))
+				r.ok(third.Wait(ctx))
+				r.want(s, "n", "2", "other", "x", "held", "")
+				r.want(r.reopenAfter(s, r.kill), "n", "2", "other", "x", "held", "")
+			})
+		})
+	}
+}
+
+// P14: a panic is raised in the caller of Do, a Goexit ends it, and the writer
+// goes on, through Close.
+func TestP14PanicAndGoexit(t *testing.T) {
+	r := newRig(t)
+	s := r.open()
+	for round := range 3 {
+		func() {
+			defer func() {
+				p, ok := recover().(*kvstore.PanicError)
+				if !ok || p.Value != "oh" || !strings.Contains(string(p.Stack), "TestP14PanicAndGoexit") {
+					t.Errorf("recovered %v", p)
+				}
+			}()
+			err := s.Do(ctx, func(tx *kvstore.Tx) error { tx.Set("bad", nil); panic("oh") })
+			t.Errorf("Do returned %v", err)
+		}()
+		ended, returned := make(chan bool), false
+		go func() {
+			defer func() { ended <- recover() == nil && !returned }()
+			_ = s.Do(ctx, func(tx *kvstore.Tx) error { tx.Set("bad", nil); runtime.Goexit(); return nil })
+			returned = true
+		}()
+		if !<-ended {
+			t.Error("Do has returned, or panicked, after Goexit")
+		}
+		err := s.DoAsync(ctx, func(*kvstore.Tx) error { runtime.Goexit(); return nil }).Wait(ctx)
+		p, ok := errors.AsType[*kvstore.PanicError](err)
+		if !ok || p.Value != nil || !strings.Contains(p.Error(), "Goexit") {
+			t.Errorf("Wait returned %v", err)
+		}
+		r.ok(s.Do(ctx, addOne("n")))
+		r.want(s, "n", fmt.Sprint(round+1))
+	}
+	r.close(s)
+	r.want(r.open(), "n", "3")
+}
+
+// P14: if ctx ends before fn has begun, fn never runs. If it ends later, Do
+// waits for fn, and not for the disk.
+func TestP14ContextOfDo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		s := r.open()
+		ended, cancel := context.WithCancel(ctx)
+		cancel()
+		never := func(*kvstore.Tx) error { t.Error("fn runs"); return nil }
+		r.fails(s.Do(ended, never), context.Canceled)
+		r.fails(s.DoAsync(ended, never).Wait(ctx), context.Canceled)
+
+		st := r.hold(s)
+		short, cancel := context.WithCancel(ctx)
+		queued := async(func() error { return s.Do(short, never) })
+		later := s.DoAsync(short, never)
+		synctest.Wait()
+		cancel()
+		r.fails(<-queued, context.Canceled)
+		st.release()
+		r.fails(later.Wait(ctx), context.Canceled)
+		r.fs.SetHook(nil)
+
+		short, cancel = context.WithCancel(ctx)
+		began, end := make(chan struct{}), make(chan struct{})
+		running := async(func() error {
+			return s.Do(short, func(tx *kvstore.Tx) error {
+				close(began)
+				<-end
+				tx.Set("late", nil)
+				return nil
+			})
+		})
+		<-began
+		cancel()
+		synctest.Wait()
+		select {
+		case err := <-running:
+			t.Errorf("Do returned %v while fn runs", err)
+		default:
+		}
+		st = r.stall(vfs.OpWrite)
+		close(end)
+		r.fails(<-running, context.Canceled)
+		st.release()
+		r.ok(s.Sync())
+		r.want(s, "held", "", "late", "")
+	})
+}
+
+// P14: an answer comes when what the function has read is durable and visible,
+// and fails with it. fn does not run again.
+func TestP14AnswersWaitForWhatTheyDependOn(t *testing.T) {
+	mine := errors.New("mine")
+	for _, failure := range []error{nil, syscall.EIO, syscall.ENOSPC} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t)
+			s := r.open()
+			r.set(s, "n", "1")
+			st := r.hold(s)
+			runs := 0
+			large := s.ApplyAsync(ctx, batch("large", strings.Repeat("x", 1<<20))) // a segment of its own
+			answers := []*kvstore.Commit{
+				s.DoAsync(ctx, func(*kvstore.Tx) error { runs++; return nil }),
+				s.DoAsync(ctx, func(*kvstore.Tx) error { runs++; return mine }),
+				s.DoAsync(ctx, func(*kvstore.Tx) error { runs++; panic(mine) }),
+			}
+			synctest.Wait()
+			end := make(chan struct{})
+			st.release()
+			r.fs.SetHook(func(op vfs.Op) error {
+				switch {
+				case op.Kind == vfs.OpAllocate && errors.Is(failure, syscall.ENOSPC):
+					return failure
+				case op.Kind == vfs.OpSync && runs > 0:
+					<-end
+					return failure
+				}
+				return nil
+			})
+			synctest.Wait()
+			if !errors.Is(failure, syscall.ENOSPC) {
+				for _, c := range answers {
+					r.undecided(c)
+				}
+			}
+			close(end)
+			if failure != nil {
+				r.fails(large.Wait(ctx), failure)
+				for _, c := range answers {
+					if err := c.Wait(ctx); !errors.Is(err, failure) || errors.Is(err, mine) {
+						t.Errorf("%v: answer %v", failure, err)
+					}
+				}
+			} else {
+				r.ok(large.Wait(ctx))
+				r.ok(answers[0].Wait(ctx))
+				r.fails(answers[1].Wait(ctx), mine)
+				r.fails(answers[2].Wait(ctx), mine)
+			}
+			if runs != 3 {
+				t.Errorf("%d runs of 3 functions", runs)
+			}
+		})
+	}
+}
+
+// A store that cannot write runs no function.
+func TestDoIsRefused(t *testing.T) {
+	r := newRig(t)
+	s := r.open()
+	r.set(s, "a", "1")
+	never := func(*kvstore.Tx) error { t.Error("fn runs"); return nil }
+	refused := func(want error) {
+		t.Helper()
+		r.fails(s.Do(ctx, never), want)
+		r.fails(s.DoAsync(ctx, never).Wait(ctx), want)
+		_, err := s.Add("a", 1)
+		r.fails(err, want)
+	}
+	r.fail(written(vfs.OpSync), syscall.EIO, forever)
+	r.fails(s.Set("b", nil), kvstore.ErrFailed)
+	refused(kvstore.ErrFailed)
+	r.fails(s.Close(), kvstore.ErrFailed)
+	refused(kvstore.ErrClosed)
+	r.fs.SetHook(nil)
+	r.close(r.open())
+	r.config.ReadOnly = true
+	s = r.open()
+	refused(kvstore.ErrReadOnly)
+}
+
+// A function that holds up the writer is reported by its name, after 10 ms and
+// every 10 s, and another one is not.
+func TestDoReportsSlowFunctions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		logs := &recorder{}
+		r := newRig(t)
+		r.config.Logger = slog.New(logs)
+		s := r.open()
+		r.ok(s.Do(ctx, slowFunction(9*time.Millisecond)))
+		r.ok(s.Do(ctx, slowFunction(9*time.Millisecond)))
+		synctest.Wait()
+		if warned := logs.of(slog.LevelWarn); len(warned) > 0 {
+			t.Errorf("short functions are reported: %q", warned)
+		}
+		r.ok(s.Do(ctx, slowFunction(25*time.Second)))
+		synctest.Wait()
+		warned := logs.of(slog.LevelWarn)
+		if len(warned) != 3 {
+			t.Errorf("reported in 25 s: %q, want 3", warned)
+		}
+		for _, text := range warned {
+			if !strings.Contains(text, "holds up") || !strings.Contains(text, "slowFunction") {
+				t.Errorf("reported %q", text)
+			}
+		}
+	})
+}
+
+func slowFunction(d time.Duration) func(*kvstore.Tx) error {
+	return func(*kvstore.Tx) error {
+		<-time.After(d)
+		return nil
+	}
+}
+
+// Loops in Do show what is ahead and the function's own writes, in order.
+func TestLoopsInDo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		s := r.open()
+		for i := range 20 {
+			r.set(s, fmt.Sprintf("k%02d", i), "table")
+		}
+		st := r.hold(s)
+		ahead := batch("k05", "ahead", "k205", "ahead")
+		ahead.Delete("k07")
+		s.ApplyAsync(ctx, ahead)
+		done := s.DoAsync(ctx, func(tx *kvstore.Tx) error {
+			tx.Set("k06", []byte("own"))
+			tx.Set("k07", []byte("own"))
+			tx.Delete("k205")
+			tx.Delete("k08")
+			want := map[string]string{"k05": "ahead", "k06": "own", "k07": "own"}
+			for i := range 20 {
+				if key := fmt.Sprintf("k%02d", i); want[key] == "" && i != 8 {
+					want[key] = "table"
+				}
+			}
+			for _, reverse := range []bool{false, true} {
+				for _, limit := range []int{0, 1, 8} {
+					var keys []string
+					for key, value := range tx.Scan(kvstore.Range{Prefix: "k", Reverse: reverse, Limit: limit}) {
+						keys = append(keys, key)
+						if want[key] != string(value) {
+							t.Errorf("%s is %q, want %q", key, value, want[key])
+						}
+					}
+					wantKeys := slices.Sorted(maps.Keys(want))
+					if reverse {
+						slices.Reverse(wantKeys)
+					}
+					if limit > 0 {
+						wantKeys = wantKeys[:limit]
+					}
+					if !slices.Equal(keys, wantKeys) {
+						t.Errorf("reverse %v, limit %d: %v, want %v", reverse, limit, keys, wantKeys)
+					}
+				}
+			}
+			all := map[string]string{}
+			for key, value := range tx.All() {
+				if _, twice := all[key]; twice {
+					t.Errorf("All shows %q twice", key)
+				}
+				all[key] = string(value)
+			}
+			delete(all, "held")
+			if !maps.Equal(all, want) {
+				t.Errorf("All shows %v, want %v", all, want)
+			}
+			return nil
+		})
+		st.release()
+		r.ok(done.Wait(ctx))
+		if open := s.Stats().Views; open != 0 {
+			t.Errorf("%d views are open", open)
+		}
+	})
+}
+
+// A transaction is over when its function has returned.
+func TestTxAfterDo(t *testing.T) {
+	r := newRig(t)
+	s := r.open()
+	r.set(s, "a", "1")
+	var kept *kvstore.Tx
+	r.ok(s.Do(ctx, func(tx *kvstore.Tx) error { kept = tx; return nil }))
+	kept.Set("a", []byte("2"))
+	value, ok := kept.Get("a")
+	if value != nil || ok || kept.Has("a") {
+		t.Errorf("Get %q, %v", value, ok)
+	}
+	for range kept.Scan(kvstore.Range{}) {
+		t.Error("Scan shows a pair")
+	}
+	for range kept.All() {
+		t.Error("All shows a pair")
+	}
+	r.want(s, "a", "1")
+}
+
+func TestAdd(t *testing.T) {
+	for _, c := range []struct {
+		now   string // "-" for absent
+		delta int64
+		want  int64
+		err   error
+	}{
+		{"-", 5, 5, nil},
+		{"-", 0, 0, nil},
+		{"0", -1, -1, nil},
+		{"9", 1, 10, nil},
+		{"-9223372036854775808", math.MaxInt64, -1, nil},
+		{"9223372036854775807", 0, math.MaxInt64, nil},
+		{"9223372036854775807", 1, 0, kvstore.ErrOverflow},
+		{"9223372036854775806", math.MaxInt64, 0, kvstore.ErrOverflow},
+		{"-9223372036854775808", -1, 0, kvstore.ErrOverflow},
+		{"-1", math.MinInt64, 0, kvstore.ErrOverflow},
+		{"0", math.MinInt64, math.MinInt64, nil},
+		{"9223372036854775808", -1, 0, kvstore.ErrNotNumber},
+		{"", 1, 0, kvstore.ErrNotNumber},
+		{"+1", 1, 0, kvstore.ErrNotNumber},
+		{"01", 1, 0, kvstore.ErrNotNumber},
+		{"-0", 1, 0, kvstore.ErrNotNumber},
+		{" 1", 1, 0, kvstore.ErrNotNumber},
+		{"1\n", 1, 0, kvstore.ErrNotNumber},
+		{"1e3", 1, 0, kvstore.ErrNotNumber},
+		{"0x1", 1, 0, kvstore.ErrNotNumber},
+		{"1_000", 1, 0, kvstore.ErrNotNumber},
+		{strings.Repeat("1", 1000), 1, 0, kvstore.ErrNotNumber},
+	} {
+		t.Run(fmt.Sprintf("%.20q%+d", c.now, c.delta), func(t *testing.T) {
+			r := newRig(t)
+			s := r.open()
+			var want []string
+			if c.now != "-" {
+				want = []string{"n", c.now}
+				r.set(s, want...)
+			}
+			before := s.Stats().Commits
+			got, err := s.Add("n", c.delta)
+			if got != c.want || !errors.Is(err, c.err) {
+				t.Fatalf("%d, %v", got, err)
+			}
+			commits := s.Stats().Commits - before
+			if err == nil {
+				want = []string{"n", strconv.FormatInt(c.want, 10)}
+			}
+			if commits != uint64(len(want)/2) && err == nil || commits != 0 && err != nil {
+				t.Errorf("%d commits", commits)
+			}
+			r.want(s, want...)
+			r.want(r.reopenAfter(s, r.kill), want...)
+		})
+	}
+	r := newRig(t)
+	_, err := r.open().Add(strings.Repeat("x", kvstore.MaxKeyBytes+1), 1)
+	r.fails(err, kvstore.ErrKeyTooLarge)
+}
+
+// No addition is lost, and each caller gets a sum of its own.
+func TestAddCounts(t *testing.T) {
+	const callers, each = 16, 50
+	r := newRig(t, kvstore.WithFirstSegmentBytes(1<<20))
+	s := r.open()
+	sums := make([][]int64, callers)
+	var wg sync.WaitGroup
+	for i := range sums {
+		wg.Go(func() {
+			for range each {
+				sum, err := s.Add("n", 1)
+				if err != nil {
+					t.Error(err)
+				}
+				sums[i] = append(sums[i], sum)
+			}
+		})
+	}
+	wg.Wait()
+	all := slices.Concat(sums...)
+	slices.Sort(all)
+	for i, sum := range all {
+		if sum != int64(i+1) {
+			t.Fatalf("sum number %d is %d", i, sum)
+		}
+	}
+	r.want(r.reopenAfter(s, r.kill), "n", fmt.Sprint(callers*each))
+}
+
+// A commit gets the version that it asks for. Later ones count up from it. A
+// commit that is not made moves nothing.
+func TestSetVersion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		s := r.open()
+		now := time.Now().UnixNano()
+		far := now + int64(1000*time.Hour)
+		r.set(s, "a", "1")
+		at := func(version int64) *kvstore.Commit {
+			b := batch("b", fmt.Sprint(version))
+			b.SetVersion(version)
+			return s.ApplyAsync(ctx, b)
+		}
+		var commits []*kvstore.Commit
+		st := r.hold(s)
+		var wants []int64
+		for _, c := range []struct {
+			commit *kvstore.Commit
+			want   int64 // 0: it is refused
+		}{
+			{at(far), far},
+			{at(far), 0},
+			{at(-1), 0},
+			{at(1 << 62), 0},
+			{at(math.MaxInt64), 0},
+			{s.DoAsync(ctx, func(tx *kvstore.Tx) error {
+				tx.SetVersion(far + 10)
+				tx.Set("c", nil)
+				return nil
+			}), far + 10},
+			{s.ApplyAsync(ctx, batch("d", "")), far + 11},
+			{at(far + 11), 0},
+			{at(far + 12), far + 12},
+			{s.DoAsync(ctx, func(tx *kvstore.Tx) error { tx.SetVersion(1); return nil }), 0}, // no commit, no error
+		} {
+			commits, wants = append(commits, c.commit), append(wants, c.want)
+		}
+		st.release()
+		for i, c := range commits {
+			err := c.Wait(ctx)
+			if c.Version() != wants[i] || (err != nil) != (wants[i] == 0 && i != len(commits)-1) {
+				t.Errorf("number %d: version %d, want %d, error %v", i, c.Version(), wants[i], err)
+			}
+			if err != nil {
+				r.fails(err, kvstore.ErrVersionOrder)
+			}
+		}
+		if v := s.Stats().Version; v != far+12 {
+			t.Errorf("version %d", v)
+		}
+		s = r.reopenAfter(s, r.kill)
+		if v := s.Stats().Version; v != far+12 {
+			t.Errorf("after a crash, version %d", v)
+		}
+		r.ok(s.Update(ctx, func(tx *kvstore.Tx) error { tx.SetVersion(far + 20); tx.Set("e", nil); return nil }))
+		if v := s.Stats().Version; v != far+20 {
+			t.Errorf("after an Update, version %d", v)
+		}
+		r.close(s)
+		if v := r.open().Stats().Version; v != far+20 {
+			t.Errorf("after Close, version %d", v)
+		}
+	})
+}
+
+// SetNow is for Do, and comes first.
+func TestSetNow(t *testing.T) {
+	r := newRig(t)
+	s := r.open()
+	want := time.Unix(5, 6)
+	r.ok(s.Do(ctx, func(tx *kvstore.Tx) error {
+		if tx.SetNow(want); !tx.Now().Equal(want) {
+			t.Errorf("Now is %v", tx.Now())
+		}
+		return nil
+	}))
+	for _, use := range []func(*kvstore.Tx){
+		func(tx *kvstore.Tx) { tx.Get("a") },
+		func(tx *kvstore.Tx) { tx.Has("a") },
+		func(tx *kvstore.Tx) { tx.Set("a", nil) },
+		func(tx *kvstore.Tx) { tx.Delete("a") },
+		func(tx *kvstore.Tx) { _ = maps.Collect(tx.All()) },
+		func(tx *kvstore.Tx) { _ = maps.Collect(tx.Scan(kvstore.Range{})) },
+	} {
+		err := s.DoAsync(ctx, func(tx *kvstore.Tx) error { use(tx); tx.SetNow(want); return nil }).Wait(ctx)
+		if p, ok := errors.AsType[*kvstore.PanicError](err); !ok || !strings.Contains(fmt.Sprint(p.Value), "SetNow") {
+			t.Errorf("error %v", err)
+		}
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("SetNow in an Update does not panic")
+		}
+	}()
+	_ = s.Update(ctx, func(tx *kvstore.Tx) error { tx.SetNow(want); return nil })
+}
+
+// Now is one moment for a whole group.
+func TestTxNow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		s := r.open()
+		opened := time.Now()
+		<-time.After(time.Hour)
+		var now []time.Time
+		look := func(tx *kvstore.Tx) error { now = append(now, tx.Now()); return slowFunction(time.Millisecond)(tx) }
+		st := r.hold(s)
+		first, second := s.DoAsync(ctx, look), s.DoAsync(ctx, look)
+		st.release()
+		r.ok(first.Wait(ctx))
+		r.ok(second.Wait(ctx))
+		if !now[0].Equal(now[1]) || !now[0].Equal(opened.Add(time.Hour)) {
+			t.Errorf("a group's functions see %v, opened at %v", now, opened)
+		}
+		r.ok(s.Update(ctx, look))
+		if !now[2].Equal(opened.Add(time.Hour + 2*time.Millisecond)) {
+			t.Errorf("an Update sees %v", now[2])
+		}
+	})
+}
+
+// A writer is not held up for ever by functions that write nothing: a group of
+// them ends.
+func TestGroupOfFunctionsEnds(t *testing.T) {
+	r := newRig(t)
+	s := r.open()
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					_ = s.DoAsync(ctx, func(*kvstore.Tx) error { return nil })
+				}
+			}
+		})
+	}
+	for i := range 100 {
+		r.set(s, "a", fmt.Sprint(i))
+	}
+	close(stop)
+	wg.Wait()
+	r.close(s)
+	if err := s.Do(ctx, addOne("a")); !errors.Is(err, kvstore.ErrClosed) || errors.Is(err, fs.ErrClosed) {
+		t.Errorf("after Close: %v", err)
+	}
+}

@@ -1,0 +1,343 @@
+package kvstore_test
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"strconv"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"kvstore"
+)
+
+// This file is about transactions that lose, and about large ones.
+
+// However many goroutines change one key, each transaction runs a few times and
+// then takes its turn. The clock stands still meanwhile, so no turn lapses.
+func TestUpdateTakesItsTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const goroutines, each, mostRuns = 60, 3, 5
+		r := newRig(t, kvstore.WithFirstSegmentBytes(1<<20))
+		s := r.open()
+		var wg sync.WaitGroup
+		for range goroutines {
+			wg.Go(func() {
+				for range each {
+					runs := 0
+					err := s.Update(ctx, func(tx *kvstore.Tx) error {
+						runs++
+						return addOne("n")(tx)
+					})
+					if err != nil || runs > mostRuns {
+						t.Errorf("%d runs, error %v", runs, err)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		r.want(s, "n", fmt.Sprint(goroutines*each))
+	})
+}
+
+// A transaction that has its turn holds up other writers for 10 ms at most, and
+// a large one is committed like any other.
+func TestUpdateTurnLapses(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		takes   time.Duration
+		waits   time.Duration // of a Set meanwhile
+		changes bool          // whether the Set changes what was read
+		runs    int
+	}{
+		{"in time", 5 * time.Millisecond, 5 * time.Millisecond, false, 5},
+		{"in time, the Set conflicts", 5 * time.Millisecond, 5 * time.Millisecond, true, 5},
+		{"late", 30 * time.Millisecond, 10 * time.Millisecond, false, 5},
+		{"late, the Set conflicts", 30 * time.Millisecond, 10 * time.Millisecond, true, 6},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t)
+				s := r.open()
+				runs, set := 0, (<-chan error)(nil)
+				r.ok(s.Update(ctx, func(tx *kvstore.Tx) error {
+					runs++
+					n := txNumber(tx, "n")
+					switch {
+					case runs < 5: // lose
+						r.ok(<-async(func() error { return s.Set("n", []byte(strconv.Itoa(n+10))) }))
+					case runs == 5:
+						key := map[bool]string{false: "other", true: "n"}[c.changes]
+						set = async(func() error {
+							began := time.Now()
+							err := s.Set(key, []byte(strconv.Itoa(n+10)))
+							if waited := time.Since(began); waited != c.waits {
+								t.Errorf("a Set waits %v, want %v", waited, c.waits)
+							}
+							return err
+						})
+						<-time.After(c.takes)
+					}
+					setNumber(tx, "n", n+1)
+					tx.Set("large", make([]byte, 100_000))
+					return nil
+				}))
+				r.ok(<-set)
+				if runs != c.runs {
+					t.Errorf("%d runs, want %d", runs, c.runs)
+				}
+				value, _ := s.Get("n")
+				want := map[bool]string{false: "41", true: "51"}[c.changes && c.runs == 6]
+				if c.changes && c.runs == 5 {
+					want = "50" // the Set comes after the transaction
+				}
+				if string(value) != want {
+					t.Errorf("n is %s, want %s", value, want)
+				}
+			})
+		})
+	}
+}
+
+// A transaction that has its turn gives it back whatever its function does.
+func TestUpdateGivesItsTurnBack(t *testing.T) {
+	for name, end := range map[string]func(tx *kvstore.Tx, cancel func()) error{
+		"error":  func(*kvstore.Tx, func()) error { return context.DeadlineExceeded },
+		"panic":  func(*kvstore.Tx, func()) error { panic("oh") },
+		"limit":  func(tx *kvstore.Tx, _ func()) error { tx.Set(string(make([]byte, 1<<17)), nil); return nil },
+		"cancel": func(tx *kvstore.Tx, cancel func()) error { cancel(); tx.Set("b", nil); return nil },
+		"reads":  func(*kvstore.Tx, func()) error { return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t)
+				s := r.open()
+				runs := 0
+				short, cancel := context.WithCancel(ctx)
+				defer cancel()
+				func() {
+					defer func() { _ = recover() }()
+					_ = s.Update(short, func(tx *kvstore.Tx) error {
+						n := txNumber(tx, "n")
+						if runs++; runs > 4 {
+							return end(tx, cancel)
+						}
+						r.ok(<-async(func() error { return s.Set("n", []byte(strconv.Itoa(n+1))) }))
+						tx.Set("n", nil)
+						return nil
+					})
+				}()
+				began := time.Now()
+				r.ok(s.Update(ctx, addOne("n")))
+				r.ok(s.Set("a", nil))
+				if waited := time.Since(began); waited > 0 || runs != 5 {
+					t.Errorf("waited %v after %d runs", waited, runs)
+				}
+			})
+		})
+	}
+}
+
+// A function that changes, without its transaction, what it has read would run
+// for ever. Update says what is wrong. Other writes are allowed.
+func TestUpdateConflictsWithItself(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		write func(s *kvstore.Store, n int) error
+		mine  bool
+	}{
+		{"Set", func(s *kvstore.Store, n int) error { return s.Set("n", []byte(strconv.Itoa(n))) }, true},
+		{"Set in a range", func(s *kvstore.Store, n int) error { return s.Set(fmt.Sprint("r", n), nil) }, true},
+		{"Delete", func(s *kvstore.Store, _ int) error {
+			return cmp.Or(s.Set("n", []byte("1")), s.Delete("n"))
+		}, true},
+		{"Apply", func(s *kvstore.Store, n int) error {
+			return s.Apply(ctx, batch("x", "", "n", strconv.Itoa(n)))
+		}, true},
+		{"ApplyAsync", func(s *kvstore.Store, n int) error {
+			return s.ApplyAsync(ctx, batch("n", strconv.Itoa(n))).Wait(ctx)
+		}, true},
+		{"Add", func(s *kvstore.Store, _ int) error { _, err := s.Add("n", 1); return err }, true},
+		{"Do", func(s *kvstore.Store, _ int) error { return s.Do(ctx, addOne("n")) }, true},
+		{"Update", func(s *kvstore.Store, _ int) error { return s.Update(ctx, addOne("n")) }, true},
+		{"another key", func(s *kvstore.Store, n int) error { return s.Set("x", []byte(strconv.Itoa(n))) }, false},
+		{"a swap that is refused", func(s *kvstore.Store, _ int) error {
+			_, err := s.CompareAndSwap("n", []byte("?"), nil)
+			return err
+		}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRig(t)
+			s := r.open()
+			runs := 0
+			err := s.Update(ctx, func(tx *kvstore.Tx) error {
+				n := txNumber(tx, "n")
+				for range tx.Scan(kvstore.Range{Prefix: "r"}) {
+					n++
+				}
+				if runs++; c.mine || runs == 1 {
+					r.ok(c.write(s, n+1))
+				}
+				tx.Set("n", []byte("0"))
+				return nil
+			})
+			if !c.mine {
+				if r.ok(err); runs != 1 {
+					t.Errorf("%d runs", runs)
+				}
+				return
+			}
+			if r.fails(err, kvstore.ErrConflict); runs != 5 {
+				t.Errorf("%d runs", runs)
+			}
+			r.ok(s.Update(ctx, addOne("another")))
+		})
+	}
+}
+
+// A transaction with many reads is checked like one with few.
+func TestLargeTransactions(t *testing.T) {
+	const keys = 2000
+	key := func(i int) string { return fmt.Sprintf("k%05d", i) }
+	scan := func(rg kvstore.Range) func(tx *kvstore.Tx) {
+		return func(tx *kvstore.Tx) {
+			for range tx.Scan(rg) {
+				continue
+			}
+		}
+	}
+	get := func(tx *kvstore.Tx) {
+		for i := range keys {
+			tx.Get(key(2 * i))
+		}
+	}
+	for _, c := range []struct {
+		name      string
+		read      func(tx *kvstore.Tx)
+		change    string
+		conflicts bool
+	}{
+		{"get, one of them", get, key(2 * 1999), true},
+		{"get, the first", get, key(0), true},
+		{"get, another", get, key(1), false},
+		{"scan", scan(kvstore.Range{}), key(1001), true},
+		{"scan, a new key", scan(kvstore.Range{}), key(1001) + "x", true},
+		{"scan, above all", scan(kvstore.Range{}), "z", true},
+		{"scan of a range", scan(kvstore.Range{From: key(100), To: key(3000)}), key(3000), false},
+		{"scan of a range, its last key", scan(kvstore.Range{From: key(100), To: key(3000)}), key(2999), true},
+		{"scan of a range, its first key", scan(kvstore.Range{From: key(100), To: key(3000)}), key(100), true},
+		{"scan of a range, the key below", scan(kvstore.Range{From: key(100), To: key(3000)}), key(99), false},
+		{"scan with a limit", scan(kvstore.Range{Prefix: "k", Limit: 1000}), key(999), true},
+		{"scan with a limit, behind it", scan(kvstore.Range{Prefix: "k", Limit: 1000}), key(1000), false},
+		{"reverse scan with a limit", scan(kvstore.Range{Limit: 1000, Reverse: true}), key(2*keys - 1000), true},
+		{
+			"reverse scan with a limit, behind it", scan(kvstore.Range{Limit: 1000, Reverse: true}),
+			key(2*keys - 1001), false,
+		},
+		{"overlapping scans", func(tx *kvstore.Tx) {
+			scan(kvstore.Range{From: key(500), To: key(1500)})(tx)
+			scan(kvstore.Range{From: key(1000), To: key(1200)})(tx)
+			scan(kvstore.Range{From: key(10), To: key(600)})(tx)
+		}, key(1300), true},
+		{"scans apart", func(tx *kvstore.Tx) {
+			scan(kvstore.Range{From: key(500), To: key(1500)})(tx)
+			scan(kvstore.Range{From: key(1600), To: key(1700)})(tx)
+		}, key(1550), false},
+		{"all", func(tx *kvstore.Tx) {
+			for range tx.All() {
+				continue
+			}
+		}, key(7), true},
+	} {
+		for _, when := range []string{"in fn", "in the queue", "never"} {
+			t.Run(c.name+", "+when, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					r := newRig(t, kvstore.WithFirstSegmentBytes(1<<20))
+					s := r.open()
+					all := &kvstore.Batch{}
+					for i := range 2 * keys {
+						all.Set(key(i), []byte("1"))
+					}
+					r.ok(s.Apply(ctx, all))
+					runs := 0
+					fn := func(tx *kvstore.Tx) error {
+						c.read(tx)
+						if runs++; runs == 1 && when == "in fn" {
+							r.set(s, c.change, "2")
+						}
+						tx.Set("result", nil)
+						return nil
+					}
+					if when != "in the queue" {
+						r.ok(s.Update(ctx, fn))
+					} else {
+						st := r.hold(s)
+						set := s.ApplyAsync(ctx, batch(c.change, "2"))
+						done := async(func() error { return s.Update(ctx, fn) })
+						synctest.Wait()
+						st.release()
+						r.ok(set.Wait(ctx))
+						r.ok(<-done)
+					}
+					if want := map[bool]int{false: 1, true: 2}[c.conflicts && when != "never"]; runs != want {
+						t.Errorf("%d runs, want %d", runs, want)
+					}
+					if open := s.Stats().Views; open != 0 {
+						t.Errorf("%d views are open", open)
+					}
+				})
+			})
+		}
+	}
+}
+
+// While a large transaction is queued, more changes than the writer would look
+// at. The caller looks at them, and the function does not run again for that.
+func TestLargeTransactionBesideManyChanges(t *testing.T) {
+	for _, conflicts := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, kvstore.WithFirstSegmentBytes(1<<20))
+			s := r.open()
+			many := func(prefix string) *kvstore.Batch {
+				b := &kvstore.Batch{}
+				for i := range 5000 {
+					b.Set(fmt.Sprint(prefix, i), nil)
+				}
+				return b
+			}
+			r.ok(s.Apply(ctx, many("read")))
+			if conflicts {
+				r.ok(s.Apply(ctx, many("other")))
+			}
+			st := r.hold(s)
+			held := many("other")
+			if conflicts {
+				held.Set("read7", []byte("changed"))
+			}
+			first := s.ApplyAsync(ctx, held)
+			// The transaction is in the group behind it.
+			full := s.ApplyAsync(ctx, batch("full", string(make([]byte, 5<<20))))
+			runs := 0
+			done := async(func() error {
+				return s.Update(ctx, func(tx *kvstore.Tx) error {
+					runs++
+					for range tx.Scan(kvstore.Range{Prefix: "read"}) {
+						continue
+					}
+					tx.Set("result", nil)
+					return nil
+				})
+			})
+			synctest.Wait()
+			st.release()
+			r.ok(first.Wait(ctx))
+			r.ok(full.Wait(ctx))
+			r.ok(<-done)
+			if want := map[bool]int{false: 1, true: 2}[conflicts]; runs != want {
+				t.Errorf("%d runs, want %d", runs, want)
+			}
+		})
+	}
+}
