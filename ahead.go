@@ -112,14 +112,24 @@ func (a *ahead) Has(key string) bool {
 
 // Scan implements [txState].
 func (a *ahead) Scan(b table.Bounds, reverse bool) iter.Seq2[string, []byte] {
-	var own []written
+	return overlay(a.opened().Scan(b, reverse), a.within(b, reverse), reverse)
+}
+
+// ScanKeys implements [txState]. Values that are ahead in the group show.
+func (a *ahead) ScanKeys(b table.Bounds, reverse bool) iter.Seq2[string, []byte] {
+	return overlay(a.opened().ScanKeys(b, reverse), a.within(b, reverse), reverse)
+}
+
+// within returns what the commands ahead write within bounds, in the order of a
+// loop.
+func (a *ahead) within(b table.Bounds, reverse bool) (own []written) {
 	for key, op := range a.ops {
 		if b.Has(key) {
 			own = append(own, written{key, op.Value, op.Delete})
 		}
 	}
 	sortWritten(own, reverse)
-	return overlay(a.opened().Scan(b, reverse), own, reverse)
+	return own
 }
 
 // Pairs implements [txState].
@@ -136,6 +146,16 @@ func (a *ahead) Pairs() iter.Seq2[string, []byte] {
 			}
 		}
 	}
+}
+
+// unchanged reports whether neither the table's commits nor those ahead have
+// written any of the keys since v was opened.
+func (a *ahead) unchanged(v *table.View, keys []string) bool {
+	isAhead := func(key string) bool {
+		_, ok := a.ops[key]
+		return ok
+	}
+	return !slices.ContainsFunc(keys, isAhead) && v.Unchanged(keys, nil)
 }
 
 // opened returns a view of the table.

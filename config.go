@@ -93,6 +93,11 @@ type Config struct {
 	// permission bits, with reading and writing for the owner among them.
 	FileMode fs.FileMode
 
+	// Now returns the wall time, from which commits get their versions, and the
+	// store its clock: see [Store.Now]. nil means time.Now. It is called often,
+	// from several goroutines, and must not block.
+	Now func() time.Time
+
 	// Logger gets what recovery found (Info; a torn tail as Warn), each
 	// snapshot (Info), snapshots that fail (Error), views that were forgotten
 	// (Warn), and why the store failed (Error). If it is nil, only warnings of

@@ -60,7 +60,7 @@ type environment struct {
 
 func systemEnvironment(config Config) environment {
 	return environment{
-		fs: vfs.OS{FileMode: config.FileMode}, now: time.Now, maxKeys: MaxKeys,
+		fs: vfs.OS{FileMode: config.FileMode}, now: wallClock(config), maxKeys: MaxKeys,
 		firstSegmentBytes: wal.FirstSegmentBytes, pieceBytes: format.PieceBytes,
 		maxSegments: recovery.DefaultMaxSegments,
 	}

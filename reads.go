@@ -23,8 +23,16 @@ type readSet struct {
 	ranges []table.Bounds      // that were scanned; in order and apart once prepared
 	pairs  int                 // that the scans have shown
 
+	unchanged []unchangedKeys // what Tx.Unchanged has answered with true
+
 	list []string // keys, once prepared
 	base *View    // nil if there are few reads
+}
+
+// unchangedKeys are keys that were not written since a view was opened.
+type unchangedKeys struct {
+	view *View // the caller's, who may close it
+	keys []string
 }
 
 const (
@@ -57,6 +65,9 @@ func (r *readSet) bytes() (n int) {
 	}
 	for _, b := range r.ranges {
 		n += len(b.Low) + len(b.High) + 2*each
+	}
+	for _, u := range r.unchanged {
+		n += (len(u.keys) + 1) * each
 	}
 	return n
 }
@@ -110,7 +121,9 @@ func (r *readSet) close() {
 
 // check looks whether the set holds for a command that meets this state.
 func (r *readSet) check(a *ahead) verdict {
-	if r.isAhead(a) {
+	if r.isAhead(a) || slices.ContainsFunc(r.unchanged, func(u unchangedKeys) bool {
+		return !a.unchanged(u.view.view, u.keys)
+	}) {
 		return changed
 	}
 	if r.base == nil {

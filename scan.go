@@ -1,6 +1,7 @@
 package kvstore
 
 import (
+	"context"
 	"iter"
 	"runtime"
 
@@ -16,6 +17,10 @@ type Range struct {
 	Prefix  string // all keys begin with it
 	Reverse bool   // from the highest key to the lowest
 	Limit   int    // the largest number of keys; 0 or less is no limit
+
+	// KeysOnly makes all values nil. It saves the time and the memory of their
+	// copies.
+	KeysOnly bool
 }
 
 // Prefix returns the range of all keys that begin with p.
@@ -48,7 +53,7 @@ func (v *View) Scan(r Range) iter.Seq2[string, []byte] {
 	return func(yield func(string, []byte) bool) {
 		defer runtime.KeepAlive(v)
 		shown := 0
-		for key, value := range v.view.Scan(r.bounds(), r.Reverse) {
+		for key, value := range r.of(v.view) {
 			if !yield(key, value) {
 				return
 			}
@@ -57,6 +62,63 @@ func (v *View) Scan(r Range) iter.Seq2[string, []byte] {
 			}
 		}
 	}
+}
+
+// Count returns how many keys are within r, at one moment: at most r.Limit, if
+// that is set. It takes the time of a [Store.Scan] with KeysOnly, or none if r
+// is the range of all keys. If the store is closed, Count returns 0.
+func (s *Store) Count(r Range) int {
+	v, err := s.openView()
+	if err != nil {
+		return 0
+	}
+	defer func() { _ = v.Close() }() // it returns nil
+	return v.Count(r)
+}
+
+// Count is [Store.Count] over the view. If the view is closed meanwhile, it
+// returns how many keys it had counted.
+func (v *View) Count(r Range) (n int) {
+	if r.bounds() == (table.Bounds{}) {
+		n = v.Len()
+		if r.Limit > 0 {
+			n = min(n, r.Limit)
+		}
+		return n
+	}
+	r.KeysOnly = true
+	for range v.Scan(r) {
+		n++
+	}
+	return n
+}
+
+// DeleteRange deletes the keys within r in one transaction, and returns how
+// many there were. With a Limit, it deletes that many at most, the lowest ones,
+// or with Reverse the highest ones. Errors are those of [Store.Update], among
+// them ErrBatchTooLarge: then delete in several calls, with a Limit.
+func (s *Store) DeleteRange(ctx context.Context, r Range) (n int, err error) {
+	r.KeysOnly = true
+	err = s.Update(ctx, func(tx *Tx) error {
+		n = 0
+		for key := range tx.Scan(r) {
+			tx.Delete(key)
+			n++
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	return n, nil
+}
+
+// of returns the loop over the pairs of a state within r, without its limit.
+func (r *Range) of(state txState) iter.Seq2[string, []byte] {
+	if r.KeysOnly {
+		return state.ScanKeys(r.bounds(), r.Reverse)
+	}
+	return state.Scan(r.bounds(), r.Reverse)
 }
 
 // bounds returns the range as a single interval.

@@ -2,6 +2,8 @@ package kvstore_test
 
 import (
 	"cmp"
+	"fmt"
+	"iter"
 	"maps"
 	"runtime"
 	"slices"
@@ -297,4 +299,92 @@ func TestScansAgainstWrites(t *testing.T) {
 	readers.Wait()
 	close(stop)
 	writers.Wait()
+}
+
+// KeysOnly leaves out the values, and Count counts what Scan shows.
+func TestKeysOnlyAndCount(t *testing.T) {
+	r := newRig(t)
+	s := r.open()
+	for i := range 1000 {
+		r.set(s, fmt.Sprintf("%03d", i), strings.Repeat("v", i*10))
+	}
+	v, err := s.View()
+	r.ok(err)
+	defer v.Close()
+	r.ok(s.Delete("500"))
+	for _, rg := range []kvstore.Range{
+		{}, {Limit: 7}, {Limit: 2000}, {Prefix: "5"}, {Prefix: "5", Limit: 7, Reverse: true}, {From: "498", To: "503"},
+		{From: "x"}, {From: "5", To: "4"}, {Reverse: true}, {Limit: -1},
+	} {
+		keysOnly := rg
+		keysOnly.KeysOnly = true
+		for name, scan := range map[string]func(kvstore.Range) iter.Seq2[string, []byte]{"store": s.Scan, "view": v.Scan} {
+			var want, got []string
+			for key, value := range scan(rg) {
+				if want = append(want, key); value == nil {
+					t.Fatalf("%s %+v: %s has no value", name, rg, key)
+				}
+			}
+			for key, value := range scan(keysOnly) {
+				if got = append(got, key); value != nil {
+					t.Fatalf("%s %+v: %s has a value", name, rg, key)
+				}
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("%s %+v: %d keys, want %d", name, rg, len(got), len(want))
+			}
+			count := map[string]func(kvstore.Range) int{"store": s.Count, "view": v.Count}[name]
+			if n := count(rg); n != len(want) {
+				t.Errorf("%s %+v: Count %d, want %d", name, rg, n, len(want))
+			}
+		}
+		r.ok(s.Update(ctx, func(tx *kvstore.Tx) error {
+			tx.Set("501", []byte("own"))
+			for key, value := range tx.Scan(keysOnly) {
+				if value != nil {
+					t.Errorf("in a transaction, %s has a value", key)
+				}
+			}
+			return nil
+		}))
+	}
+	v.Close()
+	if n := v.Count(kvstore.Range{Prefix: "5"}); n != 0 {
+		t.Errorf("a closed view counts %d", n)
+	}
+	r.close(s)
+	if n := s.Count(kvstore.Range{}); n != 0 {
+		t.Errorf("a closed store counts %d", n)
+	}
+}
+
+func TestDeleteRange(t *testing.T) {
+	for _, c := range []struct {
+		r    kvstore.Range
+		left string
+	}{
+		{kvstore.Range{}, ""},
+		{kvstore.Range{Prefix: "b"}, "a1 a2 c1"},
+		{kvstore.Range{From: "a2", To: "c"}, "a1 c1"},
+		{kvstore.Range{Limit: 2}, "b1 b2 c1"},
+		{kvstore.Range{Limit: 2, Reverse: true}, "a1 a2 b1"},
+		{kvstore.Range{Prefix: "x"}, "a1 a2 b1 b2 c1"},
+	} {
+		r := newRig(t)
+		s := r.open()
+		r.set(s, "a1", "", "a2", "", "b1", "", "b2", "", "c1", "")
+		before := s.Stats().Commits
+		n, err := s.DeleteRange(ctx, c.r)
+		r.ok(err)
+		left := strings.Join(slices.Sorted(slices.Values(s.Keys())), " ")
+		if left != c.left || n != 5-len(strings.Fields(c.left)) {
+			t.Errorf("%+v: %d keys deleted, %q left, want %q", c.r, n, left, c.left)
+		}
+		if commits := s.Stats().Commits - before; commits != uint64(min(n, 1)) {
+			t.Errorf("%+v: %d commits", c.r, commits)
+		}
+		r.close(s)
+		_, err = s.DeleteRange(ctx, c.r)
+		r.fails(err, kvstore.ErrClosed)
+	}
 }

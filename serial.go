@@ -182,7 +182,7 @@ func (s *serial) run(f *function, c *writeCommand, a *ahead) (write bool, err er
 	if err := f.ctx.Err(); err != nil || !f.state.CompareAndSwap(isQueued, hasBegun) {
 		return false, err
 	}
-	tx, returned := &Tx{state: a, writes: map[string]written{}, now: a.now, inDo: true}, false
+	tx, returned := &Tx{state: a, ahead: a, writes: map[string]written{}, now: a.now}, false
 	s.enter(f)
 	defer func() {
 		tx.ended = true

@@ -675,3 +675,109 @@ func TestGroupOfFunctionsEnds(t *testing.T) {
 		t.Errorf("after Close: %v", err)
 	}
 }
+
+// Unchanged notices every write of the keys, also ahead in the group, and again
+// when an Update is committed.
+func TestUnchanged(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		write func(b *kvstore.Batch)
+		want  bool
+	}{
+		{"nothing", func(*kvstore.Batch) {}, true},
+		{"another key", func(b *kvstore.Batch) { b.Set("c", nil) }, true},
+		{"another value", func(b *kvstore.Batch) { b.Set("a", []byte("2")) }, false},
+		{"the same value", func(b *kvstore.Batch) { b.Set("a", []byte("1")) }, false},
+		{"deleted", func(b *kvstore.Batch) { b.Delete("a") }, false},
+		{"added", func(b *kvstore.Batch) { b.Set("b", nil) }, false},
+	} {
+		for _, when := range []string{"before", "in the group", "after"} {
+			t.Run(c.name+", "+when, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					r := newRig(t)
+					s := r.open()
+					r.set(s, "a", "1")
+					v, err := s.View()
+					r.ok(err)
+					defer v.Close()
+					b := &kvstore.Batch{}
+					c.write(b)
+					if when == "before" {
+						r.ok(s.Apply(ctx, b))
+					}
+					st := r.hold(s)
+					if when == "in the group" {
+						s.ApplyAsync(ctx, b)
+					}
+					inDo, runs := false, []bool(nil)
+					done := s.DoAsync(ctx, func(tx *kvstore.Tx) error { inDo = tx.Unchanged(v, "a", "b"); return nil })
+					update := async(func() error {
+						return s.Update(ctx, func(tx *kvstore.Tx) error {
+							runs = append(runs, tx.Unchanged(v, "a", "b"))
+							tx.Set("result", nil)
+							return nil
+						})
+					})
+					synctest.Wait()
+					if when == "after" {
+						s.ApplyAsync(ctx, b)
+					}
+					st.release()
+					r.ok(done.Wait(ctx))
+					r.ok(<-update)
+					if inDo != (c.want || when == "after") {
+						t.Errorf("in Do: %v", inDo)
+					}
+					want := []bool{inDo}
+					if when == "in the group" && !c.want {
+						want = []bool{true, false}
+					}
+					if !slices.Equal(runs, want) {
+						t.Errorf("in the runs of an Update: %v, want %v", runs, want)
+					}
+					v.Close()
+					r.ok(s.Do(ctx, func(tx *kvstore.Tx) error {
+						if tx.Unchanged(v, "x") {
+							t.Error("unchanged since a view that is closed")
+						}
+						return nil
+					}))
+				})
+			})
+		}
+	}
+}
+
+// Config.Now is where versions and the store's clock come from. The store's
+// clock goes on by itself, and not back.
+func TestConfigNow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		wall := time.Date(2030, 1, 2, 3, 4, 5, 6, time.UTC)
+		var mu sync.Mutex
+		r.config.Now = func() time.Time {
+			mu.Lock()
+			defer mu.Unlock()
+			return wall
+		}
+		s := r.open()
+		if !s.Now().Equal(wall) {
+			t.Errorf("Now is %v, want %v", s.Now(), wall)
+		}
+		r.set(s, "a", "1")
+		if v := s.Stats().Version; v != wall.UnixNano() {
+			t.Errorf("version %d, want %d", v, wall.UnixNano())
+		}
+		opened := wall
+		mu.Lock()
+		wall = wall.Add(-time.Hour)
+		mu.Unlock()
+		<-time.After(time.Minute)
+		if !s.Now().Equal(opened.Add(time.Minute)) {
+			t.Errorf("after a minute, Now is %v", s.Now())
+		}
+		if r.set(s, "a", "2"); s.Stats().Version != opened.UnixNano()+1 {
+			t.Errorf("version %d", s.Stats().Version)
+		}
+	})
+}

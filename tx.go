@@ -19,11 +19,11 @@ type Tx struct {
 	writes map[string]written // the last one of each key
 	now    time.Time          // see Now
 
-	version int64 // what SetVersion asked for
-	isBound bool  // whether it did
-	err     error // the first limit that was broken
-	inDo    bool  // immutable: the writer runs it
-	used    bool  // it has read or written
+	version int64  // what SetVersion asked for
+	isBound bool   // whether it did
+	err     error  // the first limit that was broken
+	ahead   *ahead // immutable: state in Do; nil in an Update
+	used    bool   // it has read or written
 	ended   bool
 }
 
@@ -32,9 +32,10 @@ type txState interface {
 	// Get appends key's value to dst, as [Store.AppendGet] does.
 	Get(dst []byte, key string) ([]byte, bool)
 	Has(key string) bool
-	// Scan iterates over the pairs within bounds in order, Pairs over all of
-	// them in no order.
+	// Scan iterates over the pairs within bounds in order, ScanKeys does so
+	// with nil values, and Pairs iterates over all pairs in no order.
 	Scan(b table.Bounds, reverse bool) iter.Seq2[string, []byte]
+	ScanKeys(b table.Bounds, reverse bool) iter.Seq2[string, []byte]
 	Pairs() iter.Seq2[string, []byte]
 }
 
@@ -118,10 +119,31 @@ func (tx *Tx) Now() time.Time { return tx.now }
 // must do at each moment what that one did. It panics in an Update, and in Do
 // after the first read or write.
 func (tx *Tx) SetNow(t time.Time) {
-	if !tx.inDo || tx.used {
+	if tx.ahead == nil || tx.used {
 		panic("kvstore: Tx.SetNow in an Update, or after a read or a write")
 	}
 	tx.now = t
+}
+
+// Unchanged reports whether no commit has written any of the keys since v was
+// opened. The same value again counts as a change, and a closed view as one of
+// everything. In Do, the commits are all those ahead of this transaction. In an
+// Update they are those up to now, and true is a read: if it is not true any
+// more when the transaction is to be committed, fn runs again. v must be a view
+// of the transaction's store.
+func (tx *Tx) Unchanged(v *View, keys ...string) bool {
+	tx.used = true
+	switch {
+	case tx.ended:
+		return false
+	case tx.reads == nil:
+		return tx.ahead.unchanged(v.view, keys)
+	case !v.view.Unchanged(keys, nil):
+		return false
+	default:
+		tx.reads.unchanged = append(tx.reads.unchanged, unchangedKeys{v, slices.Clone(keys)})
+		return true
+	}
 }
 
 // Scan iterates over keys and values within r as [Store.Scan] does: as they are
@@ -134,7 +156,10 @@ func (tx *Tx) Scan(r Range) iter.Seq2[string, []byte] {
 		}
 		bounds, shown := r.bounds(), 0
 		narrow := tx.readAll(bounds) // all of it: fn may go on after a panic of the body
-		for key, value := range overlay(tx.state.Scan(bounds, r.Reverse), tx.written(bounds, r.Reverse), r.Reverse) {
+		for key, value := range overlay(r.of(tx.state), tx.written(bounds, r.Reverse), r.Reverse) {
+			if r.KeysOnly {
+				value = nil
+			}
 			shown++
 			if !yield(key, value) || shown == r.Limit {
 				narrow(key, r.Reverse, shown) // it went as far as the last key that was shown

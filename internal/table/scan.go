@@ -51,13 +51,22 @@ const (
 // may share memory. The first scan of a table waits until the index is built.
 // Scan holds no lock while the loop's body runs.
 func (v *View) Scan(b Bounds, reverse bool) iter.Seq2[string, []byte] {
+	return v.scan(b, reverse, false)
+}
+
+// ScanKeys is Scan with nil values. It copies no value.
+func (v *View) ScanKeys(b Bounds, reverse bool) iter.Seq2[string, []byte] {
+	return v.scan(b, reverse, true)
+}
+
+func (v *View) scan(b Bounds, reverse, keysOnly bool) iter.Seq2[string, []byte] {
 	return func(yield func(string, []byte) bool) {
 		if v.Closed() {
 			return
 		}
 		x := v.table.ordered()
 		var keys keyList
-		var l lookup
+		l := lookup{keysOnly: keysOnly}
 		b := b // the caller may run the same loop again
 		for n := firstScanKeys; ; n = min(2*n, maxScanKeys) {
 			more := x.next(&b, v.version, reverse, n, &keys)
@@ -124,6 +133,8 @@ func (x *index) next(b *Bounds, version int64, reverse bool, n int, dst *keyList
 // key, because each such store goes through the write barrier while the garbage
 // collector runs, as it mostly does during a scan.
 type lookup struct {
+	keysOnly bool // find out only which keys are present; next returns nil then
+
 	len   int
 	sizes [windowKeys]int32 // of the values, or one of the constants below
 	block []byte            // small values that next has not returned yet, and room for more
@@ -160,6 +171,9 @@ func (l *lookup) fill(v *View, keys *keyList, first int) {
 			break
 		}
 		states[i] = v.versionAt(unchanged, slots[i], hashes[i], unsafeString(keys.at(first+i)))
+		if l.keysOnly {
+			states[i].value, states[i].alone = nil, false
+		}
 		size := len(states[i].value)
 		if bytes += size; size <= maxSharedBytes {
 			shared += size
@@ -170,7 +184,7 @@ func (l *lookup) fill(v *View, keys *keyList, first int) {
 		sum += touchLines(states[i].value)
 	}
 	runtime.KeepAlive(sum)
-	if l.block == nil || len(l.block) < shared {
+	if !l.keysOnly && (l.block == nil || len(l.block) < shared) {
 		left := shared / l.len * (keys.len() - first) // about what the remaining keys will need
 		l.block = make([]byte, max(shared, min(left, sharedBytes)))
 	}

@@ -198,8 +198,9 @@ func (c *copier) copy(b []byte) (clone []byte) {
 
 // Unchanged reports whether keys, and all keys within the bounds in within,
 // have not been changed since the view was opened. It returns false if the view
-// is closed. Only the goroutine that applies changes may call it, and with
-// bounds only after a Scan of the table.
+// is closed. With bounds, only the goroutine that applies changes may call it,
+// after a Scan of the table. Without, any goroutine may: a commit that is being
+// published then counts or does not.
 func (v *View) Unchanged(keys []string, within []Bounds) bool {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
