@@ -43,7 +43,8 @@
 //   - A view shows one state until it is closed. What later commits replace is
 //     kept in memory for it.
 //   - Transactions are serializable, with each other and with all other writes:
-//     see [Store.Update].
+//     see [Store.Update], whose function runs in the caller's goroutine, and
+//     [Store.Do], whose function the writer runs.
 //
 // # Durability
 //

@@ -168,6 +168,100 @@ func ExampleStore_AppendGet() {
 	// c: "", false
 }
 
+// nextID returns a number that no other call returns.
+func nextID(store *kvstore.Store) (int64, error) {
+	return store.Add("ids/last", 1)
+}
+
+// Add counts. However many goroutines call it, none of them has to try again.
+func ExampleStore_Add() {
+	dir, remove := exampleDir()
+	defer remove()
+	store, err := kvstore.Open(dir)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer closeStore(store)
+
+	for range 2 {
+		id, err := nextID(store)
+		fmt.Println(id, err)
+	}
+	// Output:
+	// 1 <nil>
+	// 2 <nil>
+}
+
+// take takes n pieces of an item from the stock. It reports whether there were
+// as many.
+func take(store *kvstore.Store, item string, n int) (ok bool, err error) {
+	err = store.Do(context.Background(), func(tx *kvstore.Tx) error {
+		value, _ := tx.Get("stock/" + item)
+		left, _ := strconv.Atoi(string(value))
+		if ok = left >= n; ok {
+			tx.Set("stock/"+item, []byte(strconv.Itoa(left-n)))
+		}
+		return nil
+	})
+	return ok && err == nil, err
+}
+
+// Do runs a function in the writer, in commit order: for keys that many
+// goroutines change.
+func ExampleStore_Do() {
+	dir, remove := exampleDir()
+	defer remove()
+	store, err := kvstore.Open(dir)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer closeStore(store)
+
+	if err := store.Set("stock/apple", []byte("5")); err != nil {
+		log.Fatal(err)
+	}
+	for _, n := range []int{3, 3, 2} {
+		ok, err := take(store, "apple", n)
+		fmt.Println(n, ok, err)
+	}
+	// Output:
+	// 3 true <nil>
+	// 3 false <nil>
+	// 2 true <nil>
+}
+
+// visit counts a visit, and notes the visitor.
+func visit(store *kvstore.Store, page, visitor string) error {
+	return store.Do(context.Background(), func(tx *kvstore.Tx) error {
+		value, _ := tx.Get(page + "/visits")
+		n, _ := strconv.Atoi(string(value)) // 0 for the first one
+		tx.Set(page+"/visits", []byte(strconv.Itoa(n+1)))
+		tx.Set(page+"/last", []byte(visitor))
+		return nil
+	})
+}
+
+// A function that writes several keys, of which all or none change.
+func ExampleStore_Do_several() {
+	dir, remove := exampleDir()
+	defer remove()
+	store, err := kvstore.Open(dir)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer closeStore(store)
+
+	if err := errors.Join(visit(store, "home", "alice"), visit(store, "home", "bob")); err != nil {
+		log.Fatal(err)
+	}
+	for key, value := range store.Scan(kvstore.Prefix("home/")) {
+		fmt.Printf("%s: %s\n", key, value)
+	}
+	// Output:
+	// home/last: bob
+	// home/visits: 2
+}
+
 // increment adds 1 to the number under key.
 func increment(store *kvstore.Store, key string) error {
 	for {

@@ -310,15 +310,24 @@ func TestKeysOnlyAndCount(t *testing.T) {
 	}
 	v, err := s.View()
 	r.ok(err)
-	defer v.Close()
+	defer func() { r.ok(v.Close()) }()
 	r.ok(s.Delete("500"))
 	for _, rg := range []kvstore.Range{
-		{}, {Limit: 7}, {Limit: 2000}, {Prefix: "5"}, {Prefix: "5", Limit: 7, Reverse: true}, {From: "498", To: "503"},
-		{From: "x"}, {From: "5", To: "4"}, {Reverse: true}, {Limit: -1},
+		{},
+		{Limit: 7},
+		{Limit: 2000},
+		{Prefix: "5"},
+		{Prefix: "5", Limit: 7, Reverse: true},
+		{From: "498", To: "503"},
+		{From: "x"},
+		{From: "5", To: "4"},
+		{Reverse: true},
+		{Limit: -1},
 	} {
 		keysOnly := rg
 		keysOnly.KeysOnly = true
-		for name, scan := range map[string]func(kvstore.Range) iter.Seq2[string, []byte]{"store": s.Scan, "view": v.Scan} {
+		scans := map[string]func(kvstore.Range) iter.Seq2[string, []byte]{"store": s.Scan, "view": v.Scan}
+		for name, scan := range scans {
 			var want, got []string
 			for key, value := range scan(rg) {
 				if want = append(want, key); value == nil {
@@ -348,7 +357,7 @@ func TestKeysOnlyAndCount(t *testing.T) {
 			return nil
 		}))
 	}
-	v.Close()
+	r.ok(v.Close())
 	if n := v.Count(kvstore.Range{Prefix: "5"}); n != 0 {
 		t.Errorf("a closed view counts %d", n)
 	}

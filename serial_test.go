@@ -699,7 +699,7 @@ func TestUnchanged(t *testing.T) {
 					r.set(s, "a", "1")
 					v, err := s.View()
 					r.ok(err)
-					defer v.Close()
+					defer func() { r.ok(v.Close()) }()
 					b := &kvstore.Batch{}
 					c.write(b)
 					if when == "before" {
@@ -735,7 +735,7 @@ func TestUnchanged(t *testing.T) {
 					if !slices.Equal(runs, want) {
 						t.Errorf("in the runs of an Update: %v, want %v", runs, want)
 					}
-					v.Close()
+					r.ok(v.Close())
 					r.ok(s.Do(ctx, func(tx *kvstore.Tx) error {
 						if tx.Unchanged(v, "x") {
 							t.Error("unchanged since a view that is closed")
