@@ -39,8 +39,15 @@ const DefaultSyncInterval = time.Second
 type Config struct {
 	// DataDir is the directory for WAL and snapshot files. It is created if
 	// missing. It belongs to the store alone; the store ignores files with
-	// other names. Required.
+	// other names. Required, unless InMemory is set.
 	DataDir string
+
+	// InMemory is for a store without files: a cache, or a test. Everything is
+	// gone when it is closed. DataDir must be "", and ReadOnly and MustExist
+	// false; SyncWrites and what else is about the disk has no effect. A write
+	// is acknowledged when it is visible. Sync and Snapshot do nothing.
+	// View.WriteTo and Restore make a store with files of it.
+	InMemory bool
 
 	// SyncWrites makes every write wait until it is on disk. THE ZERO VALUE IS
 	// NOT DURABLE: start from DefaultConfig, which sets it, as Open does.
@@ -123,7 +130,9 @@ func (c *Config) mustExist() bool { return c.ReadOnly || c.MustExist }
 // and an absolute path, or an error that Is ErrInvalidConfig.
 func (c Config) withDefaults() (Config, error) {
 	switch {
-	case c.DataDir == "":
+	case c.InMemory && (c.DataDir != "" || c.ReadOnly || c.MustExist):
+		return c, fmt.Errorf("%w: InMemory with DataDir, ReadOnly or MustExist", ErrInvalidConfig)
+	case c.DataDir == "" && !c.InMemory:
 		return c, fmt.Errorf("%w: DataDir is empty", ErrInvalidConfig)
 	case c.SyncInterval < 0:
 		return c, fmt.Errorf("%w: SyncInterval is negative: %v", ErrInvalidConfig, c.SyncInterval)
@@ -140,6 +149,10 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.InMemory {
+		c.SyncWrites, c.SnapshotBytes = true, 0 // a sync costs nothing, and there is no log to shorten
+		return c, nil
 	}
 	var err error
 	if c.DataDir, err = filepath.Abs(c.DataDir); err != nil {

@@ -59,8 +59,12 @@ type environment struct {
 }
 
 func systemEnvironment(config Config) environment {
+	fs := vfs.FS(vfs.OS{FileMode: config.FileMode})
+	if config.InMemory {
+		fs = vfs.Nowhere{}
+	}
 	return environment{
-		fs: vfs.OS{FileMode: config.FileMode}, now: wallClock(config), maxKeys: MaxKeys,
+		fs: fs, now: wallClock(config), maxKeys: MaxKeys,
 		firstSegmentBytes: wal.FirstSegmentBytes, pieceBytes: format.PieceBytes,
 		maxSegments: recovery.DefaultMaxSegments,
 	}
@@ -174,7 +178,7 @@ func (s *Store) startWriter(state *recovery.State, env environment, dir *directo
 	wake := make(chan struct{}, 1)
 	w := &walWriter{
 		mailbox: mailbox.New(ErrClosed), table: state.Table, status: s.status, dir: dir,
-		spawn: s.goroutines.Go, logger: s.config.Logger.With("dir", s.config.DataDir),
+		inMemory: s.config.InMemory, spawn: s.goroutines.Go, logger: s.config.Logger.With("dir", s.config.DataDir),
 		relayed: make(chan struct{}, 1),
 	}
 	w.serial = &serial{spawn: w.spawn, logger: w.logger}
@@ -354,8 +358,8 @@ func (s *Store) ApplyAsync(ctx context.Context, b *Batch) *Commit {
 }
 
 // Sync returns when every write that was accepted before it is durable: at once
-// with SyncWrites. On a read-only store it does nothing. Errors: ErrClosed,
-// ErrFailed.
+// with SyncWrites. On a store that is read-only or InMemory it does nothing.
+// Errors: ErrClosed, ErrFailed.
 func (s *Store) Sync() error {
 	ctx := context.Background()
 	if err := s.checkWritable(ctx); err != nil {
@@ -363,6 +367,9 @@ func (s *Store) Sync() error {
 			return nil
 		}
 		return err
+	}
+	if s.config.InMemory {
+		return nil
 	}
 	c := &syncCommand{answer: make(chan error, 1)}
 	if err := s.mailbox.SendControl(ctx, c); err != nil {

@@ -73,6 +73,10 @@ var (
 	// ErrOverflow is returned by Add if the sum is not an int64.
 	ErrOverflow = errors.New("kvstore: number overflows")
 
+	// ErrCursor is returned by Walk for a cursor that is not one of this
+	// session: the store was closed and opened since.
+	ErrCursor = errors.New("kvstore: cursor of another session")
+
 	// ErrInvalidConfig is returned by Open for a Config with values that are
 	// not allowed.
 	ErrInvalidConfig = errors.New("kvstore: invalid config")

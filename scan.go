@@ -2,6 +2,7 @@ package kvstore
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"runtime"
 
@@ -111,6 +112,30 @@ func (s *Store) DeleteRange(ctx context.Context, r Range) (n int, err error) {
 		return 0, err
 	}
 	return n, nil
+}
+
+// Walk returns about n keys, in no order, and the cursor for the next call.
+// Begin with the cursor 0. A next of 0 says that the walk is over. Every key
+// that is in the store during the whole walk is returned at least once; one
+// that comes or goes meanwhile may be, and may be twice. Unlike [Store.Scan],
+// Walk needs no index, and nothing is kept between two calls. So it suits a
+// client that asks for keys from time to time.
+//
+// Errors: ErrCursor if the cursor is not of this session, and ErrClosed.
+func (s *Store) Walk(cursor uint64, n int) (keys []string, next uint64, err error) {
+	t := s.table.Load()
+	if t == nil {
+		return nil, 0, ErrClosed
+	}
+	id, place := cursor>>table.WalkBits, cursor&(1<<table.WalkBits-1)
+	if cursor != 0 && id != uint64(t.ID()) {
+		return nil, 0, fmt.Errorf("%w: %d", ErrCursor, cursor)
+	}
+	keys, place = t.Walk(place, n)
+	if place == table.WalkEnd {
+		return keys, 0, nil
+	}
+	return keys, uint64(t.ID())<<table.WalkBits | place, nil
 }
 
 // of returns the loop over the pairs of a state within r, without its limit.

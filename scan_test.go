@@ -2,6 +2,7 @@ package kvstore_test
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"iter"
 	"maps"
@@ -396,4 +397,48 @@ func TestDeleteRange(t *testing.T) {
 		_, err = s.DeleteRange(ctx, c.r)
 		r.fails(err, kvstore.ErrClosed)
 	}
+}
+
+// Walk returns all keys, some at a time. A cursor is of one session.
+func TestWalk(t *testing.T) {
+	r := newRig(t)
+	s := r.open()
+	if keys, next, err := s.Walk(0, 10); len(keys) > 0 || next != 0 || err != nil {
+		t.Errorf("in an empty store: %v, %d, %v", keys, next, err)
+	}
+	r.set(s, some(300)...)
+	var all []string
+	first, last := uint64(0), uint64(0)
+	for cursor, calls := uint64(0), 0; calls == 0 || cursor != 0; calls++ {
+		keys, next, err := s.Walk(cursor, 10)
+		r.ok(err)
+		if len(keys) > 30 {
+			t.Errorf("%d keys at once", len(keys))
+		}
+		all = append(all, keys...)
+		if cursor, last = next, cursor; calls == 0 {
+			first = next
+		}
+	}
+	slices.Sort(all)
+	if want := slices.Sorted(slices.Values(s.Keys())); !slices.Equal(all, want) {
+		t.Errorf("%d keys, want %d", len(all), len(want))
+	}
+	for _, cursor := range []uint64{1, 1 << 35, first ^ 1<<36, first ^ 1<<60, last | 1<<63} {
+		_, _, err := s.Walk(cursor, 10)
+		r.fails(err, kvstore.ErrCursor)
+	}
+	refused := 0
+	for range 5 {
+		s = r.reopenAfter(s, r.close)
+		if _, _, err := s.Walk(first, 10); errors.Is(err, kvstore.ErrCursor) {
+			refused++
+		}
+	}
+	if refused < 4 { // by chance, one in 65,535 is not
+		t.Errorf("%d of 5 sessions refuse the cursor of another one", refused)
+	}
+	r.close(s)
+	_, _, err := s.Walk(0, 10)
+	r.fails(err, kvstore.ErrClosed)
 }

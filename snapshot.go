@@ -63,6 +63,8 @@ type snapshot struct {
 // Otherwise it waits for its end and begins the next one. Close waits for a
 // snapshot under way.
 //
+// On an InMemory store, Snapshot does nothing.
+//
 // If ctx has ended before the call, nothing happens. If it ends later, Snapshot
 // returns ctx.Err() at once and the snapshot goes on. Other errors: ErrClosed,
 // ErrFailed, ErrReadOnly, one that Is syscall.ENOSPC when the disk is full, and
@@ -71,6 +73,9 @@ type snapshot struct {
 func (s *Store) Snapshot(ctx context.Context) error {
 	if err := s.checkWritable(ctx); err != nil {
 		return err
+	}
+	if s.config.InMemory {
+		return nil
 	}
 	acknowledged := s.status.lastGroup.Load()
 	covers, err := s.joinSnapshot(ctx, acknowledged)

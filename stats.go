@@ -55,6 +55,9 @@ func (s *Store) Stats() Stats {
 		Snapshots: s.status.snapshots.Load(),
 		DiskBytes: s.disk.Bytes(),
 	}
+	if s.config.InMemory {
+		stats.WALBytes, stats.Syncs, stats.DiskBytes = 0, 0, 0
+	}
 	stats.MemoryMapped, stats.MemoryUsed = s.memory.Memory()
 	if at := s.status.lastSnapshot.Load(); at != nil {
 		stats.LastSnapshot = *at

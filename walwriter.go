@@ -31,6 +31,8 @@ type walWriter struct {
 	group     group
 	serial    *serial
 
+	inMemory bool // immutable: there are no files
+
 	spawn  func(func() error) // immutable: starts a goroutine that Close waits for
 	logger *slog.Logger       // immutable
 
@@ -295,7 +297,7 @@ func (w *walWriter) inform(message string, attributes ...any) {
 func (w *walWriter) shutdown() error {
 	w.snapshots.wait()
 	number, err := w.log.Finish()
-	if err == nil {
+	if err == nil && !w.inMemory {
 		w.dir.ballast.Spend()
 		err = w.snapshots.writeLast(number)
 	}

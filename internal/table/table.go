@@ -31,6 +31,7 @@ const shardCount = 128
 type Table struct {
 	seed  maphash.Seed // immutable
 	mask  uint64       // immutable; tests clear bits to get equal hashes
+	id    uint16       // immutable: see ID
 	arena *arena       // immutable: the shards' memory
 
 	cleanup runtime.Cleanup // immutable: releases the arena if the table is not released
@@ -75,7 +76,7 @@ type Commit struct {
 func New(keys int) *Table { return newTable(keys, ^uint64(0)) }
 
 func newTable(keys int, mask uint64) *Table {
-	t := &Table{seed: maphash.MakeSeed(), mask: mask, arena: newArena(), work: new(work)}
+	t := &Table{seed: maphash.MakeSeed(), mask: mask, id: newID(), arena: newArena(), work: new(work)}
 	t.history.arena = t.arena
 	each := (keys + keys/16) / shardCount        // more than its share, because shards do not get exactly as many keys
 	small := make([]uint64, shardCount*minSlots) // one allocation for all shards that need no more
