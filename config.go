@@ -100,6 +100,11 @@ type Config struct {
 	// permission bits, with reading and writing for the owner among them.
 	FileMode fs.FileMode
 
+	// Ordered makes Open build the index of keys that ordered scans need, if
+	// the snapshot does not bring it along. Without it, the first scan does so:
+	// see [Store.Scan].
+	Ordered bool
+
 	// Now returns the wall time, from which commits get their versions, and the
 	// store its clock: see [Store.Now]. nil means time.Now. It is called often,
 	// from several goroutines, and must not block.

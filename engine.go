@@ -130,6 +130,9 @@ func openLocked(config Config, env environment, dir *directory) (*Store, error) 
 	if err != nil {
 		return nil, err
 	}
+	if config.Ordered {
+		state.Table.Order()
+	}
 	s := newStore(config, state, newClock(env.now))
 	s.disk = dir.dir
 	s.compacted(state, env.now())

@@ -73,5 +73,8 @@ func FillBatch(b *Batch, n int) {
 // RestoreFS is Restore on another file system.
 func RestoreFS(fs vfs.FS, dataDir string, r io.Reader) error { return restore(fs, dataDir, r) }
 
+// HasIndex reports whether the store has its index of keys.
+func HasIndex(s *Store) bool { return s.memory.HasIndex() }
+
 // Room returns the number of bytes that b has memory for.
 func (b *Batch) Room() int { return cap(b.list.entries) }

@@ -36,7 +36,11 @@ func Prefix(p string) Range { return Range{Prefix: p} }
 //
 // The first scan of a store builds an index of its keys, which takes about a
 // second for a few million keys. From then on each new key costs about a
-// microsecond more. A store without scans has no such cost.
+// microsecond more. A store without scans has no such cost. A store that has
+// the index writes its snapshots in the order of keys, and an Open that loads
+// such a snapshot, of 1,024 keys or more, has the index at once. A log behind
+// the snapshot that is long in proportion to the store takes it away again. See
+// Config.Ordered.
 func (s *Store) Scan(r Range) iter.Seq2[string, []byte] {
 	return func(yield func(string, []byte) bool) {
 		v, err := s.openView()

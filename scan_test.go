@@ -1,11 +1,13 @@
 package kvstore_test
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
 	"iter"
 	"maps"
+	"math/rand/v2"
 	"runtime"
 	"slices"
 	"strings"
@@ -441,4 +443,72 @@ func TestWalk(t *testing.T) {
 	r.close(s)
 	_, _, err := s.Walk(0, 10)
 	r.fails(err, kvstore.ErrClosed)
+}
+
+// The index of keys goes with the snapshot, and a store that was never scanned
+// has none.
+func TestIndexOutlivesTheSession(t *testing.T) {
+	const keys = 3000
+	for _, c := range []struct {
+		name    string
+		ordered bool
+		scan    bool
+		way     func(r *rig, s *kvstore.Store)
+		index   bool
+	}{
+		{"never scanned", false, false, func(r *rig, s *kvstore.Store) { r.close(s) }, false},
+		{"closed", false, true, func(r *rig, s *kvstore.Store) { r.close(s) }, true},
+		{"ordered", true, false, func(r *rig, s *kvstore.Store) { r.close(s) }, true},
+		{"killed after a snapshot", false, true, func(r *rig, s *kvstore.Store) {
+			r.ok(s.Snapshot(ctx))
+			r.set(s, "0100x", "new", "0200", "changed")
+			r.ok(s.Delete("0300"))
+			r.kill(s)
+		}, true},
+		{"killed", false, true, func(r *rig, s *kvstore.Store) { r.kill(s) }, false},
+		{"restored", false, true, func(r *rig, s *kvstore.Store) {
+			var file bytes.Buffer
+			v, err := s.View()
+			r.ok(err)
+			_, err = v.WriteTo(&file)
+			r.ok(err)
+			r.ok(v.Close())
+			r.kill(s)
+			r.config.DataDir = "/data/another"
+			r.ok(kvstore.RestoreFS(r.fs, r.config.DataDir, &file))
+		}, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRig(t, kvstore.WithFirstSegmentBytes(1<<20))
+			r.config.Ordered = c.ordered
+			s := r.open()
+			b := &kvstore.Batch{}
+			for _, i := range rand.Perm(keys) {
+				b.Set(fmt.Sprintf("%04d", i), []byte("value"))
+			}
+			r.ok(s.Apply(ctx, b))
+			if c.scan {
+				s.Count(kvstore.Prefix("0"))
+			}
+			if kvstore.HasIndex(s) != (c.scan || c.ordered) {
+				t.Errorf("index %v", kvstore.HasIndex(s))
+			}
+			r.set(s, "x", "1", "a", "2") // behind the index's building
+			c.way(r, s)
+			r.config.Ordered = false
+			s = r.open()
+			if kvstore.HasIndex(s) != c.index {
+				t.Errorf("in the next session, index %v", kvstore.HasIndex(s))
+			}
+			r.set(s, "0400x", "new")
+			r.ok(s.Delete("0500"))
+			var got []string
+			for key := range s.Scan(kvstore.Range{}) {
+				got = append(got, key)
+			}
+			if want := slices.Sorted(slices.Values(s.Keys())); !slices.Equal(got, want) {
+				t.Errorf("a scan shows %d keys, want %d", len(got), len(want))
+			}
+		})
+	}
 }

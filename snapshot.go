@@ -172,7 +172,7 @@ func (s *snapshotter) write(w *snapshot) error {
 	if tuning.Pacing {
 		to = diskio.NewPacer(s.status.groups.Load, w.urgent).Writer
 	}
-	err := s.writeFile(w.info, w.view.All(), to)
+	err := s.writeFile(w.info, w.view.Saved(), to)
 	w.view.Close()
 	if err != nil {
 		return err

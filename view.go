@@ -134,7 +134,7 @@ func (v *View) WriteTo(w io.Writer) (int64, error) {
 	if v.view.Closed() {
 		return 0, ErrClosed
 	}
-	n, err := format.EncodeSnapshot(w, info, v.view.All())
+	n, err := format.EncodeSnapshot(w, info, v.view.Saved())
 	switch {
 	case v.view.Closed():
 		return n, ErrClosed // what was written has too few pairs, and no footer

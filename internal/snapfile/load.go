@@ -58,9 +58,13 @@ func open(file vfs.File, name string) (*format.SnapshotReader, error) {
 func loadTable(r *format.SnapshotReader) (*table.Table, error) {
 	t := table.New(int(min(r.Info.Count, math.MaxInt32)))
 	t.Load(nil, r.Info.Timestamp)
-	err := loadBlocks(r, t)
+	keys := make([]table.SortedKeys, len(r.Info.Blocks))
+	err := loadBlocks(r, t, keys)
 	if err == nil {
 		err = r.CheckKeys(t.Len())
+	}
+	if err == nil {
+		t.UseSorted(keys)
 	}
 	if err != nil {
 		t.Release()
@@ -83,8 +87,9 @@ const (
 )
 
 // loadBlocks verifies the blocks and puts their pairs into t, on all
-// processors. Of several errors it returns that of the first block.
-func loadBlocks(r *format.SnapshotReader, t *table.Table) error {
+// processors, and the keys of each block into its element of keys. Of several
+// errors it returns that of the first block.
+func loadBlocks(r *format.SnapshotReader, t *table.Table, keys []table.SortedKeys) error {
 	var workers sync.WaitGroup
 	var next atomic.Int64
 	var large largeBlock
@@ -92,7 +97,7 @@ func loadBlocks(r *format.SnapshotReader, t *table.Table) error {
 	errs := make([]error, len(r.Info.Blocks))
 	for range min(runtime.GOMAXPROCS(0), maxLoaders) {
 		workers.Go(func() {
-			l := blockLoader{reader: r, table: t, large: &large}
+			l := blockLoader{reader: r, table: t, keys: keys, large: &large}
 			for i := next.Add(1) - 1; i < int64(len(errs)); i = next.Add(1) - 1 {
 				if errs[i] = l.load(int(i)); errs[i] != nil {
 					return // the workers that have taken earlier blocks finish them
@@ -116,6 +121,7 @@ type largeBlock struct {
 type blockLoader struct {
 	reader *format.SnapshotReader // immutable
 	table  *table.Table           // immutable
+	keys   []table.SortedKeys     // each is owned by the loader of its block
 	large  *largeBlock            // shared
 	bytes  []byte                 // of the last block that was not large
 	ops    []table.Op             // its pairs
@@ -135,6 +141,7 @@ func (l *blockLoader) load(i int) (err error) {
 // read reads a block into buf and loads its pairs.
 func (l *blockLoader) read(i int, buf []byte) ([]byte, error) {
 	buf, err := l.reader.ReadBlock(i, buf, func(p format.Pair) {
+		l.keys[i].Add(p.Key)
 		if l.ops = append(l.ops, codec.PairOp(p)); len(l.ops) == maxLoadOps {
 			l.apply()
 		}

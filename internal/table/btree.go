@@ -266,26 +266,73 @@ func (t *tree) remove(key string) {
 
 // newTree returns a tree of keys, which must be in order, each once.
 func newTree(keys iter.Seq[[]byte]) *tree {
-	t := &tree{}
-	leaf := &node{}
-	level, bounds := []*node{leaf}, []string(nil) // bounds lie between the nodes of the level
-	var last []byte
+	var b treeBuilder
 	for key := range keys {
-		if leaf.keys.isWellFilled() {
-			leaf = &node{}
-			level = append(level, leaf)
-			bounds = append(bounds, string(separator(last, key)))
+		b.add(key)
+	}
+	return b.tree()
+}
+
+// treeBuilder builds a tree of keys that come in order. It makes the leaves,
+// each as full as is good for a leaf, and in the end what is above them.
+type treeBuilder struct {
+	leaves []*node
+	bounds []string // between the leaves
+	last   []byte   // the last key, in the last leaf
+	len    int
+}
+
+// add adds a key, which must be above those before it. It copies the key.
+func (b *treeBuilder) add(key []byte) {
+	if b.len == 0 {
+		b.leaves = []*node{{}}
+	}
+	leaf := b.leaves[len(b.leaves)-1]
+	if leaf.keys.isWellFilled() {
+		leaf = &node{}
+		b.leaves = append(b.leaves, leaf)
+		b.bounds = append(b.bounds, string(separator(b.last, key)))
+	}
+	leaf.keys.append(key)
+	leaf.alive = true
+	b.last = leaf.keys.at(leaf.keys.len() - 1)
+	b.len++
+}
+
+// join adds the keys of another builder, which must be above those of b, and
+// takes over its leaves.
+func (b *treeBuilder) join(other *treeBuilder) {
+	switch {
+	case other.len == 0:
+	case b.len == 0:
+		*b = *other
+	case other.len < maxNodeKeys: // its leaf may be almost empty
+		for _, leaf := range other.leaves {
+			for i := range leaf.keys.len() {
+				b.add(leaf.keys.at(i))
+			}
 		}
-		leaf.keys.append(key)
-		leaf.alive = true
-		last = leaf.keys.at(leaf.keys.len() - 1)
-		t.len++
+	default:
+		b.bounds = append(b.bounds, string(separator(b.last, other.first())))
+		b.bounds = append(b.bounds, other.bounds...)
+		b.leaves = append(b.leaves, other.leaves...)
+		b.last, b.len = other.last, b.len+other.len
+	}
+}
+
+// first returns the lowest key.
+func (b *treeBuilder) first() []byte { return b.leaves[0].keys.at(0) }
+
+// tree returns the tree. The builder must not be used afterwards.
+func (b *treeBuilder) tree() *tree {
+	level, bounds := b.leaves, b.bounds
+	if b.len == 0 {
+		level = []*node{{}}
 	}
 	for len(level) > 1 {
 		level, bounds = parents(level, bounds)
 	}
-	t.root = level[0]
-	return t
+	return &tree{root: level[0], len: b.len}
 }
 
 // parents returns the inner nodes above a level of the tree, and the bounds

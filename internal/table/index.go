@@ -32,6 +32,7 @@ type index struct {
 	staged bool         // guarded by mu: changes are staged and not all published
 	added  []string     // guarded by mu: keys to insert once there is a tree
 	gone   []string     // guarded by mu: keys that prune has put off; some may be needed again
+	loaded int          // guarded by mu: operations that were loaded since there is a tree
 }
 
 // ordered returns the index after its tree is built.

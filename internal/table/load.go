@@ -13,7 +13,8 @@ const parallelOps = 8 << 10
 // Load applies ops in order to a table that nobody reads or writes yet. If
 // there are many ops, all processors help. Several goroutines may call Load at
 // the same time if no two of them have a key in common. version is that of the
-// last commit in ops.
+// last commit in ops. An index that the table has from [Table.UseSorted] stays
+// up to date.
 func (t *Table) Load(ops []Op, version int64) {
 	t.arena.load(1)
 	defer t.arena.load(-1)
@@ -40,6 +41,9 @@ func (t *Table) Load(ops []Op, version int64) {
 	helpers.Wait()
 	t.length.Add(grown.Load())
 	t.version.Store(version)
+	if x := t.index.Load(); x != nil {
+		x.load(t, ops)
+	}
 }
 
 // byShard sets order to the indices of hashes, sorted by shard and stable

@@ -76,3 +76,6 @@ func touchLines(b []byte) (sum byte) {
 // unsafeString returns a string that shares b's bytes. The caller must not use
 // it after they change.
 func unsafeString(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
+// unsafeBytes returns the bytes of a string. Nobody may change them.
+func unsafeBytes(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }

@@ -361,10 +361,14 @@ func (t *Table) Memory() (mapped, used int64) {
 // Version returns the version of the last commit applied, 0 if there was none.
 func (t *Table) Version() int64 { return t.version.Load() }
 
-// All iterates over all pairs without locks. The caller must make sure that no
-// changes are applied meanwhile, must not modify the pairs, and must not keep
-// them beyond the loop's body.
+// All iterates over all pairs without locks, in the order of keys if the table
+// has its index. The caller must make sure that no changes are applied
+// meanwhile, must not modify the pairs, and must not keep them beyond the
+// loop's body.
 func (t *Table) All() iter.Seq[Pair] {
+	if x := t.builtIndex(); x != nil {
+		return x.pairs(t)
+	}
 	return func(yield func(Pair) bool) {
 		for i := range t.shards {
 			for r := range t.shards[i].records {

@@ -2,8 +2,8 @@ package table
 
 import "math/rand/v2"
 
-// WalkBits is how many bits a place in a walk has: those of a shard's number and
-// of a tag.
+// WalkBits is how many bits a place in a walk has: those of a shard's number
+// and of a tag.
 const WalkBits = 7 + tagBits // there are 1<<7 shards
 
 // WalkEnd is the place behind all keys.

@@ -9,7 +9,7 @@ import (
 
 // Walk returns every key that stays, however the table grows and shrinks
 // meanwhile, and not many keys at once.
-func TestWalk(t *testing.T) {
+func TestTableWalk(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 0))
