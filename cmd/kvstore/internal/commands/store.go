@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"kvstore"
+	"kvstore/cmd/kvstore/internal/lockwait"
 )
 
 // openMode is what a command opens the store for.
@@ -70,6 +71,13 @@ func (a *app) withView(do func(v *kvstore.View) error) error {
 	})
 }
 
+// whenUnlocked calls do, which takes the lock of a data directory. While another
+// process has that lock, it calls do again until the time of --wait is over. The
+// end of ctx ends the wait at once.
+func (a *app) whenUnlocked(ctx context.Context, do func() error) error {
+	return interrupted(lockwait.Do(ctx, time.Duration(a.wait), do))
+}
+
 // open opens the store and warns if recovery dropped something. After the end
 // of ctx it waits for openPatience.
 func (a *app) open(ctx context.Context, mode openMode) (*kvstore.Store, error) {
@@ -78,8 +86,12 @@ func (a *app) open(ctx context.Context, mode openMode) (*kvstore.Store, error) {
 		return nil, err
 	}
 	config := kvstore.DefaultConfig(dir)
-	config.ReadOnly, config.MustExist, config.LockTimeout = mode == toRead, mode == toWrite, a.wait
-	store, err := await(ctx, openPatience, func() (*kvstore.Store, error) { return kvstore.OpenWithConfig(config) })
+	config.ReadOnly, config.MustExist = mode == toRead, mode == toWrite
+	var store *kvstore.Store
+	err = a.whenUnlocked(ctx, func() (err error) {
+		store, err = await(ctx, openPatience, func() (*kvstore.Store, error) { return kvstore.OpenWithConfig(config) })
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}

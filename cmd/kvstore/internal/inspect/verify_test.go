@@ -43,6 +43,9 @@ func wantVerdictOfOpen(t *testing.T, dir string) {
 	if r.Verdict != verdict || r.Reason != reason {
 		t.Errorf("Open: %v, Verify: %s, %s", openErr, r.Verdict, r.Reason)
 	}
+	if loss := lossOf(r.Damage); (loss != None) != (openErr != nil) {
+		t.Errorf("Open: %v, the worst damage is %s: %+v", openErr, loss, r.Damage)
+	}
 	wantDropped(t, r.Dropped, dropped)
 	wantNamed(t, r, openErr)
 }
