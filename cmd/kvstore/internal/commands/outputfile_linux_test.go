@@ -278,7 +278,7 @@ func TestReplaceable(t *testing.T) {
 	if os.Getuid() != 0 {
 		missingLayer(t, "needs root")
 	}
-	const user = 1234
+	const user, file = 1234, "file"
 	for name, c := range map[string]struct {
 		dir   fs.FileMode
 		owner int // of the file
@@ -290,19 +290,19 @@ func TestReplaceable(t *testing.T) {
 		"of another, in a directory as /tmp":      {0o777 | fs.ModeSticky, 0, "operation not permitted"},
 		"of the user, in another's own directory": {0o755, user, "permission denied; write to - and redirect"},
 	} {
-		dir := t.TempDir()
-		file := filepath.Join(dir, "file")
-		if err := errors.Join(os.Chmod(filepath.Dir(dir), 0o755), os.WriteFile(file, []byte("old"), 0o600), os.Chmod(file, 0o666),
-			os.Chown(file, c.owner, -1), os.Chmod(dir, c.dir)); err != nil {
+		t.Chdir(t.TempDir()) // whose path the user may not follow
+		if err := errors.Join(os.WriteFile(file, []byte("old"), 0o600), os.Chmod(file, 0o666),
+			os.Chown(file, c.owner, -1), os.Chmod(".", c.dir)); err != nil {
 			t.Fatal(err)
 		}
 		wantOutput(t, name, file, user, c.want)
 	}
-	file := filepath.Join(t.TempDir(), "file")
+	t.Chdir(t.TempDir())
 	if err := os.WriteFile(file, []byte("old"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for name, flag := range map[string]int{"immutable": unix.STATX_ATTR_IMMUTABLE, "append-only": unix.STATX_ATTR_APPEND} {
+	flags := map[string]int{"immutable": unix.STATX_ATTR_IMMUTABLE, "append-only": unix.STATX_ATTR_APPEND}
+	for name, flag := range flags {
 		setFlags(t, file, flag)
 		wantOutput(t, name, file, 0, "operation not permitted")
 		setFlags(t, file, 0)
