@@ -48,7 +48,7 @@ type Config struct {
 	// Without it, a write waits only until the operating system has it: it
 	// survives a crash of the process, but a power cut only if it is older than
 	// SyncInterval or a successful Sync came after it. Open then logs a
-	// warning, to slog.Default if Logger is nil.
+	// warning.
 	SyncWrites bool
 
 	// SyncInterval is how often the log is fsynced in the background when
@@ -95,10 +95,11 @@ type Config struct {
 
 	// Logger gets what recovery found (Info; a torn tail as Warn), each
 	// snapshot (Info), snapshots that fail (Error), views that were forgotten
-	// (Warn), and why the store failed (Error). If it is nil, only warnings of
-	// a danger to the data are logged, such as SyncWrites being false; they go
-	// to slog.Default. It is called without locks: a handler may read from the
-	// store and write to it, but must not close it.
+	// (Warn), and why the store failed (Error). docs/OPERATIONS.md has a list.
+	// If Logger is nil, errors and warnings go to slog.Default, and Info
+	// nowhere; slog.DiscardHandler makes a store silent. Logger is called
+	// without locks: a handler may read from the store and write to it, but
+	// must not close it.
 	Logger *slog.Logger
 }
 
@@ -134,7 +135,7 @@ func (c Config) withDefaults() (Config, error) {
 		c.SyncInterval = DefaultSyncInterval
 	}
 	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
+		c.Logger = slog.New(defaultWarnings{})
 	}
 	var err error
 	if c.DataDir, err = filepath.Abs(c.DataDir); err != nil {

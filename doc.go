@@ -53,6 +53,8 @@
 //     is fsynced every SyncInterval, by [Store.Sync], and by Close.
 //   - The zero value of [Config] has SyncWrites off. Start from
 //     [DefaultConfig].
+//   - What goes wrong in the background, such as a snapshot that fails, is
+//     reported to Config.Logger, or to slog.Default if there is none.
 //   - Recovery brings back a prefix of the commits in their order, with every
 //     write that is promised to survive. A batch is there whole or not at all.
 //     A write that was never acknowledged may be there, too, if its bytes

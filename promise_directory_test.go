@@ -381,6 +381,52 @@ func TestDangersAreLogged(t *testing.T) {
 	}
 }
 
+// Without a Logger, errors and warnings of all kinds go to the program's own
+// log, as it is at that moment, with the directory of the store.
+func TestWithoutLogger(t *testing.T) {
+	var log bytes.Buffer
+	defer slog.SetDefault(slog.Default())
+	r := newRig(t)
+	for message, provoke := range map[string]func(s *kvstore.Store){
+		"level=ERROR msg=\"kvstore: store failed\"": func(s *kvstore.Store) {
+			r.fs.SetHook(failing(vfs.OpSync, syscall.EIO))
+			r.fails(s.Set("b", nil), kvstore.ErrFailed)
+		},
+		"level=ERROR msg=\"kvstore: snapshot failed\"": func(s *kvstore.Store) {
+			r.fs.SetHook(func(op vfs.Op) error {
+				if op.Kind == vfs.OpCreate && strings.HasPrefix(op.Name, "snapshot-") {
+					return syscall.EACCES
+				}
+				return nil
+			})
+			r.fails(s.Snapshot(ctx), syscall.EACCES)
+		},
+		"level=WARN msg=\"kvstore: dropped the torn tail of the log\"": func(s *kvstore.Store) {
+			r.kill(s)
+			log.Reset()
+			last := slices.Max(r.fs.Names(r.config.DataDir))
+			data, _ := r.fs.ReadFile(r.config.DataDir + "/" + last)
+			_, end := entriesOf(data)
+			copy(data[end:], "torn")
+			r.ok(r.fs.WriteFile(r.config.DataDir+"/"+last, data))
+			r.close(r.open())
+		},
+	} {
+		r = newRig(t)
+		s := r.open()
+		r.set(s, "a", "1")
+		log.Reset()
+		slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
+		provoke(s)
+		_ = s.Close() // after which nothing more is logged
+		got := log.String()
+		dir := "dir=" + r.config.DataDir
+		if strings.Count(got, "\n") != 1 || !strings.Contains(got, message) || !strings.Contains(got, dir) {
+			t.Errorf("logged %q, want %s", got, message)
+		}
+	}
+}
+
 // noDirSync is a file system that has no fsync for directories.
 type noDirSync struct{ vfs.FS }
 

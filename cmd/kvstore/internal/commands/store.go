@@ -3,6 +3,7 @@ package commands
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"syscall"
 	"time"
 
@@ -87,6 +88,8 @@ func (a *app) open(ctx context.Context, mode openMode) (*kvstore.Store, error) {
 	}
 	config := kvstore.DefaultConfig(dir)
 	config.ReadOnly, config.MustExist = mode == toRead, mode == toWrite
+	var warnings storeWarnings
+	config.Logger = slog.New(&warnings)
 	var store *kvstore.Store
 	err = a.whenUnlocked(ctx, func() (err error) {
 		store, err = await(ctx, openPatience, func() (*kvstore.Store, error) { return kvstore.OpenWithConfig(config) })
@@ -94,6 +97,9 @@ func (a *app) open(ctx context.Context, mode openMode) (*kvstore.Store, error) {
 	})
 	if err != nil {
 		return nil, err
+	}
+	for _, text := range warnings.take() {
+		a.warnf("%s", text)
 	}
 	for _, d := range store.Stats().Recovery.Dropped {
 		a.warnf("%s ends with %s of a write that was never finished, from offset %d; they do not count",
