@@ -67,7 +67,8 @@ type Config struct {
 	// longer than this, or has more than 16 segments, and the disk has room.
 	//
 	// 0 turns this off: then only Close, Snapshot, and an Open that finds more
-	// than 16 segments write one. Negative is an error.
+	// than 16 segments write one, and that of a call of Snapshot stays paced
+	// however long the log gets. Negative is an error.
 	SnapshotBytes int64
 
 	// ReadOnly opens a store that must exist. It creates and writes nothing,
