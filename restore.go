@@ -46,8 +46,8 @@ func restore(fsys vfs.FS, dataDir string, r io.Reader) error {
 }
 
 // restoreInto makes the first snapshot of a directory that is locked. After an
-// error it has changed nothing. It leaves unfinished files to the next Open, and
-// chooses a number with which it overwrites none of them.
+// error it has changed nothing. It leaves unfinished files to the next Open,
+// and chooses a number with which it overwrites none of them.
 func restoreInto(d *directory, r io.Reader) error {
 	files, err := datadir.List(d.dir)
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 // Stats are figures about a store. Counters count from Open.
 type Stats struct {
 	Keys     int    // keys present
-	WALBytes int64  // bytes of groups in the log that no snapshot covers; Close, whose snapshot does, leaves it as it was
+	WALBytes int64  // bytes of groups in the log that no snapshot covers; Close does not change it
 	Syncs    uint64 // fsyncs that made a group of writes durable; 0 with SyncWrites false
 	Groups   uint64 // groups of commits written together
 	Commits  uint64 // commits: each Set, Delete and non-empty batch is one

@@ -26,8 +26,8 @@ type Lock interface {
 	// descriptors.
 	Close() error
 
-	// PutBack gives the lock file the content that it had before this lock. That
-	// is for an opener that fails, before Abandon. It frees what is reserved.
+	// PutBack gives the lock file the content that it had before this lock. An
+	// opener that fails calls it before Abandon. It frees what is reserved.
 	PutBack()
 
 	// Abandon is Close for an opener that leaves no store behind: it also
@@ -59,8 +59,8 @@ func writePID(f *os.File) (before []byte) {
 }
 
 // overwriteLock gives the lock file another content, nil for none. It ignores
-// errors: on a full disk there is no room for the id, and the lock holds without
-// it. A shared lock has no file, or one that it cannot write to.
+// errors: on a full disk there is no room for the id, and the lock holds
+// without it. A shared lock has no file, or one that it cannot write to.
 func overwriteLock(f *os.File, content []byte) {
 	if f != nil && f.Truncate(0) == nil {
 		_, _ = f.WriteAt(content, 0)

@@ -79,9 +79,9 @@ var dashes = [][]vg.Length{
 	{vg.Points(12), vg.Points(4)},
 }
 
-// lineStyles returns a style for each result. A case has a hue. Within it, lines
-// for more writers or larger values are lighter, and dashed. No two look the
-// same if a case has at most MaxPlotLines.
+// lineStyles returns a style for each result. A case has a hue. Within it,
+// lines for more writers or larger values are lighter, and dashed. No two look
+// the same if a case has at most MaxPlotLines.
 func lineStyles(all []*Result) []draw.LineStyle {
 	hues, count := map[string]int{}, map[string]int{}
 	for _, r := range all {

@@ -71,8 +71,8 @@ func TestPlot(t *testing.T) {
 	}
 }
 
-// No two lines look the same, however many a case may have: their dashes differ,
-// or their colors by much. None is too light to be seen on white.
+// No two lines look the same, however many a case may have: their dashes
+// differ, or their colors by much. None is too light to be seen on white.
 func TestLineStyles(t *testing.T) {
 	writers := []int{1, 2, 4, 8, 16, 32, 64, 128, 256, 512}
 	for lines := 1; lines <= MaxPlotLines/2; lines++ {

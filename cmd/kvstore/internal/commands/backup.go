@@ -70,7 +70,8 @@ func (a *app) restore(file, dir string) error {
 	}
 	err = a.protect(func(ctx context.Context) error {
 		backup := in.until(ctx)
-		return a.whenUnlocked(ctx, func() error { return kvstore.Restore(dir, backup) }) // it reads when it has the lock
+		// Restore reads nothing of the backup before it has the lock.
+		return a.whenUnlocked(ctx, func() error { return kvstore.Restore(dir, backup) })
 	})
 	return errors.Join(err, in.close())
 }

@@ -20,7 +20,8 @@ func newSet(a *app) *cobra.Command {
 
 With - for VALUE, the value is the standard input, byte by byte, up to its end. With
 --hex or --base64 as well, the value is what that text encodes; white space in it and a
-byte order mark before it do not count, so the text may be wrapped. Put -- before a KEY or VALUE that begins with a dash.
+byte order mark before it do not count, so the text may be wrapped. Put -- before a KEY
+or VALUE that begins with a dash.
 
 The command creates the store if it does not exist. It opens and closes the store for
 this one write, which takes as long as reading all of it and writing a snapshot: use
@@ -58,8 +59,8 @@ func (a *app) value(flags *encodingFlags, arg string) ([]byte, error) {
 	if encoded {
 		in = withoutSpace{in}
 	}
-	// The longest value in hexadecimal, a byte order mark, and one byte more. Set
-	// rejects what is too long.
+	// The longest value in hexadecimal, a byte order mark, and one byte more.
+	// Set rejects what is too long.
 	const limit = 2*kvstore.MaxValueBytes + len(lines.ByteOrderMark) + 2
 	text, err := io.ReadAll(io.LimitReader(in, int64(limit)))
 	if err != nil || !encoded {

@@ -72,9 +72,9 @@ func (a *app) withView(do func(v *kvstore.View) error) error {
 	})
 }
 
-// whenUnlocked calls do, which takes the lock of a data directory. While another
-// process has that lock, it calls do again until the time of --wait is over. The
-// end of ctx ends the wait at once.
+// whenUnlocked calls do, which takes the lock of a data directory. While
+// another process has that lock, whenUnlocked repeats that until the time of
+// --wait is over. The end of ctx ends the wait at once.
 func (a *app) whenUnlocked(ctx context.Context, do func() error) error {
 	return interrupted(lockwait.Do(ctx, time.Duration(a.wait), do))
 }

@@ -101,8 +101,8 @@ func damageOf(err error) Damage {
 }
 
 // withReason returns damage with the reason why Open refuses the directory. Its
-// loss is Possible at least: nothing vouches for the end of a damaged store, and
-// what is missing without a trace is not in damage.
+// loss is Possible at least: nothing vouches for the end of a damaged store,
+// and what is missing without a trace is not in damage.
 func withReason(damage []Damage, reason error) []Damage {
 	d := damageOf(reason)
 	d.Needed = true

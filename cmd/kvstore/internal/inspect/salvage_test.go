@@ -194,7 +194,7 @@ func TestSalvage(t *testing.T) {
 	broken(t, func(t *testing.T, whole *imageBuilder, i *image) {
 		source, target := t.TempDir(), filepath.Join(t.TempDir(), "new")
 		i.write(t, source)
-		account, err := Salvage(context.Background(), source, target, Options{Progress: noProgress})
+		account, err := Salvage(context.Background(), source, target, quietly)
 		wantUntouched(t, source, i)
 		if errors.Is(err, kvstore.ErrVersion) || errors.Is(err, fs.ErrNotExist) {
 			if _, err := os.Stat(target); !errors.Is(err, fs.ErrNotExist) {
@@ -247,7 +247,7 @@ func TestSalvageUntilLoss(t *testing.T) {
 	broken(t, func(t *testing.T, whole *imageBuilder, i *image) {
 		source, target := t.TempDir(), t.TempDir()
 		i.write(t, source)
-		account, err := Salvage(context.Background(), source, target, Options{UntilLoss: true, Progress: noProgress})
+		account, err := Salvage(context.Background(), source, target, untilLoss)
 		if err != nil {
 			if !errors.Is(err, kvstore.ErrVersion) && !errors.Is(err, fs.ErrNotExist) {
 				t.Fatal(err)
@@ -296,7 +296,7 @@ func wantSalvageOfOpen(t *testing.T, source string) {
 	t.Helper()
 	state, dropped, openErr := openReadOnly(t, source)
 	target := filepath.Join(t.TempDir(), "new")
-	account, err := Salvage(context.Background(), source, target, Options{Progress: noProgress})
+	account, err := Salvage(context.Background(), source, target, quietly)
 	switch {
 	case errors.Is(err, kvstore.ErrVersion) && openErr != nil:
 		return
@@ -355,7 +355,7 @@ func TestSalvageNamesAllDamage(t *testing.T) {
 			}
 			source := t.TempDir()
 			i.write(t, source)
-			account, err := Salvage(t.Context(), source, filepath.Join(t.TempDir(), "new"), Options{Progress: noProgress})
+			account, err := Salvage(t.Context(), source, filepath.Join(t.TempDir(), "new"), quietly)
 			if err != nil || account.Loss != Possible {
 				t.Fatalf("%+v, %v", account, err)
 			}
@@ -391,7 +391,7 @@ func TestSalvageTakesWhatOpenTakes(t *testing.T) {
 func TestSalvageTarget(t *testing.T) {
 	source := t.TempDir()
 	images(rand.New(rand.NewPCG(1, 1)))["log"].write(t, source)
-	if _, err := Salvage(context.Background(), source, source, Options{Progress: noProgress}); !errors.Is(err, fs.ErrExist) {
+	if _, err := Salvage(context.Background(), source, source, quietly); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("into the source: %v", err)
 	}
 	target := t.TempDir()
@@ -401,17 +401,18 @@ func TestSalvageTarget(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	behindFirstSegment := func(int64, int64) { cancel() }
-	if _, err := Salvage(ctx, source, target, Options{Progress: behindFirstSegment}); !errors.Is(err, context.Canceled) {
+	o := Options{Progress: behindFirstSegment}
+	if _, err := Salvage(ctx, source, target, o); !errors.Is(err, context.Canceled) {
 		t.Errorf("interrupted: %v", err)
 	}
 	if entries, err := os.ReadDir(target); err != nil || len(entries) != 2 {
 		t.Errorf("%v is left, %v", entries, err)
 	}
 	nowhere := filepath.Join(target, "notes", "new")
-	if _, err := Salvage(ctx, source, nowhere, Options{Progress: noProgress}); !errors.Is(err, context.Canceled) {
+	if _, err := Salvage(ctx, source, nowhere, quietly); !errors.Is(err, context.Canceled) {
 		t.Errorf("interrupted before it looks at the target: %v", err)
 	}
-	if _, err := Salvage(t.Context(), source, target, Options{Progress: noProgress}); err != nil {
+	if _, err := Salvage(t.Context(), source, target, quietly); err != nil {
 		t.Errorf("beside lost+found: %v", err)
 	}
 	if entries, err := os.ReadDir(target); err != nil || len(entries) != 4 { // and LOCK, and a snapshot
@@ -436,7 +437,7 @@ func TestSalvageIntoLockedTarget(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Salvage(t.Context(), source, target, Options{Progress: noProgress}); !errors.Is(err, fs.ErrExist) {
+	if _, err := Salvage(t.Context(), source, target, quietly); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("into a store that is open: %v", err)
 	}
 	n := &targetDir{path: target, isNew: true} // it was not there when the salvage looked
@@ -458,7 +459,7 @@ func TestSalvageTakesEachGroupOnce(t *testing.T) {
 	i.files[format.SegmentName(1000)] = i.files[i.newest("wal-")]
 	source, target := t.TempDir(), filepath.Join(t.TempDir(), "new")
 	i.write(t, source)
-	account, err := Salvage(context.Background(), source, target, Options{Progress: noProgress})
+	account, err := Salvage(context.Background(), source, target, quietly)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -61,8 +61,9 @@ func storeNames(path string) ([]string, error) {
 	return names, nil
 }
 
-// open makes the new store. Its Close makes everything durable. wait is how long
-// another process may have the lock, which may make a store meanwhile.
+// open makes the new store. Its Close makes everything durable. wait is how
+// long another process may have the lock. That process may make a store
+// meanwhile, which stays as it is.
 func (t *targetDir) open(ctx context.Context, wait time.Duration) (store *kvstore.Store, err error) {
 	config := kvstore.DefaultConfig(t.path)
 	config.SyncWrites = false

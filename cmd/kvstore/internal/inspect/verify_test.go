@@ -17,6 +17,11 @@ import (
 
 func noProgress(_, _ int64) {}
 
+var (
+	quietly   = Options{Progress: noProgress}
+	untilLoss = Options{Progress: noProgress, UntilLoss: true}
+)
+
 // Verify predicts exactly what Open does.
 func TestVerifyAgreesWithOpen(t *testing.T) {
 	brokenAtOnce(t, func(t *testing.T, _ *imageBuilder, i *image) {

@@ -56,9 +56,9 @@ func (l *Reader) Bytes() int64 { return l.bytes }
 
 // Next returns the next line without its end, "\n" or "\r\n". The line is valid
 // until the next call. The last line may lack its end. After [ErrTooLong], Next
-// continues with the line that follows. After [ErrNotUTF8] it must not be called
-// again. Other errors are those of the reader, and io.EOF; Next then drops an
-// incomplete line.
+// continues with the line that follows. After [ErrNotUTF8] it must not be
+// called again. Other errors are those of the reader, and io.EOF; Next then
+// drops an incomplete line.
 func (l *Reader) Next() ([]byte, error) {
 	if err := l.begin(); err != nil {
 		return nil, err
