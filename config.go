@@ -55,7 +55,7 @@ type Config struct {
 	// Without it, a write waits only until the operating system has it: it
 	// survives a crash of the process, but a power cut only if it is older than
 	// SyncInterval or a successful Sync came after it. Open then logs a
-	// warning, to slog.Default if Logger is nil.
+	// warning.
 	SyncWrites bool
 
 	// SyncInterval is how often the log is fsynced in the background when
@@ -74,7 +74,8 @@ type Config struct {
 	// longer than this, or has more than 16 segments, and the disk has room.
 	//
 	// 0 turns this off: then only Close, Snapshot, and an Open that finds more
-	// than 16 segments write one. Negative is an error.
+	// than 16 segments write one, and that of a call of Snapshot stays paced
+	// however long the log gets. Negative is an error.
 	SnapshotBytes int64
 
 	// ReadOnly opens a store that must exist. It creates and writes nothing,
@@ -112,10 +113,11 @@ type Config struct {
 
 	// Logger gets what recovery found (Info; a torn tail as Warn), each
 	// snapshot (Info), snapshots that fail (Error), views that were forgotten
-	// (Warn), and why the store failed (Error). If it is nil, only warnings of
-	// a danger to the data are logged, such as SyncWrites being false; they go
-	// to slog.Default. It is called without locks: a handler may read from the
-	// store and write to it, but must not close it.
+	// (Warn), and why the store failed (Error). docs/OPERATIONS.md has a list.
+	// If Logger is nil, errors and warnings go to slog.Default, and Info
+	// nowhere; slog.DiscardHandler makes a store silent. Logger is called
+	// without locks: a handler may read from the store and write to it, but
+	// must not close it.
 	Logger *slog.Logger
 }
 
@@ -153,7 +155,7 @@ func (c Config) withDefaults() (Config, error) {
 		c.SyncInterval = DefaultSyncInterval
 	}
 	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
+		c.Logger = slog.New(defaultWarnings{})
 	}
 	if c.InMemory {
 		c.SyncWrites, c.SnapshotBytes = true, 0 // a sync costs nothing, and there is no log to shorten

@@ -88,6 +88,7 @@ func (d *directory) close() error { return errors.Join(d.lock.Close(), d.dir.Clo
 // abandon releases a directory after a failed Open or Restore, and removes what
 // was made for it.
 func (d *directory) abandon() error {
+	d.lock.PutBack()
 	if d.freed { // the next Open needs it as much
 		d.ballast.HoldClosed(d.dir.Bytes())
 	}

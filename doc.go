@@ -54,6 +54,8 @@
 //     is fsynced every SyncInterval, by [Store.Sync], and by Close.
 //   - The zero value of [Config] has SyncWrites off. Start from
 //     [DefaultConfig].
+//   - What goes wrong in the background, such as a snapshot that fails, is
+//     reported to Config.Logger, or to slog.Default if there is none.
 //   - Recovery brings back a prefix of the commits in their order, with every
 //     write that is promised to survive. A batch is there whole or not at all.
 //     A write that was never acknowledged may be there, too, if its bytes
@@ -65,11 +67,12 @@
 //     log is reserved fails only the writes of that group, with ENOSPC.
 //   - An incomplete end of the log, as a crash leaves it, is cut off and
 //     reported in [Recovery]. Damage to anything that was provably durable
-//     makes Open return a [CorruptError] and change nothing. Damage to the last
-//     group before a crash looks like an unfinished write and cannot be
-//     detected; without SyncWrites, this holds for all groups since the last
-//     fsync that the log knows of. If the newest files are deleted, and what
-//     is left could have been the whole store, kvstore cannot tell.
+//     makes Open return a [CorruptError] and leave all files but LOCK as they
+//     are. Damage to the last group before a crash looks like an unfinished
+//     write and cannot be detected; without SyncWrites, this holds for all
+//     groups since the last fsync that a later group in the log records. If
+//     the newest files are deleted, and what is left could have been the whole
+//     store, kvstore cannot tell.
 //   - kvstore assumes that fsync is honest; that a sector torn by a power cut
 //     holds old or new bytes and no others; that a write does not damage bytes
 //     beside it; that fsync of a directory makes its names durable; and that
@@ -80,8 +83,10 @@
 //   - Keys are any bytes, up to [MaxKeyBytes]; the empty key is legal. Values
 //     have up to [MaxValueBytes]; nil is the empty value.
 //   - A batch has up to [MaxBatchBytes], and a store up to [MaxKeys] keys.
-//   - The store must fit in memory: keys, values, about 30 bytes for each pair,
-//     and up to a quarter more while values of changing sizes are overwritten.
+//   - The store must fit in memory: keys and values; 25 to 40 bytes for each
+//     pair, or up to an eighth of values beyond about 1 KB; and up to a quarter
+//     more while values of changing sizes are overwritten. The store takes
+//     memory ahead of its needs: up to 10 MB, or a fifth of the data.
 //     On Linux this memory lies outside the Go heap, where GOMEMLIMIT and
 //     [runtime.MemStats] do not see it.
 //   - Scans show keys in the order of their bytes. Nothing else has an order.

@@ -1,11 +1,9 @@
 package kvstore
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -97,7 +95,6 @@ func OpenWithConfig(config Config) (*Store, error) {
 
 func open(config Config, env environment) (*Store, error) {
 	started := env.now()
-	warnings := cmp.Or(config.Logger, slog.Default()) // a danger is never silent
 	config, err := config.withDefaults()
 	if err != nil {
 		return nil, err
@@ -111,7 +108,7 @@ func open(config Config, env environment) (*Store, error) {
 		return nil, errors.Join(openError(err), dir.abandon())
 	}
 	s.recovery.Took = env.now().Sub(started)
-	s.logOpened(warnings, dir.dir.SyncsNames())
+	s.logOpened(dir.dir.SyncsNames())
 	return s, nil
 }
 

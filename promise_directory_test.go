@@ -4,19 +4,23 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
 	"kvstore"
+	"kvstore/internal/format"
 	"kvstore/internal/vfs"
 )
 
@@ -377,6 +381,52 @@ func TestDangersAreLogged(t *testing.T) {
 	}
 }
 
+// Without a Logger, errors and warnings of all kinds go to the program's own
+// log, as it is at that moment, with the directory of the store.
+func TestWithoutLogger(t *testing.T) {
+	var log bytes.Buffer
+	defer slog.SetDefault(slog.Default())
+	r := newRig(t)
+	for message, provoke := range map[string]func(s *kvstore.Store){
+		"level=ERROR msg=\"kvstore: store failed\"": func(s *kvstore.Store) {
+			r.fs.SetHook(failing(vfs.OpSync, syscall.EIO))
+			r.fails(s.Set("b", nil), kvstore.ErrFailed)
+		},
+		"level=ERROR msg=\"kvstore: snapshot failed\"": func(s *kvstore.Store) {
+			r.fs.SetHook(func(op vfs.Op) error {
+				if op.Kind == vfs.OpCreate && strings.HasPrefix(op.Name, "snapshot-") {
+					return syscall.EACCES
+				}
+				return nil
+			})
+			r.fails(s.Snapshot(ctx), syscall.EACCES)
+		},
+		"level=WARN msg=\"kvstore: dropped the torn tail of the log\"": func(s *kvstore.Store) {
+			r.kill(s)
+			log.Reset()
+			last := slices.Max(r.fs.Names(r.config.DataDir))
+			data, _ := r.fs.ReadFile(r.config.DataDir + "/" + last)
+			_, end := entriesOf(data)
+			copy(data[end:], "torn")
+			r.ok(r.fs.WriteFile(r.config.DataDir+"/"+last, data))
+			r.close(r.open())
+		},
+	} {
+		r = newRig(t)
+		s := r.open()
+		r.set(s, "a", "1")
+		log.Reset()
+		slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
+		provoke(s)
+		_ = s.Close() // after which nothing more is logged
+		got := log.String()
+		dir := "dir=" + r.config.DataDir
+		if strings.Count(got, "\n") != 1 || !strings.Contains(got, message) || !strings.Contains(got, dir) {
+			t.Errorf("logged %q, want %s", got, message)
+		}
+	}
+}
+
 // noDirSync is a file system that has no fsync for directories.
 type noDirSync struct{ vfs.FS }
 
@@ -433,6 +483,67 @@ func TestFailureLeavesNoDirectory(t *testing.T) {
 			t.Errorf("restore to %s: %q is left, before %q", path, names, before)
 		}
 	}
+}
+
+// A Restore that fails changes nothing in a directory that was there: neither
+// what another process has left in LOCK, nor its unfinished files. One that
+// succeeds leaves them to Open.
+func TestRestoreLeavesFilesOfOthers(t *testing.T) {
+	dir := t.TempDir()
+	others := map[string]string{
+		"LOCK": "4711\n", "notes": "mine",
+		format.SnapshotName(1) + format.TmpSuffix: "half", format.SegmentName(3) + format.TmpSuffix: "",
+	}
+	for name, content := range others {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantFiles := func(when string) {
+		t.Helper()
+		entries, err := os.ReadDir(dir)
+		if err != nil || len(entries) != len(others) {
+			t.Errorf("%s: %v, %v", when, entries, err)
+		}
+		for name, want := range others {
+			if got, err := os.ReadFile(filepath.Join(dir, name)); string(got) != want {
+				t.Errorf("%s: %s has %q, %v; want %q", when, name, got, err, want)
+			}
+		}
+	}
+	r := newRig(t)
+	s := r.open()
+	r.set(s, "a", "1")
+	file := r.backup(s)
+	r.close(s)
+	r.fails(kvstore.Restore(dir, strings.NewReader("no snapshot")), kvstore.ErrCorrupt)
+	wantFiles("garbage")
+	r.fails(kvstore.Restore(dir, iotest.ErrReader(io.ErrNoProgress)), io.ErrNoProgress)
+	wantFiles("a reader that fails")
+	r.ok(kvstore.Restore(dir, bytes.NewReader(file)))
+	others["LOCK"] = strconv.Itoa(os.Getpid()) + "\n"
+	others[format.SnapshotName(2)] = readFile(t, filepath.Join(dir, format.SnapshotName(2)))
+	wantFiles("a restored store")
+	others["LOCK"] = "4711\n"
+	r.ok(os.WriteFile(filepath.Join(dir, "LOCK"), []byte(others["LOCK"]), 0o600))
+	r.fails(kvstore.Restore(dir, bytes.NewReader(file)), fs.ErrExist)
+	wantFiles("a store")
+	s, err := kvstore.Open(dir)
+	r.ok(err)
+	r.want(s, "a", "1")
+	r.close(s)
+	if left, err := filepath.Glob(filepath.Join(dir, "*"+format.TmpSuffix)); err != nil || len(left) > 0 {
+		t.Errorf("Open leaves %q, %v", left, err)
+	}
+}
+
+func readFile(t *testing.T, name string) string {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }
 
 // A Restore that says it has failed has made no store, whatever has failed.

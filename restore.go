@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 
 	"kvstore/internal/datadir"
 	"kvstore/internal/format"
@@ -23,8 +24,8 @@ import (
 // need, before it gets its name. Errors: fs.ErrExist if there is a store in
 // dataDir; ErrLocked if it is in use; ErrCorrupt (as a *CorruptError) and
 // ErrVersion for what is not a whole snapshot file that this package reads;
-// those of r and of the file system. After an error there is no store in
-// dataDir, and the directories that Restore has made are removed.
+// those of r and of the file system. After an error everything in dataDir is as
+// before, and the directories that Restore has made are removed.
 func Restore(dataDir string, r io.Reader) error {
 	return restore(vfs.OS{}, dataDir, r)
 }
@@ -45,7 +46,8 @@ func restore(fsys vfs.FS, dataDir string, r io.Reader) error {
 }
 
 // restoreInto makes the first snapshot of a directory that is locked. After an
-// error it has made none.
+// error it has changed nothing. It leaves unfinished files to the next Open,
+// and chooses a number with which it overwrites none of them.
 func restoreInto(d *directory, r io.Reader) error {
 	files, err := datadir.List(d.dir)
 	if err != nil {
@@ -54,17 +56,18 @@ func restoreInto(d *directory, r io.Reader) error {
 	if !files.Empty() {
 		return fmt.Errorf("restore: a store is there already: %w", fs.ErrExist)
 	}
-	if err := datadir.Remove(d.dir, files.Temporary); err != nil {
-		return err
-	}
 	if err := vfs.SyncName(d.fs, d.path); err != nil { // now, since nothing may fail after the store has its name
 		return err
 	}
 	var id format.StoreID
 	_, _ = rand.Read(id[:]) // never fails: crypto/rand ends the program first
-	name := format.SnapshotName(1)
+	number := uint64(1)
+	for slices.Contains(files.Temporary, format.SnapshotName(number)+format.TmpSuffix) {
+		number++
+	}
+	name := format.SnapshotName(number)
 	err = datadir.WriteFile(d.dir, name, func(file vfs.File) error {
-		return snapfile.Copy(file, r, id)
+		return snapfile.Copy(file, r, id, number)
 	})
 	if err != nil {
 		return fmt.Errorf("restore: %w", err)

@@ -63,7 +63,11 @@ type snapshot struct {
 // Otherwise it waits for its end and begins the next one. Close waits for a
 // snapshot under way.
 //
-// On an InMemory store, Snapshot does nothing.
+// While others write, the snapshot is paced: it pauses as long as it works. It
+// goes on at full speed when the log has twice Config.SnapshotBytes, when Close
+// is called, and while nobody else writes. If SnapshotBytes is 0, a busy store
+// keeps it paced to its end, however much log that makes. On an InMemory store,
+// Snapshot does nothing.
 //
 // If ctx has ended before the call, nothing happens. If it ends later, Snapshot
 // returns ctx.Err() at once and the snapshot goes on. Other errors: ErrClosed,

@@ -1,7 +1,6 @@
 package kvstore
 
 import (
-	"log/slog"
 	"slices"
 	"time"
 
@@ -12,7 +11,7 @@ import (
 // Stats are figures about a store. Counters count from Open.
 type Stats struct {
 	Keys     int    // keys present
-	WALBytes int64  // bytes of groups in the log that the newest snapshot before Close does not cover
+	WALBytes int64  // bytes of groups in the log that no snapshot covers; Close does not change it
 	Syncs    uint64 // fsyncs that made a group of writes durable; 0 with SyncWrites false
 	Groups   uint64 // groups of commits written together
 	Commits  uint64 // commits: each Set, Delete and non-empty batch is one
@@ -117,18 +116,17 @@ func (s *Store) compacted(state *recovery.State, now time.Time) {
 
 // logOpened tells the Logger what Open found, and warnings of what endangers
 // the data. syncsNames says that the file system has an fsync for directories.
-func (s *Store) logOpened(warnings *slog.Logger, syncsNames bool) {
+func (s *Store) logOpened(syncsNames bool) {
 	l := s.config.Logger.With("dir", s.config.DataDir)
-	warnings = warnings.With("dir", s.config.DataDir)
 	for _, d := range s.recovery.Dropped {
 		l.Warn("kvstore: dropped the torn tail of the log", "file", d.File, "offset", d.Offset, "bytes", d.Bytes)
 	}
 	if !s.config.SyncWrites && !s.config.ReadOnly {
-		warnings.Warn("kvstore: SyncWrites is off, a power cut may lose the last writes",
+		l.Warn("kvstore: SyncWrites is off, a power cut may lose the last writes",
 			"interval", s.config.SyncInterval)
 	}
 	if !syncsNames {
-		warnings.Warn("kvstore: the file system has no fsync for directories, a power cut may lose new files")
+		l.Warn("kvstore: the file system has no fsync for directories, a power cut may lose new files")
 	}
 	l.Info("kvstore: opened", "snapshot", s.recovery.Snapshot, "groups", s.recovery.Groups,
 		"entries", s.recovery.Entries, "keys", s.status.keys.Load(), "took", s.recovery.Took)

@@ -42,7 +42,7 @@ type viewHeader struct {
 func (s *Store) View() (*View, error) {
 	v, err := s.openView()
 	if err == nil {
-		forgotten := forgottenView{view: v.view, log: s.config.Logger}
+		forgotten := forgottenView{view: v.view, log: s.config.Logger, dir: s.config.DataDir}
 		v.forgotten = runtime.AddCleanup(v, forgottenView.close, forgotten)
 	}
 	return v, err
@@ -67,11 +67,12 @@ func (s *Store) openView() (*View, error) {
 type forgottenView struct {
 	view *table.View
 	log  *slog.Logger
+	dir  string
 }
 
 func (f forgottenView) close() {
 	if f.view.Close() {
-		f.log.Warn("kvstore: a view was forgotten, and is closed now", "version", f.view.Version())
+		f.log.Warn("kvstore: a view was forgotten, and is closed now", "dir", f.dir, "version", f.view.Version())
 	}
 }
 

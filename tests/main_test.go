@@ -7,6 +7,7 @@
 package tests
 
 import (
+	"log/slog"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -15,6 +16,7 @@ import (
 // TestMain does the work of a child process if this is one. Otherwise it runs
 // the tests and checks that no goroutine of a store is left.
 func TestMain(m *testing.M) {
+	slog.SetDefault(slog.New(slog.DiscardHandler)) // stores that fail as they should are no news
 	if runCrashChild() {
 		return
 	}

@@ -37,13 +37,12 @@ func Write(
 func FromStart(file vfs.File) io.Writer { return io.NewOffsetWriter(file, 0) }
 
 // Copy makes file a verified copy of the snapshot file that r has, as the first
-// snapshot of a new store with this id. The pairs are verified by loading them,
-// which takes the memory that the store will need.
-func Copy(file vfs.File, r io.Reader, id format.StoreID) error {
+// snapshot of a new store with this id, and with this number. The pairs are
+// verified by loading them, which takes the memory that the store will need.
+func Copy(file vfs.File, r io.Reader, id format.StoreID, number uint64) error {
 	if _, err := io.Copy(FromStart(file), r); err != nil {
 		return err
 	}
-	const number = 1
 	snapshot, err := open(file, "backup") // errors must not name a file that the caller never saw
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package table
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -309,6 +310,29 @@ func TestNoSizeWastesMemory(t *testing.T) {
 				keys, size, total, slabs.mapped, limit)
 		}
 		tab.check(t)
+		tab.Release()
+	}
+}
+
+// A pair takes no more than OPERATIONS says, also in a small store, which takes
+// little memory ahead.
+func TestMemoryOfAPair(t *testing.T) {
+	if !freesParts {
+		t.Skip("SKIPPED, NOT TESTED HERE: memory of Go's heap is freed as a whole")
+	}
+	const total, overhead, ahead = 40e6, 50, 10 << 20
+	for _, size := range []int{128, 2000, 9000, 32_769} {
+		tab, value, key := New(0), make([]byte, size), make([]byte, 16)
+		pairs := int64(total / (len(key) + size))
+		for n := range pairs {
+			binary.BigEndian.PutUint64(key, uint64(n))
+			tab.Apply([]Commit{{Ops: []Op{{Key: key, Value: value}}, Version: n + 1}})
+		}
+		data := pairs * int64(len(key)+size)
+		mapped, used := tab.Memory()
+		if limit := data + max(overhead*pairs, data/5); used > limit || mapped > used+ahead {
+			t.Errorf("%d values of %d bytes: %d bytes take %d of %d, limit %d", pairs, size, data, used, mapped, limit)
+		}
 		tab.Release()
 	}
 }

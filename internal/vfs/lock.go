@@ -26,6 +26,10 @@ type Lock interface {
 	// descriptors.
 	Close() error
 
+	// PutBack gives the lock file the content that it had before this lock. An
+	// opener that fails calls it before Abandon. It frees what is reserved.
+	PutBack()
+
 	// Abandon is Close for an opener that leaves no store behind: it also
 	// removes the lock file if this lock has made it.
 	Abandon() error
@@ -43,12 +47,23 @@ func (e *LockedError) Error() string {
 	return fmt.Sprintf("locked by process %d", e.PID)
 }
 
+// maxLockBytes is how much of a lock file is put back. A process id takes less.
+const maxLockBytes = 4 << 10
+
 // writePID writes the process id into the lock file, for the messages of other
-// openers. It ignores errors: on a full disk there is no room for the id, and
-// the lock holds without it.
-func writePID(f *os.File) {
-	if f.Truncate(0) == nil {
-		_, _ = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+// openers, and returns what was there before.
+func writePID(f *os.File) (before []byte) {
+	before, _ = io.ReadAll(io.NewSectionReader(f, 0, maxLockBytes)) // what cannot be read is not put back
+	overwriteLock(f, fmt.Appendln(nil, os.Getpid()))
+	return before
+}
+
+// overwriteLock gives the lock file another content, nil for none. It ignores
+// errors: on a full disk there is no room for the id, and the lock holds
+// without it. A shared lock has no file, or one that it cannot write to.
+func overwriteLock(f *os.File, content []byte) {
+	if f != nil && f.Truncate(0) == nil {
+		_, _ = f.WriteAt(content, 0)
 	}
 }
 

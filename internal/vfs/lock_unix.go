@@ -24,6 +24,8 @@ type dirLock struct {
 	dir  *os.File // immutable: the directory, nil if it cannot be locked
 	file *os.File // immutable: nil for a shared lock of a directory without one
 	made bool     // immutable: this lock has made the file
+
+	before []byte // immutable: what an exclusive lock has found in the file
 }
 
 // Lock implements [Dir].
@@ -44,7 +46,7 @@ func (d osDir) Lock(name string, shared bool) (Lock, error) {
 		return nil, errors.Join(err, l.Abandon())
 	}
 	if !shared {
-		writePID(l.file)
+		l.before = writePID(l.file)
 	}
 	return l, nil
 }
@@ -155,6 +157,9 @@ func (l *dirLock) Reserve(n int64) error {
 	}
 	return reserveBehind(l.file, n)
 }
+
+// PutBack implements [Lock].
+func (l *dirLock) PutBack() { overwriteLock(l.file, l.before) }
 
 // Close implements [Lock]. A child process that was forked and has not yet
 // called exec holds copies of the descriptors. Closing them here would not end

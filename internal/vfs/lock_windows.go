@@ -16,6 +16,8 @@ type fileLock struct {
 	name string   // immutable
 	file *os.File // immutable: nil for a shared lock of a directory without one
 	made bool     // immutable: this lock has made the file
+
+	before []byte // immutable: what an exclusive lock has found in the file
 }
 
 // Lock implements [Dir]. An exclusive lock shares the file with nobody, a
@@ -31,7 +33,7 @@ func (d osDir) Lock(name string, shared bool) (Lock, error) {
 		return nil, err
 	}
 	if !shared {
-		writePID(l.file)
+		l.before = writePID(l.file)
 	}
 	return l, nil
 }
@@ -61,6 +63,9 @@ func (*fileLock) Check() error { return nil }
 
 // Reserve implements [Lock].
 func (*fileLock) Reserve(int64) error { return errors.ErrUnsupported }
+
+// PutBack implements [Lock].
+func (l *fileLock) PutBack() { overwriteLock(l.file, l.before) }
 
 // Close implements [Lock].
 func (l *fileLock) Close() error {

@@ -59,6 +59,9 @@ func (l *memLock) Check() error {
 	return nil
 }
 
+// PutBack implements [Lock]: a lock file of a [Mem] is always empty.
+func (l *memLock) PutBack() {}
+
 // Reserve implements [Lock]. A [Mem] has no bounds: it keeps only the number.
 func (l *memLock) Reserve(n int64) error {
 	l.m.mu.Lock()

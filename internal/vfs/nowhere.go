@@ -57,5 +57,6 @@ type noLock struct{}
 
 func (noLock) Check() error        { return nil }
 func (noLock) Reserve(int64) error { return nil }
+func (noLock) PutBack()            {}
 func (noLock) Close() error        { return nil }
 func (noLock) Abandon() error      { return nil }

@@ -213,6 +213,29 @@ func TestFlushCoversWhatWasWrittenBefore(t *testing.T) {
 	}
 }
 
+// Each segment has twice the planned length of the one before. For the one that
+// a snapshot begins, the writer waits, so it is short; the plan goes on.
+func TestSegmentLengths(t *testing.T) {
+	r := newRig(t, true)
+	r.ok(r.write(10))
+	r.log.rotation.nextBytes = MaxSegmentBytes / 8
+	for range 2 {
+		_, err := r.log.Cut()
+		r.ok(err)
+		if r.log.segment.size != FirstSegmentBytes {
+			t.Errorf("a snapshot begins a segment of %d bytes", r.log.segment.size)
+		}
+		r.ok(r.write(10))
+	}
+	for _, want := range []int64{MaxSegmentBytes / 2, MaxSegmentBytes} {
+		r.ok(r.write(int(r.log.segment.size - SegmentAlign))) // there is room for one of this size
+		r.ok(r.write(SegmentAlign))
+		if r.log.segment.size != want {
+			t.Errorf("a segment of %d bytes, want %d", r.log.segment.size, want)
+		}
+	}
+}
+
 // A snapshot's number says which files may go: those below it.
 func TestPrune(t *testing.T) {
 	for _, c := range []struct {

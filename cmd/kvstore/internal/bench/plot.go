@@ -66,6 +66,10 @@ func (r *Result) cumulative() plotter.XYs {
 	return points
 }
 
+// MaxPlotLines is how many lines of one case can be told apart: four shades of
+// each kind of dashes.
+const MaxPlotLines = 20
+
 // dashes tell lines of a case apart.
 var dashes = [][]vg.Length{
 	nil,
@@ -75,9 +79,9 @@ var dashes = [][]vg.Length{
 	{vg.Points(12), vg.Points(4)},
 }
 
-// lineStyles returns a style for each result, no two the same. A case has a
-// hue. Within it, lines for more writers or larger values are lighter, and
-// dashed.
+// lineStyles returns a style for each result. A case has a hue. Within it,
+// lines for more writers or larger values are lighter, and dashed. No two look
+// the same if a case has at most MaxPlotLines.
 func lineStyles(all []*Result) []draw.LineStyle {
 	hues, count := map[string]int{}, map[string]int{}
 	for _, r := range all {

@@ -4,10 +4,10 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/xml"
-	"fmt"
 	"image/color"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -71,22 +71,35 @@ func TestPlot(t *testing.T) {
 	}
 }
 
-// No two lines look the same, and none is too light to be seen on white.
+// No two lines look the same, however many a case may have: their dashes
+// differ, or their colors by much. None is too light to be seen on white.
 func TestLineStyles(t *testing.T) {
-	r := sampleReport([]int{1, 2, 4, 8, 16, 32, 64}, []int{1, 2, 3})
-	seen := map[string]string{}
-	for i, style := range lineStyles(r.all()) {
-		red, green, blue, _ := style.Color.RGBA()
-		look := fmt.Sprint(red>>8, green>>8, blue>>8)
-		title := r.all()[i].title()
-		if other, ok := seen[look]; ok {
-			t.Errorf("%s and %s have the same color", title, other)
-		}
-		seen[look] = title
-		if gray := color.GrayModel.Convert(style.Color).(color.Gray); gray.Y > 190 {
-			t.Errorf("%s has lightness %d", title, gray.Y)
+	writers := []int{1, 2, 4, 8, 16, 32, 64, 128, 256, 512}
+	for lines := 1; lines <= MaxPlotLines/2; lines++ {
+		all := sampleReport(writers[:lines], []int{1, 2}).all()
+		styles := lineStyles(all)
+		for i, style := range styles {
+			if gray := color.GrayModel.Convert(style.Color).(color.Gray); gray.Y > 190 {
+				t.Errorf("%s has lightness %d", all[i].title(), gray.Y)
+			}
+			for j := range i {
+				if slices.Equal(style.Dashes, styles[j].Dashes) && distance(style.Color, styles[j].Color) < 20 {
+					t.Errorf("of %d lines a case, %s and %s look alike", 2*lines, all[i].title(), all[j].title())
+				}
+			}
 		}
 	}
+}
+
+// distance returns the largest difference of red, green and blue, of 255.
+func distance(a, b color.Color) int {
+	var most int
+	r1, g1, b1, _ := a.RGBA()
+	r2, g2, b2, _ := b.RGBA()
+	for _, pair := range [][2]uint32{{r1, r2}, {g1, g2}, {b1, b2}} {
+		most = max(most, int(pair[0]>>8)-int(pair[1]>>8), int(pair[1]>>8)-int(pair[0]>>8))
+	}
+	return most
 }
 
 // Ticks are in their range, from few to few dozen, and most ranges have several

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
 
 	"kvstore/cmd/kvstore/internal/lines"
 )
@@ -25,9 +24,9 @@ type app struct {
 	stderr *stream   // immutable
 
 	interruption
-	dir     string        // --dir; see dataDir
-	wait    time.Duration // --wait
-	started bool          // a command's own code has begun, so an error is no usage error
+	dir     string   // --dir; see dataDir
+	wait    waitFlag // --wait
+	started bool     // a command's own code has begun, so an error is no usage error
 }
 
 func newApp(stdin io.Reader, stdout, stderr io.Writer) *app {

@@ -55,7 +55,7 @@ func newRestore(a *app) *cobra.Command {
 created if it does not exist; it must not have a store. --dir has no effect.
 
 The command reads and verifies all of the backup before DIR has a store. If anything
-fails, or SIGINT comes, DIR has none.`,
+fails, or SIGINT comes, everything in DIR is as it was before.`,
 		Example: `  kvstore restore monday.kvs data
   zstdcat monday.kvs.zst | kvstore restore - data`,
 		Args: argCount(2, 2),
@@ -68,6 +68,10 @@ func (a *app) restore(file, dir string) error {
 	if err != nil {
 		return err
 	}
-	err = a.protect(func(ctx context.Context) error { return kvstore.Restore(dir, in.until(ctx)) })
+	err = a.protect(func(ctx context.Context) error {
+		backup := in.until(ctx)
+		// Restore reads nothing of the backup before it has the lock.
+		return a.whenUnlocked(ctx, func() error { return kvstore.Restore(dir, backup) })
+	})
 	return errors.Join(err, in.close())
 }

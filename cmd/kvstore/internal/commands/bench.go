@@ -38,6 +38,9 @@ The rate is in keys a second; "floors" is the rate of durable writes as a multip
 floor's. Latencies are those of a call. The output has histograms of the floor and of
 set.
 
+A plot has a line for each case, number of writers and size of values: at most 20 for a
+case, since more cannot be told apart.
+
 A directory in memory (tmpfs) is refused, since an fsync costs nothing there.`,
 		Example: `  kvstore bench --dir .
   kvstore bench --dir /var/lib --writers 1,16,256 --values 100,4096 --duration 5s
@@ -119,6 +122,10 @@ func (b *benchCommand) check() error {
 	}
 	if b.plotFile != "" && b.plotFile != "-" && filepath.Ext(b.plotFile) != ".svg" {
 		return usagef("--plot: %s does not end with .svg", b.plotFile)
+	}
+	if n := len(b.config.Writers) * len(b.config.Values); b.plotFile != "" && n > bench.MaxPlotLines {
+		return usagef("--plot: of %d lines for each case, only %d can be told apart; name fewer --writers or --values",
+			n, bench.MaxPlotLines)
 	}
 	return b.checkDir()
 }

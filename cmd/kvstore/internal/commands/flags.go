@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -125,6 +126,28 @@ func (f *reportFlags) format() outputFormat {
 		return jsonFormat
 	}
 	return f.output
+}
+
+// waitFlag is the value of --wait: a duration, and not a negative one.
+type waitFlag time.Duration
+
+// String, Type and Set make waitFlag a flag.
+func (f *waitFlag) String() string {
+	if *f == 0 {
+		return "" // so that help shows no default
+	}
+	return time.Duration(*f).String()
+}
+
+func (f *waitFlag) Type() string { return "duration" }
+
+func (f *waitFlag) Set(text string) error {
+	d, err := time.ParseDuration(text)
+	if err == nil && d < 0 {
+		err = errors.New("must not be negative")
+	}
+	*f = waitFlag(d)
+	return err
 }
 
 // setOneOf sets a flag to text, which must be one of values.

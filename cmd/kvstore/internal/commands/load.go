@@ -27,7 +27,8 @@ func newLoad(a *app) *cobra.Command {
 		Short: "Set many keys, from lines of NDJSON or TSV",
 		Long: `Set a key for each line of FILE or, with -, of the standard input. The lines are written
 in batches, each of which is durable as a whole. The command creates the store if it
-does not exist, and overwrites keys that the store has already.
+does not exist, and overwrites keys that the store has already. Input that is refused at
+its beginning makes no store.
 
 NDJSON has an object on each line: {"key":"a","value":"b"}. In place of "key" there may
 be "key64" in base64 or "keyhex" in hexadecimal, and in place of "value" there may be
@@ -87,35 +88,93 @@ func (l *loader) run(name string) error {
 	if l.maxErrors < 0 {
 		l.maxErrors = math.MaxInt64
 	}
+	if _, err := l.app.dataDir(); err != nil {
+		return err
+	}
 	in, err := l.app.input(name)
 	if err != nil {
 		return err
 	}
-	return errors.Join(l.app.withWriter(toCreate, func(ctx context.Context, s *kvstore.Store) error {
+	err = l.app.protect(func(ctx context.Context) error {
 		l.progress = l.app.progress("load", in.size, inBytes)
-		return l.load(s, in.until(ctx), l.flags.codec(name))
-	}), in.close())
+		return l.load(in.until(ctx), l.flags.codec(name))
+	})
+	return errors.Join(err, in.close())
 }
 
-// load moves the input into the store and prints how far it came.
-func (l *loader) load(s *kvstore.Store, in io.Reader, format lines.Codec) error {
-	started := time.Now()
-	l.store, l.line = s, l.fromLine-1
+// load moves the input into the store. It opens the store, which may make it,
+// when there is something to write, or the input has ended without an error. So
+// input that is refused at its beginning makes no store.
+func (l *loader) load(in io.Reader, format lines.Codec) error {
+	l.line = l.fromLine - 1
 	r := newLoadReader(in, format, l.fromLine, l.maxErrors)
-	err := l.move(r)
+	go r.run()
+	defer r.stop()
+	first, err := l.first(r)
+	if err == nil {
+		err = l.app.withWriter(toCreate, func(_ context.Context, s *kvstore.Store) error {
+			l.store = s
+			return l.fill(r, first)
+		})
+	}
+	l.progress.end()
+	if l.store == nil && errors.Is(err, errInterrupted) {
+		l.printDurable()
+	}
+	return err
+}
+
+// printDurable prints how far the load came.
+func (l *loader) printDurable() {
+	l.progress.end()
+	l.app.warnf("all lines up to %d are durable: go on with --from-line %d", l.line, l.line+1)
+}
+
+// next returns the next batch, nil behind the last one, and prints its bad
+// lines.
+func (l *loader) next(r *loadReader) *loadBatch {
+	batch, ok := <-r.full
+	if !ok {
+		return nil
+	}
+	for _, line := range batch.bad {
+		l.bad++
+		l.progress.clear()
+		l.app.warnf("%v", line)
+	}
+	return batch
+}
+
+// first returns the first batch with something to write, nil if there is none.
+func (l *loader) first(r *loadReader) (*loadBatch, error) {
+	for batch := l.next(r); batch != nil; batch = l.next(r) {
+		if batch.isLarge() || batch.writes.Len() > 0 {
+			return batch, nil
+		}
+		l.line = max(l.line, batch.line)
+		r.recycle(batch)
+	}
+	if last := r.lines.Number(); r.err == nil && last < l.fromLine-1 {
+		return nil, usagef("--from-line %d: the input ends with line %d", l.fromLine, last)
+	}
+	return nil, r.err
+}
+
+// fill commits all batches from the first one on, and prints a summary, or how
+// far it came.
+func (l *loader) fill(r *loadReader, first *loadBatch) error {
+	started := time.Now()
+	err := l.move(r, first)
 	l.progress.end()
 	if err != nil {
-		l.app.warnf("all lines up to %d are durable: go on with --from-line %d", l.line, l.line+1)
+		l.printDurable()
 		return err
-	}
-	if last := r.lines.Number(); last < l.fromLine-1 {
-		return usagef("--from-line %d: the input ends with line %d", l.fromLine, last)
 	}
 	if !l.quiet {
 		took := time.Since(started)
 		l.app.warnf("%s loaded from %s in %v: %s keys/s, %s, %s",
 			counted(l.keys, "key"), counted(l.line-l.fromLine+1, "line"), took.Round(time.Millisecond),
-			humanize.Comma(int64(float64(l.keys)/took.Seconds())), counted(s.Stats().Syncs, "fsync"),
+			humanize.Comma(int64(float64(l.keys)/took.Seconds())), counted(l.store.Stats().Syncs, "fsync"),
 			counted(l.bad, "bad line"))
 	}
 	return nil
@@ -123,15 +182,8 @@ func (l *loader) load(s *kvstore.Store, in io.Reader, format lines.Codec) error 
 
 // move commits batches until there are no more, or one fails. In both cases it
 // waits for those in flight.
-func (l *loader) move(r *loadReader) error {
-	go r.run()
-	defer r.stop()
-	for batch := range r.full {
-		for _, line := range batch.bad {
-			l.bad++
-			l.progress.clear()
-			l.app.warnf("%v", line)
-		}
+func (l *loader) move(r *loadReader, first *loadBatch) error {
+	for batch := first; batch != nil; batch = l.next(r) {
 		// A commit cannot be taken back, so no context ends it: a signal ends
 		// the input instead.
 		commit := l.store.ApplyAsync(context.Background(), &batch.writes)

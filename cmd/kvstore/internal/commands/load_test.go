@@ -2,9 +2,12 @@ package commands
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -60,13 +63,13 @@ func TestLoadLargeValues(t *testing.T) {
 		for i, value := range values {
 			input = append(format.Append(input, fmt.Append(nil, i%6), []byte(value)), '\n')
 		}
-		dir := filepath.Join(t.TempDir(), "data")
-		store, err := kvstore.Open(dir)
-		if err != nil {
+		l := &loader{app: newApp(nil, io.Discard, io.Discard), fromLine: 1, quiet: true, progress: &progress{}}
+		l.app.dir = filepath.Join(t.TempDir(), "data")
+		if err := l.load(bytes.NewReader(input), format); err != nil {
 			t.Fatal(err)
 		}
-		l := &loader{app: newApp(nil, io.Discard, io.Discard), fromLine: 1, quiet: true, progress: &progress{}}
-		if err := l.load(store, bytes.NewReader(input), format); err != nil {
+		store, err := kvstore.Open(l.app.dir)
+		if err != nil {
 			t.Fatal(err)
 		}
 		if l.keys != int64(len(values)) || l.line != int64(len(values)) {
@@ -92,21 +95,38 @@ func TestLoadRefusesOtherEncodings(t *testing.T) {
 	for _, input := range []string{
 		"\xff\xfek\x00\t\x00v\x00\n\x00", "\xfe\xff\x00k\x00\t\x00v\x00\n",
 		"\xff\xfe\x00\x00", "\x00\x00\xfe\xff\x00",
+		"k\x00\t\x00v\x00\n\x00", "\x00k\x00\t\x00v\x00\n", "\n\x00k\x00\t\x00v\x00\n\x00",
 	} {
 		for _, format := range dumpFormats {
-			dir := filepath.Join(t.TempDir(), "data")
-			var stderr bytes.Buffer
-			args := []string{"load", "--dir", dir, "--format", format, "--max-errors", "-1", "-"}
-			if code := Run(args, strings.NewReader(input), io.Discard, &stderr); code != exitUsage ||
-				!strings.Contains(stderr.String(), "UTF-16") {
-				t.Errorf("%q: exit code %d, %s", input, code, &stderr)
-			}
-			var count bytes.Buffer
-			code := Run([]string{"count", "--dir", dir}, nil, &count, io.Discard)
-			if code != exitDone || count.String() != "0\n" {
-				t.Errorf("%q: exit code %d, %s keys", input, code, &count)
-			}
+			wantRefused(t, exitUsage, "UTF-16", input, "--format", format, "--max-errors", "-1", "-")
 		}
+	}
+}
+
+// TestLoadRefusedAtTheBeginning: input that is refused before anything of it is
+// stored makes no store.
+func TestLoadRefusedAtTheBeginning(t *testing.T) {
+	wantRefused(t, exitUsage, "line 1: ", "{}\n", "-")
+	wantRefused(t, exitUsage, "line 1: ", "{}\n"+`{"key":"a","value":"1"}`, "-")
+	wantRefused(t, exitUsage, "line 3: ", "\n\n{}\n", "-")
+	wantRefused(t, exitUsage, "line 2: ", "{}\n{}\n", "--max-errors", "1", "-")
+	wantRefused(t, exitUsage, "--from-line 3: ", "\n", "--from-line", "3", "-")
+	wantRefused(t, exitIO, "read ", "", t.TempDir())
+	wantRefused(t, exitIO, "open ", "", filepath.Join(t.TempDir(), "none"))
+}
+
+// wantRefused requires that a load fails with a message, that it promises
+// nothing about lines, and that nothing is left.
+func wantRefused(t *testing.T, code int, message, input string, args ...string) {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "data")
+	var stderr bytes.Buffer
+	got := Run(append([]string{"load", "--dir", dir}, args...), strings.NewReader(input), io.Discard, &stderr)
+	if text := stderr.String(); got != code || !strings.Contains(text, message) || strings.Contains(text, "durable") {
+		t.Errorf("%q, %q: exit code %d, %s", args, input, got, text)
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%q, %q: the directory is there: %v", args, input, err)
 	}
 }
 

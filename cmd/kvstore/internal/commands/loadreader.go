@@ -67,7 +67,10 @@ func (r *loadReader) run() {
 	defer close(r.full)
 	var failed error
 	for failed == nil {
-		batch := <-r.empty // the loader returns a batch once the store has copied it
+		batch := r.emptyBatch()
+		if batch == nil {
+			return
+		}
 		failed = r.fill(batch)
 		large := batch.isLarge()
 		select {
@@ -81,6 +84,17 @@ func (r *loadReader) run() {
 	}
 	if !errors.Is(failed, io.EOF) {
 		r.err = failed
+	}
+}
+
+// emptyBatch returns a batch that the loader has returned, once the store had
+// copied it; nil after stop.
+func (r *loadReader) emptyBatch() *loadBatch {
+	select {
+	case batch := <-r.empty:
+		return batch
+	case <-r.done:
+		return nil
 	}
 }
 

@@ -85,7 +85,13 @@ func (o *outputFile) overwrite(f *os.File, do func(w *bufio.Writer) error) error
 			return err
 		}
 	}
-	return fillFile(o.app.ctx, f, do)
+	if err := writeTo(&stream{w: f, ctx: o.app.ctx}, do); err != nil {
+		return err
+	}
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return err // a pipe or a device cannot be synced
+	}
+	return f.Sync()
 }
 
 // replace writes a temporary file in the same directory and renames it.
@@ -94,11 +100,12 @@ func (o *outputFile) replace(ctx context.Context, do func(w *bufio.Writer) error
 	if err != nil {
 		return err
 	}
-	if o.old != nil {
-		err = inherit(f, o.old)
+	err = writeTo(&stream{w: f, ctx: ctx}, do)
+	if err == nil && o.old != nil {
+		err = inherit(f, o.old) // now, since a write clears the setuid and setgid bits
 	}
 	if err == nil {
-		err = fillFile(ctx, f, do)
+		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err == nil {
 		err = os.Rename(f.Name(), o.name)
@@ -109,26 +116,22 @@ func (o *outputFile) replace(ctx context.Context, do func(w *bufio.Writer) error
 	return syncDir(filepath.Dir(o.name))
 }
 
-// fillFile calls do with a buffer before f, and makes f durable if it is a
-// regular file.
-func fillFile(ctx context.Context, f *os.File, do func(w *bufio.Writer) error) error {
-	if err := writeTo(&stream{w: f, ctx: ctx}, do); err != nil {
-		return err
-	}
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return err // a pipe or a device cannot be synced
-	}
-	return f.Sync()
-}
-
-// probe reports an error if no file can be created beside the output.
+// probe reports an error if no file can be created beside the output, or if the
+// old file cannot be replaced.
 func (o *outputFile) probe() error {
 	return o.app.protect(func(context.Context) error {
 		f, err := o.createTemp()
-		if err != nil {
+		switch {
+		case o.old != nil && errors.Is(err, fs.ErrPermission):
+			return fmt.Errorf("%s cannot be replaced, since no file can be made beside it: %w; "+
+				"write to - and redirect the output to overwrite it in place", o.name, err)
+		case err != nil:
 			return fmt.Errorf("%s cannot be written: %w", o.name, err)
 		}
-		return errors.Join(f.Close(), os.Remove(f.Name()))
+		if o.old != nil {
+			err = errors.Join(inherit(f, o.old), replaceable(o.name))
+		}
+		return errors.Join(err, f.Close(), os.Remove(f.Name()))
 	})
 }
 

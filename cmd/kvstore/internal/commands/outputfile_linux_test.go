@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -70,6 +71,13 @@ func TestOutputFiles(t *testing.T) {
 		"mode": {
 			func(file string) error { return old(file, 0o664) },
 			func(t *testing.T, file string) { checkFile(t, file, 0o664) },
+			false,
+		},
+		"special bits": {
+			func(file string) error { return old(file, 0o755|fs.ModeSetuid|fs.ModeSetgid|fs.ModeSticky) },
+			func(t *testing.T, file string) {
+				checkFile(t, file, 0o755|fs.ModeSetuid|fs.ModeSetgid|fs.ModeSticky)
+			},
 			false,
 		},
 		"private": {
@@ -261,5 +269,76 @@ func TestOutputFailsEarly(t *testing.T) {
 				t.Errorf("%s %s: exit code %d, %q; want %q", command, name, code, messages, want)
 			}
 		}
+	}
+}
+
+// TestReplaceable: that a file must not be replaced is reported at once, and
+// changes nothing.
+func TestReplaceable(t *testing.T) {
+	if os.Getuid() != 0 {
+		missingLayer(t, "needs root")
+	}
+	const user, file = 1234, "file"
+	for name, c := range map[string]struct {
+		dir   fs.FileMode
+		owner int // of the file
+		want  string
+	}{
+		"of the user":                             {0o777, user, ""},
+		"of another":                              {0o777, 0, ""},
+		"of the user, in a directory as /tmp":     {0o777 | fs.ModeSticky, user, ""},
+		"of another, in a directory as /tmp":      {0o777 | fs.ModeSticky, 0, "operation not permitted"},
+		"of the user, in another's own directory": {0o755, user, "permission denied; write to - and redirect"},
+	} {
+		t.Chdir(t.TempDir()) // whose path the user may not follow
+		if err := errors.Join(os.WriteFile(file, []byte("old"), 0o600), os.Chmod(file, 0o666),
+			os.Chown(file, c.owner, -1), os.Chmod(".", c.dir)); err != nil {
+			t.Fatal(err)
+		}
+		wantOutput(t, name, file, user, c.want)
+	}
+	t.Chdir(t.TempDir())
+	if err := os.WriteFile(file, []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	flags := map[string]int{"immutable": unix.STATX_ATTR_IMMUTABLE, "append-only": unix.STATX_ATTR_APPEND}
+	for name, flag := range flags {
+		setFlags(t, file, flag)
+		wantOutput(t, name, file, 0, "operation not permitted")
+		setFlags(t, file, 0)
+		wantOutput(t, name+" no more", file, 0, "")
+	}
+}
+
+// wantOutput prepares an output file as a user, and compares the error.
+func wantOutput(t *testing.T, name, file string, user int, want string) {
+	t.Helper()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	root, _ := unix.SetfsuidRetUid(user) // for this thread
+	_, err := newApp(nil, io.Discard, io.Discard).output(file)
+	_, _ = unix.SetfsuidRetUid(root)
+	if (err != nil) != (want != "") || err != nil && !strings.Contains(err.Error(), want) {
+		t.Errorf("%s: %v, want %q", name, err, want)
+	}
+	entries, err := os.ReadDir(filepath.Dir(file))
+	if text, readErr := os.ReadFile(file); string(text) != "old" || len(entries) != 1 {
+		t.Errorf("%s: %v, %q, %v, %v", name, entries, text, err, readErr)
+	}
+}
+
+// setFlags sets a file's attributes, as chattr does.
+func setFlags(t *testing.T, name string, flags int) {
+	t.Helper()
+	f, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	switch err := unix.IoctlSetPointerInt(int(f.Fd()), unix.FS_IOC_SETFLAGS, flags); {
+	case errors.Is(err, unix.ENOTTY) || errors.Is(err, unix.EOPNOTSUPP):
+		missingLayer(t, "no attributes of files: %v", err)
+	case err != nil:
+		t.Fatal(err)
 	}
 }

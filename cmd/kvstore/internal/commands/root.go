@@ -45,7 +45,7 @@ func newRoot(a *app) *cobra.Command {
 The flag --dir or the environment variable ` + dirEnv + ` names the directory. One
 process at a time can open it for writing. Commands that only read open it read-only
 and write nothing. Several of them can run at the same time, but none beside a writer.
-With --wait, a command that opens the store waits until it can.
+With --wait, a command that opens or makes a store waits until it can.
 
 The standard output has results and nothing else. Errors go to the standard error.
 Progress and color go there too, if it is a terminal; the command respects NO_COLOR
@@ -56,9 +56,10 @@ Exit codes:
     1  not found: a key is absent
     2  usage: arguments or input are invalid
     3  corrupt: the data is damaged, or a later version of kvstore wrote it
-    4  locked: another process has the directory open; the message has its pid
+    4  locked: another process has the directory open; the message has the pid of a writer
     5  I/O: any other failure
-  130  interrupted by SIGINT, SIGTERM or SIGHUP; nothing is left half done
+  130  interrupted by SIGINT, SIGTERM or SIGHUP; nothing is left half done. A command that
+       has begun nothing, or only reads, ends by the signal itself (128 and its number)
   141  the reader of the output has gone`,
 		Example: `  export ` + dirEnv + `=data
   kvstore set greeting hello
@@ -73,7 +74,7 @@ Exit codes:
 		SuggestionsMinimumDistance: 2,
 	}
 	root.PersistentFlags().StringVarP(&a.dir, "dir", "d", "", "data `directory` (default $"+dirEnv+")")
-	root.PersistentFlags().DurationVar(&a.wait, "wait", 0,
+	root.PersistentFlags().Var(&a.wait, "wait",
 		"while another process has the directory open, wait for this `duration`, such as 10s")
 	root.SetVersionTemplate("kvstore {{.Version}}\n")
 	root.SetIn(a.stdin)

@@ -3,6 +3,7 @@ package commands
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
@@ -13,8 +14,8 @@ import (
 
 func newSalvage(a *app) *cobra.Command {
 	var (
-		output    = tableFormat
-		untilLoss bool
+		output  = tableFormat
+		options inspect.Options
 	)
 	cmd := &cobra.Command{
 		Use:   "salvage SRC DST",
@@ -52,20 +53,19 @@ read is lost as a whole: copy a failing disk with other tools first.`,
 		Args: argCount(2, 2),
 		RunE: func(_ *cobra.Command, args []string) error {
 			return a.protect(func(ctx context.Context) error {
-				return a.salvage(ctx, args[0], args[1], untilLoss, output)
+				return a.salvage(ctx, args[0], args[1], options, output)
 			})
 		},
 	}
 	output.add(cmd)
-	cmd.Flags().BoolVar(&untilLoss, "until-loss", false, "stop before the first missing group")
+	cmd.Flags().BoolVar(&options.UntilLoss, "until-loss", false, "stop before the first missing group")
 	return cmd
 }
 
-func (a *app) salvage(ctx context.Context, source, target string, untilLoss bool, output outputFormat) error {
+func (a *app) salvage(ctx context.Context, source, target string, o inspect.Options, output outputFormat) error {
 	bar := a.lazyProgress(inBytes)
-	account, err := inspect.Salvage(ctx, source, target, untilLoss, func(done, total int64) {
-		bar.show("salvage", done, total)
-	})
+	o.Wait, o.Progress = time.Duration(a.wait), func(done, total int64) { bar.show("salvage", done, total) }
+	account, err := inspect.Salvage(ctx, source, target, o)
 	bar.end()
 	if err != nil {
 		return interrupted(err)

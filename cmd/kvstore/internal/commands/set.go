@@ -19,8 +19,9 @@ func newSet(a *app) *cobra.Command {
 		Long: `Set the value of KEY. When the exit code is 0, the write is on disk.
 
 With - for VALUE, the value is the standard input, byte by byte, up to its end. With
---hex or --base64 as well, the value is what that text encodes; white space in it does
-not count, so the text may be wrapped. Put -- before a KEY or VALUE that begins with a dash.
+--hex or --base64 as well, the value is what that text encodes; white space in it and a
+byte order mark before it do not count, so the text may be wrapped. Put -- before a KEY
+or VALUE that begins with a dash.
 
 The command creates the store if it does not exist. It opens and closes the store for
 this one write, which takes as long as reading all of it and writing a snapshot: use
@@ -58,14 +59,14 @@ func (a *app) value(flags *encodingFlags, arg string) ([]byte, error) {
 	if encoded {
 		in = withoutSpace{in}
 	}
-	// The longest value in hexadecimal, and one byte more. Set rejects what is
-	// too long.
-	const limit = 2*kvstore.MaxValueBytes + 2
-	text, err := io.ReadAll(io.LimitReader(in, limit))
+	// The longest value in hexadecimal, a byte order mark, and one byte more.
+	// Set rejects what is too long.
+	const limit = 2*kvstore.MaxValueBytes + len(lines.ByteOrderMark) + 2
+	text, err := io.ReadAll(io.LimitReader(in, int64(limit)))
 	if err != nil || !encoded {
 		return text, err
 	}
-	value, err := flags.encoding().Decode(string(text))
+	value, err := flags.encoding().Decode(strings.TrimPrefix(string(text), lines.ByteOrderMark))
 	if err != nil {
 		return nil, usagef("standard input: %w", err)
 	}

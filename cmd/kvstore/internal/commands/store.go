@@ -3,10 +3,12 @@ package commands
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"syscall"
 	"time"
 
 	"kvstore"
+	"kvstore/cmd/kvstore/internal/lockwait"
 )
 
 // openMode is what a command opens the store for.
@@ -70,6 +72,13 @@ func (a *app) withView(do func(v *kvstore.View) error) error {
 	})
 }
 
+// whenUnlocked calls do, which takes the lock of a data directory. While
+// another process has that lock, whenUnlocked repeats that until the time of
+// --wait is over. The end of ctx ends the wait at once.
+func (a *app) whenUnlocked(ctx context.Context, do func() error) error {
+	return interrupted(lockwait.Do(ctx, time.Duration(a.wait), do))
+}
+
 // open opens the store and warns if recovery dropped something. After the end
 // of ctx it waits for openPatience.
 func (a *app) open(ctx context.Context, mode openMode) (*kvstore.Store, error) {
@@ -78,10 +87,19 @@ func (a *app) open(ctx context.Context, mode openMode) (*kvstore.Store, error) {
 		return nil, err
 	}
 	config := kvstore.DefaultConfig(dir)
-	config.ReadOnly, config.MustExist, config.LockTimeout = mode == toRead, mode == toWrite, a.wait
-	store, err := await(ctx, openPatience, func() (*kvstore.Store, error) { return kvstore.OpenWithConfig(config) })
+	config.ReadOnly, config.MustExist = mode == toRead, mode == toWrite
+	var warnings storeWarnings
+	config.Logger = slog.New(&warnings)
+	var store *kvstore.Store
+	err = a.whenUnlocked(ctx, func() (err error) {
+		store, err = await(ctx, openPatience, func() (*kvstore.Store, error) { return kvstore.OpenWithConfig(config) })
+		return err
+	})
 	if err != nil {
 		return nil, err
+	}
+	for _, text := range warnings.take() {
+		a.warnf("%s", text)
 	}
 	for _, d := range store.Stats().Recovery.Dropped {
 		a.warnf("%s ends with %s of a write that was never finished, from offset %d; they do not count",

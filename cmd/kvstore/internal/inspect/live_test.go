@@ -88,7 +88,7 @@ func TestSalvageOfLiveStore(t *testing.T) {
 		default:
 		}
 		target := filepath.Join(t.TempDir(), "new")
-		account, err := Salvage(t.Context(), dir, target, false, noProgress)
+		account, err := Salvage(t.Context(), dir, target, quietly)
 		if errors.Is(err, fs.ErrNotExist) && !ended {
 			continue // the store has no file yet
 		}

@@ -100,26 +100,27 @@ func damageOf(err error) Damage {
 	return d
 }
 
-// withReason returns damage with the reason why Open refuses the directory,
-// unless that is there already.
+// withReason returns damage with the reason why Open refuses the directory. Its
+// loss is Possible at least: nothing vouches for the end of a damaged store,
+// and what is missing without a trace is not in damage.
 func withReason(damage []Damage, reason error) []Damage {
 	d := damageOf(reason)
 	d.Needed = true
-	isReason := func(o Damage) bool { return o.File == d.File && (o.Offset == d.Offset || o.Reason == d.Reason) }
-	if slices.ContainsFunc(damage, isReason) {
-		return damage
+	at := slices.IndexFunc(damage, func(o Damage) bool {
+		return o.File == d.File && (o.Offset == d.Offset || o.Reason == d.Reason)
+	})
+	switch {
+	case at < 0:
+		return append(damage, d)
+	case damage[at].Loss == None:
+		damage[at].Loss = Possible
 	}
-	return append(damage, d)
+	return damage
 }
 
-// lossOf returns the verdict on a salvage: the worst of all damage. If Open
-// refuses the directory, it is Possible at least. Nothing vouches for the end
-// of a damaged store, and what is missing without a trace is not in damage.
-func lossOf(damage []Damage, refused bool) Loss {
+// lossOf returns the worst loss of all damage.
+func lossOf(damage []Damage) Loss {
 	worst := None
-	if refused {
-		worst = Possible
-	}
 	for i := range damage {
 		switch damage[i].Loss {
 		case Certain:

@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"time"
 
 	"kvstore"
+	"kvstore/cmd/kvstore/internal/lockwait"
 	"kvstore/internal/format"
 )
 
@@ -29,6 +31,18 @@ type Account struct {
 	Loss     Loss     `json:"loss"` // the verdict: see lossOf
 }
 
+// Options are options of Salvage.
+type Options struct {
+	// UntilLoss stops where data is certainly missing: the result is then a
+	// state that the store once had.
+	UntilLoss bool
+
+	// Wait is how long another process may have the lock of the target.
+	Wait time.Duration
+
+	Progress func(done, total int64)
+}
+
 // Salvage makes a store in target of everything in source that checksums prove.
 // target must not have a store; nothing is written to source. If Open accepts
 // source, the new store has exactly what Open would read. Otherwise it begins
@@ -36,28 +50,21 @@ type Account struct {
 // Of a newer snapshot that is damaged, Salvage copies the valid blocks, unless
 // the log has everything that the snapshot covers.
 //
-// With untilLoss, Salvage stops where data is certainly missing: the result is
-// then a state that the store once had.
-//
 // An error is one of listing source, of writing, ErrVersion for files of a
 // later version, or fs.ErrExist. After an error there is no store in target.
-func Salvage(
-	ctx context.Context, source, target string, untilLoss bool, progress func(done, total int64),
-) (*Account, error) {
+func Salvage(ctx context.Context, source, target string, o Options) (*Account, error) {
 	d, err := openDirectory(source)
 	if err != nil {
 		return nil, err
 	}
 	defer d.close()
-	return salvageDirectory(ctx, d, target, untilLoss, progress)
+	return salvageDirectory(ctx, d, target, o)
 }
 
 // salvageDirectory is Salvage of an open directory.
-func salvageDirectory(
-	ctx context.Context, d *directory, target string, untilLoss bool, progress func(done, total int64),
-) (*Account, error) {
+func salvageDirectory(ctx context.Context, d *directory, target string, o Options) (*Account, error) {
 	s := &salvage{
-		directory: d, ctx: ctx, untilLoss: untilLoss, progress: progress,
+		directory: d, ctx: ctx, Options: o,
 		account: &Account{Source: d.path, Target: target, Files: []File{}, Damage: []Damage{}},
 	}
 	if err := s.run(); err != nil {
@@ -69,9 +76,8 @@ func salvageDirectory(
 // salvage is a running Salvage.
 type salvage struct {
 	*directory
+	Options
 	ctx         context.Context
-	untilLoss   bool
-	progress    func(done, total int64)
 	done, total int64
 
 	judged  judgement // what Open would do with the source
@@ -123,7 +129,7 @@ func (s *salvage) conclude() {
 	if s.judged.refuses() {
 		a.Damage = withReason(a.Damage, s.judged.reason)
 	}
-	a.Loss = lossOf(a.Damage, s.judged.refuses())
+	a.Loss = lossOf(a.Damage)
 }
 
 // look identifies the files, judges them as Open does, and chooses the snapshot
@@ -248,12 +254,12 @@ func (src *source) kind() int {
 	return 0
 }
 
-// errLoss stops a salvage with untilLoss at the first loss.
+// errLoss stops a salvage with UntilLoss at the first loss.
 var errLoss = errors.New("something is lost")
 
 // fill makes the store.
 func (s *salvage) fill(t *targetDir) (err error) {
-	if s.store, err = t.open(); err != nil {
+	if s.store, err = t.open(s.ctx, s.Wait); err != nil {
 		return err
 	}
 	err = s.take()
@@ -332,7 +338,7 @@ func (s *salvage) damagedSnapshot(src *source) error {
 	case !v.lossy && v.last >= found.info.LastGroup:
 		s.report(src, None)
 	default:
-		if s.untilLoss {
+		if s.UntilLoss {
 			v.lossy = true
 			s.report(src, Certain)
 			return errLoss
@@ -342,7 +348,7 @@ func (s *salvage) damagedSnapshot(src *source) error {
 		v.pending, v.lossy = nil, true
 		v.last, v.version = found.info.LastGroup, found.info.Timestamp
 	}
-	if found.info == nil || s.untilLoss {
+	if found.info == nil || s.UntilLoss {
 		return nil
 	}
 	return s.pairs(src)
@@ -380,7 +386,7 @@ func (s *salvage) pairs(src *source) error {
 
 // group copies a group.
 func (s *salvage) group(g *format.Group) error {
-	if s.untilLoss && s.survey.lossy {
+	if s.UntilLoss && s.survey.lossy {
 		return errLoss
 	}
 	s.account.Last = g.Number
@@ -422,14 +428,18 @@ func (s *salvage) flush() error {
 
 func (s *salvage) add(n int64) {
 	s.done += n
-	s.progress(s.done, s.total)
+	s.Progress(s.done, s.total)
 }
 
 // verify opens the new store and compares the number of keys.
 func (s *salvage) verify(target string) error {
 	config := kvstore.DefaultConfig(target)
 	config.ReadOnly = true
-	store, err := kvstore.OpenWithConfig(config)
+	var store *kvstore.Store
+	err := lockwait.Do(s.ctx, s.Wait, func() (err error) {
+		store, err = kvstore.OpenWithConfig(config)
+		return err
+	})
 	if err != nil {
 		return err
 	}

@@ -194,7 +194,7 @@ func TestSalvage(t *testing.T) {
 	broken(t, func(t *testing.T, whole *imageBuilder, i *image) {
 		source, target := t.TempDir(), filepath.Join(t.TempDir(), "new")
 		i.write(t, source)
-		account, err := Salvage(context.Background(), source, target, false, noProgress)
+		account, err := Salvage(context.Background(), source, target, quietly)
 		wantUntouched(t, source, i)
 		if errors.Is(err, kvstore.ErrVersion) || errors.Is(err, fs.ErrNotExist) {
 			if _, err := os.Stat(target); !errors.Is(err, fs.ErrNotExist) {
@@ -247,7 +247,7 @@ func TestSalvageUntilLoss(t *testing.T) {
 	broken(t, func(t *testing.T, whole *imageBuilder, i *image) {
 		source, target := t.TempDir(), t.TempDir()
 		i.write(t, source)
-		account, err := Salvage(context.Background(), source, target, true, noProgress)
+		account, err := Salvage(context.Background(), source, target, untilLoss)
 		if err != nil {
 			if !errors.Is(err, kvstore.ErrVersion) && !errors.Is(err, fs.ErrNotExist) {
 				t.Fatal(err)
@@ -296,7 +296,7 @@ func wantSalvageOfOpen(t *testing.T, source string) {
 	t.Helper()
 	state, dropped, openErr := openReadOnly(t, source)
 	target := filepath.Join(t.TempDir(), "new")
-	account, err := Salvage(context.Background(), source, target, false, noProgress)
+	account, err := Salvage(context.Background(), source, target, quietly)
 	switch {
 	case errors.Is(err, kvstore.ErrVersion) && openErr != nil:
 		return
@@ -328,8 +328,8 @@ func wantLoss(t *testing.T, account *Account, openErr error) {
 	if account.Loss == None || len(account.Damage) == 0 || account.Dropped != nil {
 		t.Errorf("Open: %v, Salvage: %+v", openErr, account)
 	}
-	if account.Loss != lossOf(account.Damage, true) {
-		t.Errorf("the verdict is not the worst of all damage: %+v", account)
+	if worst := lossOf(account.Damage); account.Loss != worst {
+		t.Errorf("the verdict is %s, and the worst damage %s: %+v", account.Loss, worst, account.Damage)
 	}
 	corrupt, ok := errors.AsType[*kvstore.CorruptError](openErr)
 	if ok && !slices.ContainsFunc(account.Damage, func(d Damage) bool { return d.File == corrupt.File }) {
@@ -355,7 +355,7 @@ func TestSalvageNamesAllDamage(t *testing.T) {
 			}
 			source := t.TempDir()
 			i.write(t, source)
-			account, err := Salvage(t.Context(), source, filepath.Join(t.TempDir(), "new"), false, noProgress)
+			account, err := Salvage(t.Context(), source, filepath.Join(t.TempDir(), "new"), quietly)
 			if err != nil || account.Loss != Possible {
 				t.Fatalf("%+v, %v", account, err)
 			}
@@ -391,7 +391,7 @@ func TestSalvageTakesWhatOpenTakes(t *testing.T) {
 func TestSalvageTarget(t *testing.T) {
 	source := t.TempDir()
 	images(rand.New(rand.NewPCG(1, 1)))["log"].write(t, source)
-	if _, err := Salvage(context.Background(), source, source, false, noProgress); !errors.Is(err, fs.ErrExist) {
+	if _, err := Salvage(context.Background(), source, source, quietly); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("into the source: %v", err)
 	}
 	target := t.TempDir()
@@ -401,17 +401,18 @@ func TestSalvageTarget(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	behindFirstSegment := func(int64, int64) { cancel() }
-	if _, err := Salvage(ctx, source, target, false, behindFirstSegment); !errors.Is(err, context.Canceled) {
+	o := Options{Progress: behindFirstSegment}
+	if _, err := Salvage(ctx, source, target, o); !errors.Is(err, context.Canceled) {
 		t.Errorf("interrupted: %v", err)
 	}
 	if entries, err := os.ReadDir(target); err != nil || len(entries) != 2 {
 		t.Errorf("%v is left, %v", entries, err)
 	}
 	nowhere := filepath.Join(target, "notes", "new")
-	if _, err := Salvage(ctx, source, nowhere, false, noProgress); !errors.Is(err, context.Canceled) {
+	if _, err := Salvage(ctx, source, nowhere, quietly); !errors.Is(err, context.Canceled) {
 		t.Errorf("interrupted before it looks at the target: %v", err)
 	}
-	if _, err := Salvage(t.Context(), source, target, false, noProgress); err != nil {
+	if _, err := Salvage(t.Context(), source, target, quietly); err != nil {
 		t.Errorf("beside lost+found: %v", err)
 	}
 	if entries, err := os.ReadDir(target); err != nil || len(entries) != 4 { // and LOCK, and a snapshot
@@ -436,11 +437,11 @@ func TestSalvageIntoLockedTarget(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Salvage(t.Context(), source, target, false, noProgress); !errors.Is(err, fs.ErrExist) {
+	if _, err := Salvage(t.Context(), source, target, quietly); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("into a store that is open: %v", err)
 	}
 	n := &targetDir{path: target, isNew: true} // it was not there when the salvage looked
-	if _, err := n.open(); !errors.Is(err, kvstore.ErrLocked) {
+	if _, err := n.open(t.Context(), 0); !errors.Is(err, kvstore.ErrLocked) {
 		t.Errorf("into a store that is open: %v", err)
 	}
 	if err := n.clear(); err != nil {
@@ -458,7 +459,7 @@ func TestSalvageTakesEachGroupOnce(t *testing.T) {
 	i.files[format.SegmentName(1000)] = i.files[i.newest("wal-")]
 	source, target := t.TempDir(), filepath.Join(t.TempDir(), "new")
 	i.write(t, source)
-	account, err := Salvage(context.Background(), source, target, false, noProgress)
+	account, err := Salvage(context.Background(), source, target, quietly)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -467,5 +468,31 @@ func TestSalvageTakesEachGroupOnce(t *testing.T) {
 	}
 	if got := contents(t, target); !maps.Equal(got, whole.state) {
 		t.Errorf("salvaged %v, want %v", got, whole.state)
+	}
+}
+
+// A store that another process has made while a salvage waited for its lock
+// stays as it is.
+func TestSalvageIntoANewerStore(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "new")
+	n, err := newTarget(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := kvstore.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(other.Set("a", nil), other.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.open(t.Context(), 0); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("into a store: %v", err)
+	}
+	if err := n.clear(); err != nil {
+		t.Error(err)
+	}
+	if got := contents(t, path); len(got) != 1 {
+		t.Errorf("the store has %v", got)
 	}
 }

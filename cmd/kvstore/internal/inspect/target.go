@@ -1,14 +1,17 @@
 package inspect
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"time"
 
 	"kvstore"
+	"kvstore/cmd/kvstore/internal/lockwait"
 	"kvstore/internal/format"
 )
 
@@ -58,17 +61,32 @@ func storeNames(path string) ([]string, error) {
 	return names, nil
 }
 
-// open makes the new store. Its Close makes everything durable.
-func (t *targetDir) open() (*kvstore.Store, error) {
+// open makes the new store. Its Close makes everything durable. wait is how
+// long another process may have the lock. That process may make a store
+// meanwhile, which stays as it is.
+func (t *targetDir) open(ctx context.Context, wait time.Duration) (store *kvstore.Store, err error) {
 	config := kvstore.DefaultConfig(t.path)
 	config.SyncWrites = false
 	config.Logger = slog.New(slog.DiscardHandler) // no warning: all of it is synced in the end
-	store, err := kvstore.OpenWithConfig(config)
-	t.opened = err == nil
-	if errors.Is(err, kvstore.ErrLocked) {
+	err = lockwait.Do(ctx, wait, func() (err error) {
+		store, err = kvstore.OpenWithConfig(config)
+		return err
+	})
+	switch {
+	case errors.Is(err, kvstore.ErrLocked):
 		t.isNew = false // another process was faster
+	case err == nil && !isFresh(store):
+		err = errors.Join(fmt.Errorf("%s: another process has made a store: %w", t.path, fs.ErrExist), store.Close())
+		t.isNew = false
 	}
+	t.opened = err == nil
 	return store, err
+}
+
+// isFresh reports whether Open has found nothing to begin with.
+func isFresh(store *kvstore.Store) bool {
+	found := store.Stats().Recovery
+	return found.Snapshot == "" && found.Groups == 0
 }
 
 // clear removes the files of the new store, and the directory if it is new.

@@ -86,7 +86,7 @@ func TestVerifyOfUnreadableFile(t *testing.T) {
 func TestSalvageOfUnreadableFile(t *testing.T) {
 	eachUnreadable(t, func(t *testing.T, whole *imageBuilder, d *directory, f *dataFile) {
 		target := filepath.Join(t.TempDir(), "new")
-		account, err := salvageDirectory(t.Context(), d, target, false, noProgress)
+		account, err := salvageDirectory(t.Context(), d, target, quietly)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -134,7 +134,7 @@ func TestSalvageOfFailingDisk(t *testing.T) {
 					d.data[k].openFile = failingDisk{d.data[k].openFile, &reads}
 				}
 				target := filepath.Join(t.TempDir(), "new")
-				account, err := salvageDirectory(t.Context(), d, target, false, noProgress)
+				account, err := salvageDirectory(t.Context(), d, target, quietly)
 				if err != nil {
 					return // and there is no new store
 				}

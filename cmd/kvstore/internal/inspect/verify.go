@@ -117,8 +117,13 @@ func (v *verifier) segment(s *survey, f *dataFile, buf []byte) []byte {
 }
 
 // conclude sets the verdict. The reason why Open refuses is always reported as
-// damage.
+// damage. Damage in files that Open does not read loses nothing.
 func (v *verifier) conclude(j *judgement) {
+	for i := range v.report.Damage {
+		if !v.report.Damage[i].Needed {
+			v.report.Damage[i].Loss = None
+		}
+	}
 	v.report.Verdict, v.report.Dropped = j.verdict, j.dropped()
 	if !j.refuses() {
 		return

@@ -17,6 +17,11 @@ import (
 
 func noProgress(_, _ int64) {}
 
+var (
+	quietly   = Options{Progress: noProgress}
+	untilLoss = Options{Progress: noProgress, UntilLoss: true}
+)
+
 // Verify predicts exactly what Open does.
 func TestVerifyAgreesWithOpen(t *testing.T) {
 	brokenAtOnce(t, func(t *testing.T, _ *imageBuilder, i *image) {
@@ -42,6 +47,9 @@ func wantVerdictOfOpen(t *testing.T, dir string) {
 	verdict, reason := verdictOfOpen(dropped, openErr)
 	if r.Verdict != verdict || r.Reason != reason {
 		t.Errorf("Open: %v, Verify: %s, %s", openErr, r.Verdict, r.Reason)
+	}
+	if loss := lossOf(r.Damage); (loss != None) != (openErr != nil) {
+		t.Errorf("Open: %v, the worst damage is %s: %+v", openErr, loss, r.Damage)
 	}
 	wantDropped(t, r.Dropped, dropped)
 	wantNamed(t, r, openErr)

@@ -17,15 +17,26 @@ const (
 // ErrTooLong is returned for a line longer than 2 GiB.
 var ErrTooLong = fmt.Errorf("longer than %d bytes", maxLineBytes)
 
-// ErrNotUTF8 is returned for input that begins with the byte order mark of
-// UTF-16 or UTF-32.
-var ErrNotUTF8 = errors.New("the input is UTF-16 or UTF-32, by its byte order mark; only UTF-8 is accepted")
+// ErrNotUTF8 is returned for input that is UTF-16 or UTF-32: it begins with the
+// byte order mark of one of them, or has a byte 0 in the first line that is not
+// empty.
+var ErrNotUTF8 = errors.New("only UTF-8 is accepted")
+
+var (
+	errMark = fmt.Errorf("the input is UTF-16 or UTF-32, by its byte order mark; %w", ErrNotUTF8)
+	errZero = fmt.Errorf("the first line has bytes 0, as in UTF-16 or UTF-32; %w, "+
+		`and a byte 0 of a key or value is written as \x00 in TSV`, ErrNotUTF8)
+)
+
+// ByteOrderMark is the one of UTF-8.
+const ByteOrderMark = "\xef\xbb\xbf"
 
 // Reader reads lines and counts them. It holds one line in memory. A byte order
 // mark of UTF-8 at the beginning is no part of the first line.
 type Reader struct {
 	r      *bufio.Reader
 	begun  bool   // the byte order mark was looked for
+	isText bool   // the first line that is not empty has no byte 0
 	number int64  // of the line that Next returned last
 	bytes  int64  // read up to the end of that line
 	long   []byte // a line longer than the buffer of r; reused
@@ -45,9 +56,9 @@ func (l *Reader) Bytes() int64 { return l.bytes }
 
 // Next returns the next line without its end, "\n" or "\r\n". The line is valid
 // until the next call. The last line may lack its end. After [ErrTooLong], Next
-// continues with the line that follows. After [ErrNotUTF8] it returns the same
-// again. Other errors are those of the reader, and io.EOF; Next then drops an
-// incomplete line.
+// continues with the line that follows. After [ErrNotUTF8] it must not be
+// called again. Other errors are those of the reader, and io.EOF; Next then
+// drops an incomplete line.
 func (l *Reader) Next() ([]byte, error) {
 	if err := l.begin(); err != nil {
 		return nil, err
@@ -65,7 +76,24 @@ func (l *Reader) Next() ([]byte, error) {
 		return nil, err
 	}
 	line = bytes.TrimSuffix(line, []byte{'\n'})
-	return bytes.TrimSuffix(line, []byte{'\r'}), nil
+	line = bytes.TrimSuffix(line, []byte{'\r'})
+	if err := l.checkText(line); err != nil {
+		return nil, err
+	}
+	return line, nil
+}
+
+// checkText returns an error if the first line that is not empty has a byte 0:
+// without a byte order mark, nothing else tells UTF-16 from UTF-8.
+func (l *Reader) checkText(line []byte) error {
+	if l.isText || len(line) == 0 {
+		return nil
+	}
+	if bytes.IndexByte(line, 0) >= 0 {
+		return errZero
+	}
+	l.isText = true
+	return nil
 }
 
 // begin looks for a byte order mark before the first line.
@@ -75,11 +103,11 @@ func (l *Reader) begin() error {
 	}
 	for _, mark := range []string{"\xff\xfe", "\xfe\xff", "\x00\x00\xfe\xff"} {
 		if l.startsWith(mark) {
-			return ErrNotUTF8
+			return errMark
 		}
 	}
-	if mark := "\xef\xbb\xbf"; l.startsWith(mark) {
-		n, _ := l.r.Discard(len(mark)) // it is in the buffer
+	if l.startsWith(ByteOrderMark) {
+		n, _ := l.r.Discard(len(ByteOrderMark)) // it is in the buffer
 		l.bytes += int64(n)
 	}
 	l.begun = true

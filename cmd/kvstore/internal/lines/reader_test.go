@@ -2,11 +2,13 @@ package lines
 
 import (
 	"bufio"
+	"encoding/binary"
 	"errors"
 	"io"
 	"strings"
 	"testing"
 	"testing/iotest"
+	"unicode/utf16"
 )
 
 // Lines have all kinds of ends, and are longer than the buffer and the limit.
@@ -42,6 +44,43 @@ func TestReader(t *testing.T) {
 	}
 }
 
+// UTF-16 without a byte order mark shows in the first line that is not empty.
+// In later lines, a byte 0 is data.
+func TestReaderOfUTF16(t *testing.T) {
+	encode := func(order binary.AppendByteOrder, text string) string {
+		var b []byte
+		for _, unit := range utf16.Encode([]rune(text)) {
+			b = order.AppendUint16(b, unit)
+		}
+		return string(b)
+	}
+	for _, c := range []struct {
+		input string
+		lines int // before the error
+		err   error
+	}{
+		{encode(binary.LittleEndian, "key\tvalue\n"), 0, ErrNotUTF8},
+		{encode(binary.BigEndian, "key\tvalue\n"), 0, ErrNotUTF8},
+		{encode(binary.BigEndian, "key\tvalue"), 0, ErrNotUTF8},
+		{encode(binary.LittleEndian, "\nkey\tvalue\n"), 1, ErrNotUTF8},
+		{encode(binary.LittleEndian, "\r\nkey\tvalue\n"), 0, ErrNotUTF8},
+		{"\n\n" + strings.Repeat("x", 5000) + "\x00\n", 2, ErrNotUTF8},
+		{"\xef\xbb\xbf\x00\n", 0, ErrNotUTF8},
+		{"a\n\x00\n", 2, io.EOF},
+		{"\na\n\x00", 3, io.EOF},
+	} {
+		l := &Reader{r: bufio.NewReaderSize(iotest.OneByteReader(strings.NewReader(c.input)), 16), limit: 10_000}
+		lines := 0
+		_, err := l.Next()
+		for ; err == nil; _, err = l.Next() {
+			lines++
+		}
+		if lines != c.lines || !errors.Is(err, c.err) {
+			t.Errorf("%.40q: %d lines, %v; want %d, %v", c.input, lines, err, c.lines, c.err)
+		}
+	}
+}
+
 // A byte order mark of UTF-8 is no data, and those of other encodings are
 // refused, however the input is split into reads.
 func TestReaderByteOrderMark(t *testing.T) {
@@ -64,7 +103,7 @@ func TestReaderByteOrderMark(t *testing.T) {
 		{"\xfe\xff\x00a", "", ErrNotUTF8},
 		{"\x00\x00\xfe\xff\x00\x00\x00a", "", ErrNotUTF8},
 		{"\xff\xfa\n", "\xff\xfa", nil},
-		{"\x00\x00\xfe\n", "\x00\x00\xfe", nil},
+		{"\x00\x00\xfe\n", "", ErrNotUTF8}, // for its bytes 0
 	} {
 		for _, r := range []io.Reader{strings.NewReader(c.input), iotest.OneByteReader(strings.NewReader(c.input))} {
 			line, err := NewReader(r).Next()
@@ -81,7 +120,7 @@ func TestReaderDoesNotWaitForAMark(t *testing.T) {
 	for _, line := range []string{"\n", "a\n", "\xef\n", "\x00\n", "\xef\xbb\xbf\n"} {
 		in, input := io.Pipe() // which stays open
 		go func() { _, _ = io.WriteString(input, line) }()
-		if got, err := NewReader(in).Next(); err != nil {
+		if got, err := NewReader(in).Next(); err != nil && !errors.Is(err, ErrNotUTF8) {
 			t.Errorf("%q: %q, %v", line, got, err)
 		}
 	}
