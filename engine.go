@@ -51,6 +51,7 @@ type environment struct {
 	maxKeys           uint64
 	firstSegmentBytes int64
 	pieceBytes        int                     // of a segment that recovery reads at once
+	directBytes       int                     // of the smallest command that is not copied into the log's buffer
 	maxSegments       int                     // that Open leaves
 	background        func(task func() error) // nil: a goroutine that Close waits for
 }
@@ -59,7 +60,7 @@ func systemEnvironment(config Config) environment {
 	return environment{
 		fs: vfs.OS{FileMode: config.FileMode}, now: time.Now, maxKeys: MaxKeys,
 		firstSegmentBytes: wal.FirstSegmentBytes, pieceBytes: format.PieceBytes,
-		maxSegments: recovery.DefaultMaxSegments,
+		directBytes: defaultDirectBytes, maxSegments: recovery.DefaultMaxSegments,
 	}
 }
 
@@ -171,6 +172,7 @@ func (s *Store) startWriter(state *recovery.State, env environment, dir *directo
 		maxKeys: env.maxKeys, now: env.now, spawn: s.goroutines.Go,
 		logger:  s.config.Logger.With("dir", s.config.DataDir),
 		relayed: make(chan error, 1),
+		group:   group{directBytes: env.directBytes},
 	}
 	start := wal.Start{
 		ID: state.ID, Segment: state.NextSegment, Group: state.LastGroup, Version: state.Table.Version(),

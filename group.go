@@ -6,14 +6,25 @@ import (
 	"kvstore/internal/table"
 )
 
-// group is the commands that the writer takes together. One pwrite and one
-// fsync make all of their writes durable. The writer owns it.
+// defaultDirectBytes is the size from which on the log takes a command's
+// entries from the command's own memory. The entries of smaller commands are
+// copied into the log's buffer, so that one pwrite takes many of them. A pwrite
+// of this size costs much more than the call itself.
+const defaultDirectBytes = 256 << 10
+
+// group is the commands that the writer takes together. One fsync makes all of
+// their writes durable, and one pwrite unless some are large. The writer owns
+// it.
 type group struct {
+	directBytes int // immutable: see defaultDirectBytes
+
 	commands []*writeCommand // in commit order
 	writes   []*writeCommand // the commands to be written: all but those whose condition is not met
+	pieces   [][]byte        // of their entries, for the log
 
 	// Of writes.
 	bytes, ops, sets int
+	copied           int   // bytes that the log's buffer takes
 	version          int64 // of the last one; the others count up to it by one
 }
 
@@ -21,7 +32,16 @@ type group struct {
 func (g *group) reset() {
 	clear(g.commands)
 	clear(g.writes)
-	*g = group{commands: g.commands[:0], writes: g.writes[:0]}
+	clear(g.pieces)
+	*g = group{
+		directBytes: g.directBytes, commands: g.commands[:0], writes: g.writes[:0], pieces: g.pieces[:0],
+	}
+}
+
+// isDirect reports whether the log takes the command's entries from where they
+// are.
+func (g *group) isDirect(c *writeCommand) bool {
+	return len(c.list.entries) >= g.directBytes
 }
 
 // selectWrites decides which commands are to be written.
@@ -31,24 +51,52 @@ func (g *group) selectWrites(t *table.Table) {
 		g.bytes += len(c.list.entries)
 		g.ops += c.list.count
 		g.sets += c.list.sets
+		if !g.isDirect(c) {
+			g.copied += len(c.list.entries)
+		}
 	}
 }
 
 // firstVersion returns the version of the first write.
 func (g *group) firstVersion() int64 { return g.version - int64(len(g.writes)) + 1 }
 
-// appendEntries appends the entries of all writes to dst, with their versions
-// as timestamps. They are stamped in dst, which the processor has at hand
-// anyway.
-func (g *group) appendEntries(dst []byte) []byte {
+// stampDirect writes the versions into the entries that are not copied. Staging
+// reads these entries, so it must begin later.
+func (g *group) stampDirect() {
+	if g.copied == g.bytes {
+		return
+	}
 	version := g.firstVersion()
 	for _, c := range g.writes {
-		at := len(dst)
-		dst = append(dst, c.list.entries...)
-		format.SetTimestamps(dst[at:], version)
+		if g.isDirect(c) {
+			format.SetTimestamps(c.list.entries, version)
+		}
 		version++
 	}
-	return dst
+}
+
+// entries returns the entries of all writes, with their versions as timestamps,
+// in pieces. It appends those of small commands to buf, which must have room,
+// and stamps them there, where the processor has them at hand anyway. The last
+// piece is the end of buf, and may be empty.
+func (g *group) entries(buf []byte) [][]byte {
+	begin, version := 0, g.firstVersion() // of the piece in buf
+	for _, c := range g.writes {
+		at := len(buf)
+		switch {
+		case !g.isDirect(c):
+			buf = append(buf, c.list.entries...)
+			format.SetTimestamps(buf[at:], version)
+		case at > begin:
+			g.pieces = append(g.pieces, buf[begin:], c.list.entries)
+			begin = at
+		default:
+			g.pieces = append(g.pieces, c.list.entries)
+		}
+		version++
+	}
+	g.pieces = append(g.pieces, buf[begin:])
+	return g.pieces
 }
 
 // appendCommits appends the group's operations to ops, and to commits one

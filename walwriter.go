@@ -72,8 +72,8 @@ type status struct {
 //  3. [wal.Log.Reserve] rotates to the next segment if the group does not fit.
 //     Its space is reserved before anything is written, so that a full disk
 //     fails the group and nothing else.
-//  4. [wal.Log.Append] writes the group and its COMMIT entry with one pwrite,
-//     and starts the disk's work.
+//  4. [wal.Log.Append] writes the group and its COMMIT entry with one pwrite, or
+//     a few if commands are large, and starts the disk's work.
 //  5. The function that [staging.begin] returned prepares the group in the
 //     table's memory, where no reader finds it yet, while the disk works. For a
 //     large group, begin started a goroutine before step 4 that helps.
@@ -185,9 +185,10 @@ func (w *walWriter) persist() error {
 		return publicError(err)
 	}
 	g.version = max(w.now().UnixNano(), w.log.Version()+1) + int64(len(g.writes)) - 1
+	g.stampDirect()
 	finishStaging := w.staging.begin(g)
 	started := time.Now()
-	groupBytes, err := w.log.Append(g.appendEntries(w.log.Buffer(g.bytes)), g.version, g.ops >= asideOps)
+	groupBytes, err := w.log.Append(g.entries(w.log.Buffer(g.copied)), g.version, g.ops >= asideOps)
 	finishStaging() // whatever happened: callers get their bytes back
 	if err != nil {
 		return err
