@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 
+	"kvstore/internal/format"
 	"kvstore/internal/table"
 )
 
@@ -118,7 +119,7 @@ func (s *Store) commitTx(ctx context.Context, tx *Tx) error {
 	case err != nil:
 		return err
 	}
-	b.fill(c)
+	c.list = b.list // no copy: the batch is the transaction's own
 	only := &condition{requirement: read}
 	c.condition = only
 	if err := s.commit(ctx, c); err != nil {
@@ -133,7 +134,13 @@ func (s *Store) commitTx(ctx context.Context, tx *Tx) error {
 // batch returns what the transaction writes: one operation for each key, in the
 // order of keys.
 func (tx *Tx) batch() *Batch {
-	b := new(Batch)
+	b, size := new(Batch), 0
+	for key, w := range tx.writes {
+		size += format.EntryOverhead + len(key) + len(w.value)
+	}
+	if size <= MaxBatchBytes { // beyond that, accept refuses the batch
+		b.grow(size)
+	}
 	for _, key := range slices.Sorted(maps.Keys(tx.writes)) {
 		if w := tx.writes[key]; w.deleted {
 			b.Delete(key)
