@@ -5,12 +5,15 @@ package commands
 import (
 	"bytes"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"kvstore"
 )
 
 // TestLoadMemory: the peak of load, with the value in the store, is at most
@@ -51,19 +54,62 @@ func TestLoadMemory(t *testing.T) {
 	}
 }
 
+// TestInspectMemory: verify, log and salvage hold one segment in memory, as well
+// as garbage of its size before the collector comes, and some bytes for each key
+// of a snapshot. salvage also makes a store, with two copies of a large value.
+func TestInspectMemory(t *testing.T) {
+	const (
+		base    = 32 << 20 // what a process takes anyway
+		segment = 64 << 20
+		keys    = 1_000_000
+	)
+	dir := filepath.Join(t.TempDir(), "data")
+	store, err := kvstore.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = store.Close() }() // the commands read beside it
+	var b kvstore.Batch
+	for i := range keys {
+		b.Set(fmt.Sprintf("%016d", i), nil)
+	}
+	if err := errors.Join(store.Apply(t.Context(), &b), store.Snapshot(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Set("large", make([]byte, segment)); err != nil { // in a segment of its own
+		t.Fatal(err)
+	}
+	table := store.Stats().MemoryMapped
+	for _, row := range []struct {
+		args []string
+		most int64
+	}{
+		{[]string{"verify"}, 2*segment + 24*keys + base},
+		{[]string{"log"}, 2*segment + base},
+		{[]string{"salvage", dir, filepath.Join(t.TempDir(), "saved")}, 2*segment + 32*keys + table + base},
+	} {
+		peak := peakOf(t, append([]string{"--dir", dir}, row.args...)...)
+		t.Logf("%s: %d MiB, at most %d", row.args[0], peak>>20, row.most>>20)
+		if peak > row.most {
+			t.Errorf("%s: %d bytes, want at most %d", row.args[0], peak, row.most)
+		}
+	}
+}
+
 // peakOf runs a command, which must succeed, and returns the most memory that
 // was resident, in bytes.
 func peakOf(t *testing.T, args ...string) int64 {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "kvstore", args...)
 	cmd.Env = append(os.Environ(), peakEnv+"=1")
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v: %s", err, out)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("%v: %s", err, &stderr)
 	}
 	var peak int64
-	if _, err := fmt.Sscanf(strings.TrimSpace(string(out)), "VmHWM: %d kB", &peak); err != nil {
-		t.Fatalf("%v: %s", err, out)
+	if _, err := fmt.Sscanf(strings.TrimSpace(stderr.String()), "VmHWM: %d kB", &peak); err != nil {
+		t.Fatalf("%v: %s", err, &stderr)
 	}
 	return peak << 10
 }
