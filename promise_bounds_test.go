@@ -106,9 +106,9 @@ func restorePhase(r *rig, _ **kvstore.Store) {
 	r.ok(kvstore.RestoreFS(r.fs, r.config.DataDir, bytes.NewReader(backup)))
 }
 
-// The fsyncs of a phase do not depend on how much is in the store, but for those
-// of a killed log, one for each segment. Nothing but a snapshot takes disk in
-// proportion to the store.
+// The fsyncs of a phase do not depend on how much is in the store, but for
+// those of a killed log, one for each segment. Nothing but a snapshot takes
+// disk in proportion to the store.
 func TestBoundsOfEachPhase(t *testing.T) {
 	phases := []phase{
 		{"create a store", openPhase, phaseUse{1, 6, 3, boundsSegment}},

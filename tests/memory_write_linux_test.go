@@ -131,9 +131,9 @@ func peakOf(do func() error) (bytes int64, err error) {
 }
 
 // A single large write is in memory twice beside what its caller holds: in the
-// command, and in the table. Update holds it once more. Each write of a batch or
-// a transaction takes some hundred bytes beside that. Nothing of it stays but
-// the record in the table.
+// command, and in the table. Update holds it once more. Each write of a batch
+// or a transaction takes some hundred bytes beside that. Nothing of it stays
+// but the record in the table.
 func TestMemoryOfALargeWrite(t *testing.T) {
 	if raceEnabled() {
 		t.Skip("with the race detector, the table lies in the Go heap")

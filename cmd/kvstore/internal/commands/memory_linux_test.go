@@ -54,9 +54,10 @@ func TestLoadMemory(t *testing.T) {
 	}
 }
 
-// TestInspectMemory: verify, log and salvage hold one segment in memory, as well
-// as garbage of its size before the collector comes, and some bytes for each key
-// of a snapshot. salvage also makes a store, with two copies of a large value.
+// TestInspectMemory: verify, log and salvage hold one segment in memory, as
+// well as garbage of its size before the collector comes, and some bytes for
+// each key of a snapshot. salvage also makes a store, with two copies of a
+// large value.
 func TestInspectMemory(t *testing.T) {
 	const (
 		base    = 32 << 20 // what a process takes anyway

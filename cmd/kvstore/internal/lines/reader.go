@@ -22,8 +22,8 @@ var ErrTooLong = fmt.Errorf("longer than %d bytes", maxLineBytes)
 var ErrNotUTF8 = errors.New("the input is UTF-16 or UTF-32, by its byte order mark; only UTF-8 is accepted")
 
 // Reader reads lines and counts them. It holds one line in memory, twice while
-// it reads a long one. A byte order mark of UTF-8 at the beginning is no part of
-// the first line.
+// it reads a long one. A byte order mark of UTF-8 at the beginning is no part
+// of the first line.
 type Reader struct {
 	r      *bufio.Reader
 	begun  bool   // the byte order mark was looked for
