@@ -2,7 +2,13 @@
 
 package kvstore_test
 
-import "testing"
+import (
+	"testing"
+	"time"
+)
 
 // onTmpfs returns false: it knows the tmpfs of Linux only.
 func onTmpfs(*testing.B, string) bool { return false }
+
+// processorTime returns 0 where the system is not asked.
+func processorTime(testing.TB) time.Duration { return 0 }

@@ -21,8 +21,8 @@ const (
 	MaxValueBytes = format.MaxValueBytes
 
 	// MaxBatchBytes is the size of the largest batch, 1 GiB, counted as in the
-	// log: 21 bytes plus key and value for each write. A batch is written, and
-	// held in memory, in one piece.
+	// log: 21 bytes plus key and value for each write. A batch that waits for
+	// the disk is in memory twice: Apply makes a copy.
 	MaxBatchBytes = 1 << 30
 
 	// MaxKeys is the largest number of keys in a store. A snapshot counts them

@@ -52,6 +52,7 @@ type environment struct {
 	maxKeys           uint64
 	firstSegmentBytes int64
 	pieceBytes        int                     // of a segment that recovery reads at once
+	directBytes       int                     // of the smallest command that is not copied into the log's buffer
 	maxSegments       int                     // that Open leaves
 	background        func(task func() error) // nil: a goroutine that Close waits for
 }
@@ -64,7 +65,7 @@ func systemEnvironment(config Config) environment {
 	return environment{
 		fs: fs, now: wallClock(config), maxKeys: MaxKeys,
 		firstSegmentBytes: wal.FirstSegmentBytes, pieceBytes: format.PieceBytes,
-		maxSegments: recovery.DefaultMaxSegments,
+		directBytes: defaultDirectBytes, maxSegments: recovery.DefaultMaxSegments,
 	}
 }
 
@@ -182,7 +183,10 @@ func (s *Store) startWriter(state *recovery.State, env environment, dir *directo
 		relayed: make(chan struct{}, 1),
 	}
 	w.serial = &serial{spawn: w.spawn, logger: w.logger}
-	w.group = group{ahead: ahead{serial: w.serial}, clock: s.clock, wall: env.now, maxKeys: env.maxKeys}
+	w.group = group{
+		ahead: ahead{serial: w.serial}, clock: s.clock, wall: env.now,
+		maxKeys: env.maxKeys, directBytes: env.directBytes,
+	}
 	start := wal.Start{
 		ID: state.ID, Segment: state.NextSegment, Group: state.LastGroup, Version: state.Table.Version(),
 	}

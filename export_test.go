@@ -37,6 +37,12 @@ func WithPieceBytes(n int) EnvOption {
 	return func(env *environment) { env.pieceBytes = n }
 }
 
+// WithDirectBytes replaces the size from which on the log takes the entries of
+// a command from the command's own memory.
+func WithDirectBytes(n int) EnvOption {
+	return func(env *environment) { env.directBytes = n }
+}
+
 // WithMaxSegments replaces the number of segments above which Open replaces the
 // log by a snapshot.
 func WithMaxSegments(n int) EnvOption {

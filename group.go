@@ -21,16 +21,25 @@ const maxGroupCommands = 16 << 10
 // maxVersion is above all versions that SetVersion may ask for.
 const maxVersion = 1 << 62
 
-// group is the commands that the writer takes together. One pwrite and one
-// fsync make all of their writes durable. The writer owns it.
+// defaultDirectBytes is the size from which on the log takes a command's
+// entries from the command's own memory. The entries of smaller commands are
+// copied into the log's buffer, so that one pwrite takes many of them. A pwrite
+// of this size costs much more than the call itself.
+const defaultDirectBytes = 256 << 10
+
+// group is the commands that the writer takes together. One fsync makes all of
+// their writes durable, and one pwrite unless some are large. The writer owns
+// it.
 type group struct {
 	commands []*writeCommand // in commit order
 	writes   []*writeCommand // the commands that write something
 	ahead    ahead           // what the next command meets
+	pieces   [][]byte        // of the writes' entries, for the log
 
-	clock   clock            // immutable
-	wall    func() time.Time // immutable: for versions
-	maxKeys uint64           // immutable: see environment
+	clock       clock            // immutable
+	wall        func() time.Time // immutable: for versions
+	maxKeys     uint64           // immutable: see environment
+	directBytes int              // immutable: see defaultDirectBytes
 
 	now     int64 // wall time when the group began
 	room    int   // new keys that are possible whatever else the group does
@@ -38,6 +47,7 @@ type group struct {
 
 	// Of writes.
 	bytes, ops, sets int
+	copied           int   // bytes that the log's buffer takes
 	version          int64 // of the last one, or of the commit before the group
 }
 
@@ -87,6 +97,9 @@ func (g *group) accept(c *writeCommand) error {
 	g.bytes += len(c.list.entries)
 	g.ops += c.list.count
 	g.sets += c.list.sets
+	if !g.isDirect(c) {
+		g.copied += len(c.list.entries)
+	}
 	return nil
 }
 
@@ -114,22 +127,53 @@ func (g *group) fail(err error) {
 func (g *group) reset() {
 	clear(g.commands)
 	clear(g.writes)
+	clear(g.pieces)
 	*g = group{
-		commands: g.commands[:0], writes: g.writes[:0], ahead: g.ahead,
-		clock: g.clock, wall: g.wall, maxKeys: g.maxKeys,
+		commands: g.commands[:0], writes: g.writes[:0], pieces: g.pieces[:0], ahead: g.ahead,
+		clock: g.clock, wall: g.wall, maxKeys: g.maxKeys, directBytes: g.directBytes,
 	}
 }
 
-// appendEntries appends the entries of all writes to dst, with their versions
-// as timestamps. They are stamped in dst, which the processor has at hand
-// anyway.
-func (g *group) appendEntries(dst []byte) []byte {
-	for _, c := range g.writes {
-		at := len(dst)
-		dst = append(dst, c.list.entries...)
-		format.SetTimestamps(dst[at:], c.version)
+// isDirect reports whether the log takes the command's entries from where they
+// are.
+func (g *group) isDirect(c *writeCommand) bool {
+	return len(c.list.entries) >= g.directBytes
+}
+
+// stampDirect writes the versions into the entries that are not copied. Staging
+// reads these entries, so it must begin later.
+func (g *group) stampDirect() {
+	if g.copied == g.bytes {
+		return
 	}
-	return dst
+	for _, c := range g.writes {
+		if g.isDirect(c) {
+			format.SetTimestamps(c.list.entries, c.version)
+		}
+	}
+}
+
+// entries returns the entries of all writes, with their versions as timestamps,
+// in pieces. It appends those of small commands to buf, which must have room,
+// and stamps them there, where the processor has them at hand anyway. The last
+// piece is the end of buf, and may be empty.
+func (g *group) entries(buf []byte) [][]byte {
+	begin := 0 // of the piece in buf
+	for _, c := range g.writes {
+		at := len(buf)
+		switch {
+		case !g.isDirect(c):
+			buf = append(buf, c.list.entries...)
+			format.SetTimestamps(buf[at:], c.version)
+		case at > begin:
+			g.pieces = append(g.pieces, buf[begin:], c.list.entries)
+			begin = at
+		default:
+			g.pieces = append(g.pieces, c.list.entries)
+		}
+	}
+	g.pieces = append(g.pieces, buf[begin:])
+	return g.pieces
 }
 
 // appendCommits appends the group's operations to ops, and to commits one

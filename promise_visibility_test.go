@@ -89,7 +89,7 @@ func TestP3EveryOperationHangs(t *testing.T) {
 		for _, value := range []string{"small", strings.Repeat("too large for the segment ", 200)} {
 			for hangAt, more := int64(1), true; more; hangAt++ {
 				synctest.Test(t, func(t *testing.T) {
-					r := newRig(t)
+					r := newRig(t, kvstore.WithDirectBytes(1000)) // the large value is a piece of its own
 					r.config.SyncWrites = syncWrites
 					s := r.open()
 					r.set(s, "old", "1", "changed", "1")
@@ -174,7 +174,8 @@ func TestP3LargeBatchIsSeenWhenDurable(t *testing.T) {
 	for _, cause := range []error{nil, syscall.EIO} {
 		t.Run(fmt.Sprint(cause), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				r := newRig(t, kvstore.WithFirstSegmentBytes(4<<20))
+				// The entries are written from where they are staged.
+				r := newRig(t, kvstore.WithFirstSegmentBytes(4<<20), kvstore.WithDirectBytes(1000))
 				s := r.open()
 				r.set(s, "old", "1")
 				end := make(chan struct{})

@@ -342,10 +342,13 @@ var inline = kvstore.WithBackground(func(task func() error) { _ = task() })
 
 func (e *explorer) open() {
 	e.config = kvstore.Config{DataDir: exploreDir, SyncWrites: e.random.IntN(3) > 0, SyncInterval: time.Hour}
-	segments := kvstore.WithMaxSegments(1 + e.random.IntN(4))
-	store, err := kvstore.OpenFS(e.fs, e.config, inline, segments)
+	options := []kvstore.EnvOption{
+		inline, kvstore.WithMaxSegments(1 + e.random.IntN(4)),
+		kvstore.WithDirectBytes(1 << (5 + e.random.IntN(7))), // groups of one piece and of many
+	}
+	store, err := kvstore.OpenFS(e.fs, e.config, options...)
 	if errors.Is(err, errInjected) {
-		store, err = kvstore.OpenFS(e.fs, e.config, inline, segments) // it was the one fsync that fails
+		store, err = kvstore.OpenFS(e.fs, e.config, options...) // it was the one fsync that fails
 	}
 	if err != nil {
 		e.fatal("open: %v", err)

@@ -91,7 +91,8 @@ func (s *session) open() {
 	if s.store != nil {
 		return
 	}
-	store, err := kvstore.OpenFS(s.fs, s.config, inline)
+	// A Set of this test is written in two pieces, everything else in one.
+	store, err := kvstore.OpenFS(s.fs, s.config, inline, kvstore.WithDirectBytes(500))
 	if err != nil {
 		s.checkCause("Open", err)
 		if n := s.fs.Handles(); n != 0 {

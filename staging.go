@@ -1,6 +1,8 @@
 package kvstore
 
 import (
+	"slices"
+
 	"kvstore/internal/table"
 	"kvstore/internal/tuning"
 )
@@ -61,7 +63,8 @@ func (s *staging) begin(g *group) (finish func()) {
 
 // decode makes the table's next group of g.
 func (s *staging) decode(g *group) {
-	s.ops, s.commits = g.appendCommits(s.ops[:0], s.commits[:0])
+	s.ops = slices.Grow(s.ops[:0], g.ops)
+	s.ops, s.commits = g.appendCommits(s.ops, s.commits[:0])
 	s.table.Begin(s.commits)
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"kvstore/internal/format"
 	"kvstore/internal/table"
 )
 
@@ -245,7 +246,13 @@ func (tx *Tx) written(b table.Bounds, reverse bool) (own []written) {
 // batch returns what the transaction writes: one operation for each key, in the
 // order of keys.
 func (tx *Tx) batch() *Batch {
-	b := &Batch{version: tx.version, isBound: tx.isBound}
+	b, size := &Batch{version: tx.version, isBound: tx.isBound}, 0
+	for key, w := range tx.writes {
+		size += format.EntryOverhead + len(key) + len(w.value)
+	}
+	if size <= MaxBatchBytes { // beyond that, accept refuses the batch
+		b.grow(size)
+	}
 	for _, key := range slices.Sorted(maps.Keys(tx.writes)) {
 		if w := tx.writes[key]; w.deleted {
 			b.Delete(key)

@@ -206,7 +206,7 @@ func (u *update) offer(ctx context.Context, tx *Tx) (verdict, error) {
 	if err != nil {
 		return 0, expired(ctx, err)
 	}
-	b.fill(c)
+	b.move(c)
 	c.decide = decide
 	if err := u.store.commit(ctx, c); err != nil {
 		return 0, err // if ctx has ended, found is still the writer's
@@ -220,9 +220,10 @@ func (u *update) passOn(ctx context.Context, b *Batch, decide func(*ahead) (bool
 	s := u.store
 	c := s.spareCommand()
 	c.Ticket = s.mailbox.Direct(ctx.Done() == nil)
-	b.fill(c)
+	b.move(c)
 	c.decide = decide
 	if !u.turn.pass(c) {
+		c.list = entryList{} // the batch is needed again
 		var credits mailbox.Credits
 		credits.Add(c)
 		s.mailbox.Release(credits)

@@ -68,8 +68,8 @@ type status struct {
 //  3. [wal.Log.Reserve] rotates to the next segment if the group does not fit.
 //     Its space is reserved before anything is written, so that a full disk
 //     fails the group and nothing else.
-//  4. [wal.Log.Append] writes the group and its COMMIT entry with one pwrite,
-//     and starts the disk's work.
+//  4. [wal.Log.Append] writes the group and its COMMIT entry with one pwrite, or
+//     a few if commands are large, and starts the disk's work.
 //  5. The function that [staging.begin] returned prepares the group in the
 //     table's memory, where no reader finds it yet, while the disk works. For a
 //     large group, begin started a goroutine before step 4 that helps.
@@ -195,9 +195,10 @@ func (w *walWriter) persist() error {
 	if err := w.log.Reserve(g.bytes, g.sets == 0); err != nil {
 		return publicError(err)
 	}
+	g.stampDirect()
 	finishStaging := w.staging.begin(g)
 	started := time.Now()
-	groupBytes, err := w.log.Append(g.appendEntries(w.log.Buffer(g.bytes)), g.version, g.ops >= asideOps)
+	groupBytes, err := w.log.Append(g.entries(w.log.Buffer(g.copied)), g.version, g.ops >= asideOps)
 	finishStaging() // whatever happened: callers get their bytes back
 	if err != nil {
 		return err

@@ -71,6 +71,9 @@ func limitOpenFiles(t *testing.T, more int) (lift func()) {
 	return lift
 }
 
+// maxOpenFiles is the most that a store ever opens: see docs/OPERATIONS.md.
+const maxOpenFiles = 9
+
 // startPolling makes the runtime open the descriptors that it needs once, so
 // that they are not counted.
 func startPolling(t *testing.T) {
@@ -153,7 +156,10 @@ func TestLimitOpenFilesInOpen(t *testing.T) {
 		"crashed": {T: t, config: kvstore.DefaultConfig(crashed), want: r.want},
 	} {
 		failures := 0
-		for more := range 30 {
+		for more := range maxOpenFiles + 2 {
+			if more > maxOpenFiles {
+				t.Errorf("%s: Open needs more than %d descriptors", name, maxOpenFiles)
+			}
 			before := openDescriptors(t)
 			lift := limitOpenFiles(t, more)
 			s, err := kvstore.OpenWithConfig(test.config)

@@ -80,12 +80,22 @@ type Commit struct {
 // AppendCommit closes the group dst[start:] with its COMMIT entry. seed is the
 // seed of the group's offset.
 func AppendCommit(dst []byte, start int, timestamp int64, group, durable uint64, seed uint32) []byte {
-	body := dst[start:]
+	return AppendCommitOf([][]byte{dst[start:]}, dst, timestamp, group, durable, seed)
+}
+
+// AppendCommitOf appends to dst the COMMIT entry of the group whose entries are
+// those of pieces. seed is the seed of the group's offset.
+func AppendCommitOf(pieces [][]byte, dst []byte, timestamp int64, group, durable uint64, seed uint32) []byte {
+	length, sum := 0, seed
+	for _, b := range pieces {
+		length += len(b)
+		sum = crc32.Update(sum, castagnoli, b)
+	}
 	value := make([]byte, 0, commitValueBytes)
 	value = binary.BigEndian.AppendUint64(value, group)
-	value = binary.BigEndian.AppendUint64(value, uint64(len(body)))
+	value = binary.BigEndian.AppendUint64(value, uint64(length))
 	value = binary.BigEndian.AppendUint64(value, durable)
-	value = binary.BigEndian.AppendUint32(value, crc32.Update(seed, castagnoli, body))
+	value = binary.BigEndian.AppendUint32(value, sum)
 	commitAt := len(dst)
 	dst = AppendEntry(dst, OpCommit, timestamp, "", value[:commitValueBytes])
 	return Seal(dst, commitAt, seed)

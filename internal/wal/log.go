@@ -36,9 +36,6 @@ import (
 	"kvstore/internal/vfs"
 )
 
-// maxKeptBytes keeps the buffer of one huge group from staying for ever.
-const maxKeptBytes = 16 << 20
-
 // ballastSegments is how many of the smallest segments the ballast has beside
 // the room for a copy of the present one: 1 MiB.
 const ballastSegments = 4
@@ -89,14 +86,14 @@ type Log struct {
 	segment  *segment
 	rotation rotation
 	written  uint64 // the last group that was written
-	durable  uint64 // the last group whose pwrite returned before a successful fsync began
+	durable  uint64 // the last group that was written before a successful fsync began
 	version  int64  // of the last commit that was written
 	failure  error  // the error that ended the log, as Options.Failed returned it
 
 	flush     *Flush // the background fsync under way, nil if none
 	unflushed int    // bytes written since the flusher was woken last
 
-	buf    []byte // the group that is being written
+	buf    []byte // of Buffer; kept
 	syncer diskio.Syncer
 }
 
@@ -144,10 +141,11 @@ func (l *Log) StoreID() format.StoreID { return l.segment.header.ID }
 // Err returns the error that has ended the log, nil if none has.
 func (l *Log) Err() error { return l.failure }
 
-// Buffer returns an empty buffer with room for a group with n bytes of entries.
-// It is valid until the next call.
+// Buffer returns an empty buffer with room for n bytes of entries, and for what
+// Append adds. It is valid until the next call, and the log keeps its memory.
 func (l *Log) Buffer(n int) []byte {
-	return slices.Grow(l.buf[:0], n+format.CommitEntryBytes)
+	l.buf = slices.Grow(l.buf[:0], n+format.CommitEntryBytes+format.EndEntryBytes)
+	return l.buf
 }
 
 // Reserve makes sure that a group with n bytes of entries fits into the current
@@ -183,37 +181,53 @@ func (l *Log) ballastFor(segmentBytes int64) int64 {
 	return segmentBytes + ballastSegments*l.options.FirstSegmentBytes
 }
 
-// Append writes a group with one pwrite: entries, which must lie in the memory
-// of Buffer and fit the space from Reserve, and the COMMIT entry that closes
-// them. The last group of a segment takes the END entry along. version is that
-// of the last commit among entries. Append returns the size of the group.
+// Append writes a group: pieces, which are whole entries and fit the space from
+// Reserve, and the COMMIT entry that closes them. The last group of a segment
+// takes the END entry along. version is that of the last commit among the
+// entries. Append returns the size of the group.
+//
+// Each piece takes one pwrite. The last one may be empty and must lie in the
+// memory of Buffer, where COMMIT and END are added to it: so a group without
+// COMMIT is incomplete after a crash, however many pieces it has.
 //
 // With SyncWrites it also has the disk begin to take the group; if aside is
 // set, all of the sync begins, while the caller has other work to do.
-func (l *Log) Append(entries []byte, version int64, aside bool) (groupBytes int64, err error) {
-	group := l.written + 1
-	buf := format.AppendCommit(entries, 0, version, group, l.durable, l.segment.seed(0))
+func (l *Log) Append(pieces [][]byte, version int64, aside bool) (groupBytes int64, err error) {
+	start := l.segment.offset
+	groupBytes, ends := l.closeGroup(pieces, version)
+	for _, b := range pieces {
+		if err := l.segment.append(b); err != nil {
+			return 0, l.fail(err)
+		}
+	}
+	written := l.segment.offset - start
+	if l.options.SyncWrites && tuning.EarlySync {
+		if err := l.syncer.Begin(l.segment.file, start, written, aside); err != nil {
+			return 0, l.fail(err)
+		}
+	}
+	l.written, l.version = l.written+1, version
+	l.rotation.ended = ends
+	l.rotation.groups++
+	l.wakeFlusher(int(written))
+	return groupBytes, nil
+}
+
+// closeGroup adds COMMIT to the last piece of the next group, and END if the
+// group should end the segment. It returns the size of the group, without END.
+func (l *Log) closeGroup(pieces [][]byte, version int64) (groupBytes int64, ends bool) {
+	last, group := len(pieces)-1, l.written+1
+	buf := format.AppendCommitOf(pieces, pieces[last], version, group, l.durable, l.segment.seed(0))
 	groupBytes = int64(len(buf))
-	ends := l.endsWith(groupBytes)
-	if ends {
+	for _, b := range pieces[:last] {
+		groupBytes += int64(len(b))
+	}
+	if ends = l.endsWith(groupBytes); ends {
 		end := format.End{Group: group, Durable: l.durable}
 		buf = format.AppendEnd(buf, version, end, l.segment.seed(groupBytes))
 	}
-	if cap(buf) <= maxKeptBytes {
-		l.buf = buf
-	}
-	err = l.segment.append(buf)
-	if err == nil && l.options.SyncWrites && tuning.EarlySync {
-		err = l.syncer.Begin(l.segment.file, l.segment.offset-int64(len(buf)), int64(len(buf)), aside)
-	}
-	if err != nil {
-		return 0, l.fail(err)
-	}
-	l.written, l.version = group, version
-	l.rotation.ended = ends
-	l.rotation.groups++
-	l.wakeFlusher(len(buf))
-	return groupBytes, nil
+	pieces[last] = buf
+	return groupBytes, ends
 }
 
 // Yield lets the system have the processor if a sync under way needs it. A

@@ -68,7 +68,8 @@ func (r *rig) write(n int) error {
 	}
 	r.version++
 	format.SetTimestamps(entries, r.version)
-	if _, err := r.log.Append(append(r.log.Buffer(len(entries)), entries...), r.version, false); err != nil {
+	pieces := [][]byte{append(r.log.Buffer(len(entries)), entries...)}
+	if _, err := r.log.Append(pieces, r.version, false); err != nil {
 		return err
 	}
 	if r.log.SyncWrites() {

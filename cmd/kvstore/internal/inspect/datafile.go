@@ -8,7 +8,6 @@ import (
 	"os"
 
 	"kvstore/internal/format"
-	"kvstore/internal/logread"
 	"kvstore/internal/vfs"
 )
 
@@ -77,16 +76,6 @@ func (f *dataFile) defect(err error) error {
 		return err
 	}
 	return &unreadableError{f.name, err}
-}
-
-// read returns the bytes of a segment. It uses the memory of buf if it is large
-// enough. The error is an [*unreadableError].
-func (f *dataFile) read(buf []byte) ([]byte, error) {
-	if f.err != nil {
-		return nil, f.err
-	}
-	data, err := logread.ReadAll(f, f.number, buf)
-	return data, f.defect(err)
 }
 
 // header returns the SEGMENT entry of a segment. ok is false if there is none,

@@ -19,6 +19,7 @@ import (
 
 	"kvstore/internal/datadir"
 	"kvstore/internal/format"
+	"kvstore/internal/logread"
 	"kvstore/internal/vfs"
 )
 
@@ -30,6 +31,21 @@ type directory struct {
 	files format.Files
 	data  []dataFile // in the order of their numbers
 	bad   error      // why Open fails before it reads a file; nil if it does not
+	buf   []byte     // of read
+}
+
+// read returns the bytes of a segment. They are valid until the next call: only
+// one segment is in memory. The error is an [*unreadableError].
+func (d *directory) read(f *dataFile) ([]byte, error) {
+	if f.err != nil {
+		return nil, f.err
+	}
+	data, err := logread.ReadAll(f, f.number, d.buf)
+	if err != nil {
+		return nil, f.defect(err)
+	}
+	d.buf = data
+	return data, nil
 }
 
 // openDirectory opens all files of the store in path. A file that cannot be

@@ -82,16 +82,16 @@ func (d *directory) replay(ctx context.Context, newest snapshotFound) (tail form
 	if err != nil {
 		return tail, err
 	}
-	var buf []byte
 	for i, number := range segments {
 		if ctx.Err() != nil {
 			return tail, ctx.Err()
 		}
 		f := d.find(number)
-		if buf, err = f.read(buf); err != nil {
+		data, err := d.read(f)
+		if err != nil {
 			return tail, err
 		}
-		if tail, err = logread.Judge(f, f.number, buf, &chain, i == len(segments)-1); err != nil {
+		if tail, err = logread.Judge(f, f.number, data, &chain, i == len(segments)-1); err != nil {
 			return tail, f.defect(err)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -86,8 +87,7 @@ type salvage struct {
 	survey  *survey
 	store   *kvstore.Store
 	batch   kvstore.Batch
-	bytes   int    // in batch
-	buf     []byte // for a segment
+	bytes   int // in batch
 	account *Account
 }
 
@@ -263,6 +263,7 @@ func (s *salvage) fill(t *targetDir) (err error) {
 		return err
 	}
 	err = s.take()
+	s.buf = nil // nothing is read any more
 	if errors.Is(err, errLoss) {
 		s.account.Stopped, err = true, nil
 	}
@@ -306,12 +307,11 @@ func (s *salvage) take() error {
 
 // segment copies the valid groups of a segment.
 func (s *salvage) segment(src *source) error {
-	data, err := src.read(s.buf)
+	data, err := s.read(&src.dataFile)
 	if err != nil {
 		s.survey.unreadable(&src.dataFile, err, true)
 		return nil
 	}
-	s.buf = data
 	if !s.judged.refuses() && src.name == s.judged.last {
 		data = data[:s.judged.tail.Offset] // Open drops the rest, whatever it is
 	}
@@ -375,6 +375,9 @@ func (s *salvage) pairs(src *source) error {
 	s.account.Files = append(s.account.Files, src.found.file(&src.dataFile, true))
 	found, err := surveySnapshot(&src.dataFile, true, func(p format.Pair) error {
 		s.account.Pairs++
+		if len(p.Value) > largeBytes {
+			return s.setLarge(string(p.Key), p.Value)
+		}
 		s.batch.Set(string(p.Key), p.Value)
 		return s.grow(len(p.Key) + len(p.Value))
 	}, s.add)
@@ -395,6 +398,12 @@ func (s *salvage) group(g *format.Group) error {
 	for _, e := range format.Entries(g.Body()) {
 		switch e.Op {
 		case format.OpSet:
+			if len(e.Value) > largeBytes {
+				if err := s.setLarge(string(e.Key), e.Value); err != nil {
+					return err
+				}
+				continue
+			}
 			s.batch.Set(string(e.Key), e.Value)
 		case format.OpDelete:
 			s.batch.Delete(string(e.Key))
@@ -407,8 +416,21 @@ func (s *salvage) group(g *format.Group) error {
 	return nil
 }
 
-// batchBytes is the size of a batch.
-const batchBytes = 1 << 20
+const (
+	batchBytes = 1 << 20 // size of a batch
+	largeBytes = 4 << 20 // size of a value that is set by itself, so that no batch has one more copy
+)
+
+// setLarge sets a large value behind what is in the batch.
+func (s *salvage) setLarge(key string, value []byte) error {
+	if err := s.flush(); err != nil {
+		return err
+	}
+	debug.FreeOSMemory() // so that the value's copies do not come on top of garbage
+	err := s.store.Set(key, value)
+	debug.FreeOSMemory() // the store's copy of it
+	return err
+}
 
 // grow counts a write of n bytes, and flushes the batch if it is large enough.
 func (s *salvage) grow(n int) error {
@@ -433,6 +455,7 @@ func (s *salvage) add(n int64) {
 
 // verify opens the new store and compares the number of keys.
 func (s *salvage) verify(target string) error {
+	debug.FreeOSMemory() // what the snapshot of the closed store has left
 	config := kvstore.DefaultConfig(target)
 	config.ReadOnly = true
 	var store *kvstore.Store

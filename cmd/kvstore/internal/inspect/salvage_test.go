@@ -496,3 +496,41 @@ func TestSalvageIntoANewerStore(t *testing.T) {
 		t.Errorf("the store has %v", got)
 	}
 }
+
+// Values that are too large to be copied into a batch arrive in their order
+// among the others, from a snapshot and from the log.
+func TestSalvageOfLargeValues(t *testing.T) {
+	source, target := t.TempDir(), filepath.Join(t.TempDir(), "new")
+	store, err := kvstore.Open(source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = store.Close() }() // Salvage reads beside it
+	large := bytes.Repeat([]byte("x"), largeBytes+1)
+	var b kvstore.Batch
+	for _, key := range []string{"first", "second", "large at last", "small at last"} {
+		b.Set(key, []byte("1"))
+	}
+	b.Set("large at last", large)
+	b.Set("small at last", large)
+	b.Set("small at last", []byte("2"))
+	err = errors.Join(store.Set("from a snapshot", large), store.Snapshot(t.Context()), store.Apply(t.Context(), &b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Salvage(t.Context(), source, target, false, noProgress); err != nil {
+		t.Fatal(err)
+	}
+	got, want := contents(t, target), map[string]string{
+		"from a snapshot": string(large), "large at last": string(large),
+		"first": "1", "second": "1", "small at last": "2",
+	}
+	for key, value := range want {
+		if got[key] != value {
+			t.Errorf("%s: %d bytes, want %d", key, len(got[key]), len(value))
+		}
+	}
+	if len(got) != len(want) {
+		t.Errorf("%d keys, want %d", len(got), len(want))
+	}
+}

@@ -71,6 +71,7 @@ func surveySnapshot(
 		return found, nil
 	}
 	s := &snapshotSurvey{file: f, reader: r, seed: maphash.MakeSeed(), add: add, found: found}
+	s.hashes = make([]uint64, 0, min(int64(r.Info.Count), f.size/int64(format.Pair{}.Size()))) // Count may be wrong
 	for i := range r.Info.Blocks {
 		if err := s.block(i); err != nil {
 			return snapshotFound{}, err

@@ -82,15 +82,14 @@ func (v *verifier) segments(newest *format.Snapshot, refused bool) {
 	ignore := func(*format.Group) error { return nil }
 	needed, others := newSurvey(id, newest, ignore), newSurvey(id, nil, ignore)
 	needed.unknown, others.unknown = newest == nil && v.files.Newest() > 0, true
-	var buf []byte
 	for i := range v.data {
 		f := &v.data[i]
 		switch {
 		case f.isSnapshot:
 		case f.number >= v.files.Newest():
-			buf = v.segment(needed, f, buf)
+			v.segment(needed, f)
 		default:
-			buf = v.segment(others, f, buf)
+			v.segment(others, f)
 		}
 	}
 	others.end()
@@ -102,18 +101,16 @@ func (v *verifier) segments(newest *format.Snapshot, refused bool) {
 	}
 }
 
-// segment verifies one segment. It reads it into buf if that is large enough,
-// and returns what can be used for the next one.
-func (v *verifier) segment(s *survey, f *dataFile, buf []byte) []byte {
+// segment verifies one segment.
+func (v *verifier) segment(s *survey, f *dataFile) {
 	needed := f.number >= v.files.Newest()
-	data, err := f.read(buf)
+	data, err := v.read(f)
 	if err != nil {
 		s.unreadable(f, err, needed)
-		return buf
+		return
 	}
 	_ = s.segment(f, data, needed, f.name == v.lastSegment()) // the error is that of the survey's group
 	v.add(f.size)
-	return data
 }
 
 // conclude sets the verdict. The reason why Open refuses is always reported as

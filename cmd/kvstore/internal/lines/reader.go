@@ -31,8 +31,9 @@ var (
 // ByteOrderMark is the one of UTF-8.
 const ByteOrderMark = "\xef\xbb\xbf"
 
-// Reader reads lines and counts them. It holds one line in memory. A byte order
-// mark of UTF-8 at the beginning is no part of the first line.
+// Reader reads lines and counts them. It holds one line in memory, twice while
+// it reads a long one. A byte order mark of UTF-8 at the beginning is no part
+// of the first line.
 type Reader struct {
 	r      *bufio.Reader
 	begun  bool   // the byte order mark was looked for
@@ -125,24 +126,41 @@ func (l *Reader) startsWith(mark string) bool {
 	return true
 }
 
-// nextLong reads the rest of a line that begins with head.
+// nextLong reads the rest of a line that begins with head. It gathers the
+// line's pieces before it makes room for the line: a buffer that grows as it is
+// filled would take several times the line.
 func (l *Reader) nextLong(head []byte) (line []byte, err error) {
-	l.long = append(l.long[:0], head...)
-	for tooLong := false; ; {
+	pieces, size := [][]byte{bytes.Clone(head)}, int64(len(head))
+	for {
 		piece, err := l.r.ReadSlice('\n')
 		l.bytes += int64(len(piece))
-		if tooLong = tooLong || len(l.long)+len(piece) > l.limit; !tooLong {
-			l.long = append(l.long, piece...)
+		if size += int64(len(piece)); size <= int64(l.limit) {
+			pieces = append(pieces, bytes.Clone(piece))
+		} else {
+			pieces = nil
 		}
 		switch {
 		case errors.Is(err, bufio.ErrBufferFull):
-		case tooLong:
-			l.long = nil
+		case pieces == nil:
 			return nil, ErrTooLong
 		default:
-			return l.long, err
+			return l.join(pieces, int(size)), err
 		}
 	}
+}
+
+// join returns the line of these pieces, in the memory of the last long line if
+// it has room.
+func (l *Reader) join(pieces [][]byte, size int) []byte {
+	if cap(l.long) < size {
+		l.long = nil // to be collected before there is another
+		l.long = make([]byte, 0, size)
+	}
+	l.long = l.long[:0]
+	for _, b := range pieces {
+		l.long = append(l.long, b...)
+	}
+	return l.long
 }
 
 // Buffered reports whether the next line is in memory as a whole, so that Next
