@@ -14,7 +14,7 @@ import (
 )
 
 // runner plants a list of faults. Its workers share the counts and the
-// terminal; each has a copy of the repository of its own.
+// terminal.
 type runner struct {
 	ctx     context.Context
 	root    string
@@ -22,6 +22,8 @@ type runner struct {
 	times   int // that a test must notice its fault
 	wanted  *regexp.Regexp
 	faults  []*fault
+
+	programs *programs // for run
 
 	mu     sync.Mutex // guards the fields below, and the terminal
 	counts map[outcome]int
@@ -103,19 +105,11 @@ func (r *runner) run(jobs int) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(tmp) }()
-	var workers []*worker
-	for i := range jobs {
-		w := &worker{
-			runner: r,
-			dir:    filepath.Join(tmp, fmt.Sprint("copy", i)),
-			tmp:    filepath.Join(tmp, fmt.Sprint("tmp", i)),
-		}
-		if err := errors.Join(copyTree(w.dir, r.root), os.MkdirAll(w.tmp, 0o700)); err != nil {
-			return err
-		}
-		workers = append(workers, w)
+	list, err := r.prepare(tmp)
+	if err != nil {
+		return err
 	}
-	list, err := r.locate(workers[0].dir)
+	workers, err := r.newWorkers(tmp, jobs)
 	if err != nil {
 		return err
 	}
@@ -125,8 +119,39 @@ func (r *runner) run(jobs int) error {
 		return fmt.Errorf("without any fault: %w", err)
 	}
 	fmt.Printf("without a fault: %d batches of tests pass in %.0fs\n", len(batches), time.Since(started).Seconds())
-	err = share(r.ctx, workers, len(list), func(w *worker, i int) error { return w.plant(list[i]) })
+	err = share(r.ctx, workers, len(list), func(w *worker, i int) error { return w.judge(list[i]) })
 	return errors.Join(err, r.sum(len(list), time.Since(started)))
+}
+
+// newWorkers returns some workers, each with a directory of its own below tmp.
+func (r *runner) newWorkers(tmp string, jobs int) ([]*worker, error) {
+	var workers []*worker
+	for i := range jobs {
+		w := &worker{runner: r, tmp: filepath.Join(tmp, fmt.Sprint("worker", i))}
+		if err := os.MkdirAll(w.tmp, 0o700); err != nil {
+			return nil, err
+		}
+		workers = append(workers, w)
+	}
+	return workers, nil
+}
+
+// prepare writes the schema, and returns the faults in it.
+func (r *runner) prepare(tmp string) ([]*planted, error) {
+	r.programs = &programs{
+		schema: filepath.Join(tmp, "schema"),
+		dir:    filepath.Join(tmp, "programs"),
+		built:  map[program]func() (string, error){},
+	}
+	err := errors.Join(copyTree(r.programs.schema, r.root), os.MkdirAll(r.programs.dir, 0o700))
+	if err != nil {
+		return nil, err
+	}
+	list, err := r.locate(r.programs.schema)
+	if err != nil {
+		return nil, err
+	}
+	return list, writeSchema(r.programs.schema, list)
 }
 
 // share lets the workers do n things, until all are done or one is an error.
