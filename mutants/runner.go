@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -109,18 +110,38 @@ func (r *runner) run(jobs int) error {
 	if err != nil {
 		return err
 	}
-	workers, err := r.newWorkers(tmp, jobs)
+	workers, err := r.newWorkers(tmp, jobs+1)
 	if err != nil {
 		return err
 	}
 	batches := baselines(list)
-	err = share(r.ctx, workers, len(batches), func(w *worker, i int) error { return w.baseline(batches[i]) })
+	err = share(r.ctx, workers[:jobs], len(batches), func(w *worker, i int) error { return w.baseline(batches[i]) })
 	if err != nil {
 		return fmt.Errorf("without any fault: %w", err)
 	}
 	fmt.Printf("without a fault: %d batches of tests pass in %.0fs\n", len(batches), time.Since(started).Seconds())
-	err = share(r.ctx, workers, len(list), func(w *worker, i int) error { return w.judge(list[i]) })
+	err = r.judgeAll(workers, list)
 	return errors.Join(err, r.sum(len(list), time.Since(started)))
+}
+
+// judgeAll judges all faults. Those that name a timeout may hang, which takes
+// time and no processor: the last worker waits for them while the others work.
+func (r *runner) judgeAll(workers []*worker, list []*planted) error {
+	var hanging, others []*planted
+	for _, p := range list {
+		if p.timeout > 0 {
+			hanging = append(hanging, p)
+		} else {
+			others = append(others, p)
+		}
+	}
+	judge := func(workers []*worker, list []*planted) error {
+		return share(r.ctx, workers, len(list), func(w *worker, i int) error { return w.judge(list[i]) })
+	}
+	last := len(workers) - 1
+	waited := make(chan error, 1)
+	go func() { waited <- judge(workers[last:], hanging) }()
+	return errors.Join(judge(workers[:last], others), <-waited)
 }
 
 // newWorkers returns some workers, each with a directory of its own below tmp.
@@ -189,6 +210,7 @@ func baselines(list []*planted) []batch {
 	var all []batch
 	for _, p := range list {
 		b := p.batch()
+		b.layer.env = cmp.Or(b.layer.sound, b.layer.env)
 		i := slices.IndexFunc(all, func(a batch) bool {
 			return a.dir == b.dir && a.layer.race == b.layer.race && a.layer.env == b.layer.env
 		})
