@@ -103,10 +103,9 @@ func TestP6EveryCutOfTheTailOpens(t *testing.T) {
 	}
 }
 
-// bitStep is 1: every bit. Under the race detector, which is slow and learns
-// nothing from bytes, it is some bits of each byte.
+// bitStep is 1: every bit. Where tests are slow, it is some bits of each byte.
 func bitStep() int {
-	if raceEnabled {
+	if slow() {
 		return 11
 	}
 	return 1

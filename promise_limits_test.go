@@ -69,7 +69,7 @@ func TestP12ValuesTooLarge(t *testing.T) {
 // P12: the largest value passes the limits and fails only because the disk has
 // no space for it. Writing it would test the memory's speed, not the store.
 func TestP12LargestValue(t *testing.T) {
-	if testing.Short() || raceEnabled {
+	if slow() {
 		t.Skip("copies 512 MiB, which takes the race detector ten times as long")
 	}
 	r := newRig(t)

@@ -32,6 +32,11 @@ var raceEnabled = func() bool {
 	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 }()
 
+// slow reports whether tests that try many cases should try some of them: with
+// the race detector, which takes ten times as long and learns nothing from
+// bytes, and with -short, which is for processors that are emulated.
+func slow() bool { return raceEnabled || testing.Short() }
+
 // rig is a test and the surroundings of its store.
 type rig struct {
 	testing.TB

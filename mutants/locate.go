@@ -13,8 +13,11 @@ import (
 type planted struct {
 	*fault
 	pkg     *source           // a file of the package whose tests must fail
+	changed []declaration     // by each of its edits
 	sources []*source         // the files that the fault changes, in the order of its edits
 	broken  map[string][]byte // their texts with the fault, by path
+	number  int               // of the fault in the schema
+	alone   bool              // not in the schema: it takes a build of its own
 }
 
 // locate finds the declarations, the lines and the tests of a fault.
@@ -38,6 +41,7 @@ func (t *tree) locate(f *fault) (*planted, error) {
 			p.sources = append(p.sources, d.source)
 		}
 		spans[d.source] = append(spans[d.source], s)
+		p.changed = append(p.changed, d)
 	}
 	for _, s := range p.sources {
 		broken, err := replace(s.text, spans[s])

@@ -23,7 +23,7 @@ func run() int {
 	pattern := flag.String("run", "", "only faults whose name, file, promise, layer, test or function matches `regexp`")
 	check := flag.Bool("check", false, "find every fault and every test in the source, and type-check it; run nothing")
 	verbose := flag.Bool("v", false, "show what the tests print")
-	jobs := flag.Int("j", 2, "plant `n` faults at a time")
+	jobs := flag.Int("j", 2, "choose `n` faults at a time, besides one that may hang")
 	times := flag.Int("times", 1, "run each test `n` times: it must fail every time")
 	root := flag.String("root", "..", "`directory` of the repository")
 	flag.Usage = usage

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,7 +15,7 @@ import (
 )
 
 // runner plants a list of faults. Its workers share the counts and the
-// terminal; each has a copy of the repository of its own.
+// terminal.
 type runner struct {
 	ctx     context.Context
 	root    string
@@ -22,6 +23,8 @@ type runner struct {
 	times   int // that a test must notice its fault
 	wanted  *regexp.Regexp
 	faults  []*fault
+
+	programs *programs // for run
 
 	mu     sync.Mutex // guards the fields below, and the terminal
 	counts map[outcome]int
@@ -103,30 +106,73 @@ func (r *runner) run(jobs int) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(tmp) }()
-	var workers []*worker
-	for i := range jobs {
-		w := &worker{
-			runner: r,
-			dir:    filepath.Join(tmp, fmt.Sprint("copy", i)),
-			tmp:    filepath.Join(tmp, fmt.Sprint("tmp", i)),
-		}
-		if err := errors.Join(copyTree(w.dir, r.root), os.MkdirAll(w.tmp, 0o700)); err != nil {
-			return err
-		}
-		workers = append(workers, w)
+	list, err := r.prepare(tmp)
+	if err != nil {
+		return err
 	}
-	list, err := r.locate(workers[0].dir)
+	workers, err := r.newWorkers(tmp, jobs+1)
 	if err != nil {
 		return err
 	}
 	batches := baselines(list)
-	err = share(r.ctx, workers, len(batches), func(w *worker, i int) error { return w.baseline(batches[i]) })
+	err = share(r.ctx, workers[:jobs], len(batches), func(w *worker, i int) error { return w.baseline(batches[i]) })
 	if err != nil {
 		return fmt.Errorf("without any fault: %w", err)
 	}
 	fmt.Printf("without a fault: %d batches of tests pass in %.0fs\n", len(batches), time.Since(started).Seconds())
-	err = share(r.ctx, workers, len(list), func(w *worker, i int) error { return w.plant(list[i]) })
+	err = r.judgeAll(workers, list)
 	return errors.Join(err, r.sum(len(list), time.Since(started)))
+}
+
+// judgeAll judges all faults. Those that name a timeout may hang, which takes
+// time and no processor: the last worker waits for them while the others work.
+func (r *runner) judgeAll(workers []*worker, list []*planted) error {
+	var hanging, others []*planted
+	for _, p := range list {
+		if p.timeout > 0 {
+			hanging = append(hanging, p)
+		} else {
+			others = append(others, p)
+		}
+	}
+	judge := func(workers []*worker, list []*planted) error {
+		return share(r.ctx, workers, len(list), func(w *worker, i int) error { return w.judge(list[i]) })
+	}
+	last := len(workers) - 1
+	waited := make(chan error, 1)
+	go func() { waited <- judge(workers[last:], hanging) }()
+	return errors.Join(judge(workers[:last], others), <-waited)
+}
+
+// newWorkers returns some workers, each with a directory of its own below tmp.
+func (r *runner) newWorkers(tmp string, jobs int) ([]*worker, error) {
+	var workers []*worker
+	for i := range jobs {
+		w := &worker{runner: r, tmp: filepath.Join(tmp, fmt.Sprint("worker", i))}
+		if err := os.MkdirAll(w.tmp, 0o700); err != nil {
+			return nil, err
+		}
+		workers = append(workers, w)
+	}
+	return workers, nil
+}
+
+// prepare writes the schema, and returns the faults in it.
+func (r *runner) prepare(tmp string) ([]*planted, error) {
+	r.programs = &programs{
+		schema: filepath.Join(tmp, "schema"),
+		dir:    filepath.Join(tmp, "programs"),
+		built:  map[program]func() (string, error){},
+	}
+	err := errors.Join(copyTree(r.programs.schema, r.root), os.MkdirAll(r.programs.dir, 0o700))
+	if err != nil {
+		return nil, err
+	}
+	list, err := r.locate(r.programs.schema)
+	if err != nil {
+		return nil, err
+	}
+	return list, writeSchema(r.programs.schema, list)
 }
 
 // share lets the workers do n things, until all are done or one is an error.
@@ -164,6 +210,7 @@ func baselines(list []*planted) []batch {
 	var all []batch
 	for _, p := range list {
 		b := p.batch()
+		b.layer.env = cmp.Or(b.layer.sound, b.layer.env)
 		i := slices.IndexFunc(all, func(a batch) bool {
 			return a.dir == b.dir && a.layer.race == b.layer.race && a.layer.env == b.layer.env
 		})

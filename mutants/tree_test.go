@@ -62,7 +62,12 @@ func (v *View[K]) Open() { v.n = 1 }
 // writeTree writes files to a new directory, and reads them as a tree.
 func writeTree(t *testing.T, files map[string]string) *tree {
 	t.Helper()
-	root := t.TempDir()
+	return writeFiles(t, t.TempDir(), files)
+}
+
+// writeFiles writes files to a directory, and reads them as a tree.
+func writeFiles(t *testing.T, root string, files map[string]string) *tree {
+	t.Helper()
 	for name, text := range files {
 		file := filepath.Join(root, filepath.FromSlash(name))
 		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {

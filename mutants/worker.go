@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -47,19 +46,19 @@ func (b batch) pattern() string {
 	return strings.Join(patterns, "|")
 }
 
-// worker plants faults in its copy of the repository, one after the other.
+// worker judges faults, one after the other.
 type worker struct {
 	*runner
-	dir string // the copy
-	tmp string // for the files of tests
+	tmp string // for its program, and for the files of tests
 }
 
 // baseline runs a batch without a fault: each test must run and pass.
 func (w *worker) baseline(b batch) error {
-	if out, err := w.build(b); err != nil {
-		return fmt.Errorf("%s: %w\n%s", b.dir, err, tail(out))
+	program, err := w.programs.get(w.ctx, b)
+	if err != nil {
+		return err
 	}
-	out, err := w.test(b)
+	out, err := w.test(program, b)
 	if err != nil {
 		return fmt.Errorf("%s: %w\n%s", strings.Join(b.tests, "|"), err, tail(out))
 	}
@@ -71,27 +70,21 @@ func (w *worker) baseline(b batch) error {
 	return nil
 }
 
-// plant plants a fault, runs its tests, and takes the fault out again. An error
-// means that the copy may still have the fault.
-func (w *worker) plant(p *planted) (err error) {
-	for _, s := range p.sources {
-		path := filepath.Join(w.dir, filepath.FromSlash(s.path))
-		defer func() { err = errors.Join(err, os.WriteFile(path, s.text, 0o600)) }()
-		if err := os.WriteFile(path, p.broken[s.path], 0o600); err != nil {
-			return err
-		}
-	}
+// judge runs the tests of a fault and reports what became of it.
+func (w *worker) judge(p *planted) error {
 	b := p.batch()
-	switch out, err := w.build(b); {
-	case w.ctx.Err() != nil:
-		return w.ctx.Err()
-	case err != nil:
-		w.report(p, failed, "does not compile", 0, out)
-		return nil
+	program := filepath.Join(w.tmp, "test.exe")
+	if p.alone {
+		if out, err := w.programs.buildAlone(w.ctx, program, p); err != nil {
+			w.report(p, failed, "cannot be built: "+err.Error(), 0, out)
+			return w.ctx.Err()
+		}
+	} else if err := w.programs.choose(w.ctx, program, b, p.number); err != nil {
+		return err
 	}
 	started := time.Now()
 	for n := range w.times {
-		out, err := w.test(b)
+		out, err := w.test(program, b)
 		took := time.Since(started)
 		how, ok := symptom(out)
 		switch {
@@ -110,35 +103,17 @@ func (w *worker) plant(p *planted) (err error) {
 	return nil
 }
 
-func (w *worker) binary() string { return filepath.Join(w.tmp, "test.exe") }
-
-// build compiles the tests of a batch in their module. Compiling is most of the
-// time, so it leaves out optimizations and symbols, which takes two thirds.
-func (w *worker) build(b batch) ([]byte, error) {
-	args := []string{"test", "-c", "-vet=off", "-gcflags=-N -l", "-ldflags=-s", "-o", w.binary()}
-	if b.layer.race {
-		args = append(args, "-race")
-	}
-	pkg, err := filepath.Rel(filepath.FromSlash(b.module), filepath.FromSlash(b.dir))
-	if err != nil {
-		return nil, err
-	}
-	cmd := exec.CommandContext(w.ctx, "go", append(args, "./"+filepath.ToSlash(pkg))...)
-	cmd.Dir = filepath.Join(w.dir, filepath.FromSlash(b.module))
-	cmd.Env = append(os.Environ(), "GOWORK=off", "GOGC=400") // the compiler is short-lived: collecting does not pay
-	return cmd.CombinedOutput()
-}
-
 // test runs the tests of a batch. The process has a timeout besides that of the
 // tests, in case it hangs before it gets to them.
-func (w *worker) test(b batch) ([]byte, error) {
+func (w *worker) test(program string, b batch) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(w.ctx, b.timeout+10*time.Second)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, w.binary(),
+	cmd := exec.CommandContext(ctx, program,
 		"-test.v", "-test.failfast", "-test.run="+b.pattern(), "-test.timeout="+b.timeout.String())
-	cmd.Dir = filepath.Join(w.dir, filepath.FromSlash(b.dir))
+	cmd.Dir = filepath.Join(w.programs.schema, filepath.FromSlash(b.dir))
 	cmd.WaitDelay = 5 * time.Second
-	cmd.Env = append(os.Environ(), "TMPDIR="+w.tmp, "GOTRACEBACK=single")
+	cmd.Env = append(os.Environ(), "TMPDIR="+w.tmp, "GOTRACEBACK=single", "GORACE=halt_on_error=1",
+		"RAPID_NOFAILFILE=1") // the tests of the next fault would begin with the failure of this one
 	if b.layer.env != "" {
 		cmd.Env = append(cmd.Env, b.layer.env)
 	}

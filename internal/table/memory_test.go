@@ -95,11 +95,11 @@ func (m model) compare(tb testing.TB, t *Table) {
 	}
 }
 
-// fewer returns a third of n under the race detector, which takes ten times as
+// fewer returns a fifth of n under the race detector, which takes ten times as
 // long.
 func fewer(n int) int {
 	if raceEnabled {
-		return n / 3
+		return n / 5
 	}
 	return n
 }
@@ -194,7 +194,7 @@ func TestCompactionPreservesLiveRecords(t *testing.T) {
 func TestDeletedMemoryComesBack(t *testing.T) {
 	tab := New(0)
 	defer tab.Release()
-	const keys = 50_000
+	keys := fewer(50_000)
 	value := bytes.Repeat([]byte("v"), 200)
 	for version := range int64(3) {
 		for _, remove := range []bool{false, true} {
