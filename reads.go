@@ -21,7 +21,7 @@ type readSet struct {
 	view   *table.View
 	keys   map[string]struct{} // looked up in view, absent ones too
 	ranges []table.Bounds      // that were scanned; in order and apart once prepared
-	pairs  int                 // that the scans have shown
+	pairs  int                 // that the scans have found, without regard to the transaction's own writes
 
 	list []string // keys, once prepared
 	base *View    // nil if there are few reads
@@ -31,6 +31,7 @@ const (
 	// maxDirectReads is how many reads the writer checks one by one, in some
 	// 100 µs.
 	maxDirectReads = 512
+	tooMany        = maxDirectReads + 1
 
 	// maxChanges is how many changes since the base the writer looks at.
 	maxChanges = 2 << 10
@@ -100,11 +101,11 @@ func (r *readSet) prepare(s *Store) (stillHolds bool, err error) {
 	return !found, nil
 }
 
-// close closes the base.
+// close closes the base. If ctx has ended, the writer may be about to look at
+// it, and finds nothing in it.
 func (r *readSet) close() {
 	if r.base != nil {
 		_ = r.base.Close() // it returns nil
-		r.base = nil
 	}
 }
 

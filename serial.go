@@ -164,7 +164,7 @@ type serial struct {
 	logger *slog.Logger       // immutable
 
 	spent  time.Duration // by functions of this group
-	exited bool          // a function has called runtime.Goexit
+	exited bool          // a function has not returned, and may have called runtime.Goexit
 
 	mu      sync.Mutex
 	running *function   // guarded by mu; nil for none
@@ -191,8 +191,10 @@ func (s *serial) run(f *function, c *writeCommand, a *ahead) (write bool, err er
 		if !returned {
 			value := recover()
 			f.panicked = &PanicError{Value: value, Stack: debug.Stack()}
-			write, err, s.exited = false, f.panicked, value == nil
-			c.err = err // after Goexit, nobody gets what run returns
+			// After Goexit, nobody gets what run returns. There may have been one
+			// even if there is a value: of a panic in a function that it deferred.
+			write, err, s.exited = false, f.panicked, true
+			c.err = err
 		}
 		close(f.ended)
 	}()

@@ -183,6 +183,49 @@ func TestP14PanicAndGoexit(t *testing.T) {
 	r.want(r.open(), "n", "3")
 }
 
+// P14: whatever ends the writer's goroutine, it goes on: Goexit and a panic in
+// one function, in either order, many in one group, and the last one before
+// Close.
+func TestP14GoexitOfMany(t *testing.T) {
+	exit := func(*kvstore.Tx) error { runtime.Goexit(); return nil }
+	exitAndPanic := func(*kvstore.Tx) error {
+		defer func() { panic("late") }()
+		runtime.Goexit()
+		return nil
+	}
+	panicAndExit := func(*kvstore.Tx) error {
+		defer runtime.Goexit()
+		panic("early")
+	}
+	r := newRig(t)
+	s := r.open()
+	st := r.stall(vfs.OpWrite)
+	commits := []*kvstore.Commit{s.DoAsync(ctx, addOne("n"))}
+	<-st.began
+	for range 3 {
+		for _, fn := range []func(*kvstore.Tx) error{exit, exitAndPanic, panicAndExit} {
+			commits = append(commits, s.DoAsync(ctx, fn), s.DoAsync(ctx, addOne("n")))
+		}
+	}
+	st.release()
+	for i, c := range commits {
+		err := c.Wait(ctx)
+		p, ok := errors.AsType[*kvstore.PanicError](err)
+		switch late := i%6 == 3; {
+		case i%2 == 0:
+			r.ok(err)
+		case !ok || late && p.Value != "late" || !late && p.Value != nil:
+			t.Errorf("function %d: %v", i, err)
+		}
+	}
+	r.want(s, "n", "10")
+	last := s.DoAsync(ctx, exitAndPanic)
+	r.close(s)
+	if _, ok := errors.AsType[*kvstore.PanicError](last.Wait(ctx)); !ok {
+		t.Error(last.Wait(ctx))
+	}
+}
+
 // P14: if ctx ends before fn has begun, fn never runs. If it ends later, Do
 // waits for fn, and not for the disk.
 func TestP14ContextOfDo(t *testing.T) {

@@ -12,15 +12,21 @@ const turnTime = 10 * time.Millisecond
 // turnCommand asks the writer to wait for one transaction. What that reads is
 // changed by nobody else meanwhile, so it does not lose.
 type turnCommand struct {
-	ctx     context.Context    // of the transaction; if it has ended, nobody takes the turn
+	ctx     context.Context    // of the transaction; if it has ended, there is nothing to wait for
 	granted chan struct{}      // closed by the writer when it waits
 	commit  chan *writeCommand // of no place; nil if the transaction has nothing to commit
 	lapsed  chan struct{}      // closed by the writer when it waits no more
 }
 
-// takeTurn returns when the writer waits for the transaction. Callers take
-// turns one at a time, see updates.
+// takeTurn returns when the writer waits for the transaction. Callers ask for
+// turns one at a time. They do not hold up each other while they have a turn:
+// its function may call Update, which then takes a turn of its own when this
+// one has lapsed.
 func (s *Store) takeTurn(ctx context.Context) (*turnCommand, error) {
+	if s.updates.turns.Acquire(ctx, 1) != nil {
+		return nil, errExpired
+	}
+	defer s.updates.turns.Release(1)
 	turn := &turnCommand{
 		ctx: ctx, granted: make(chan struct{}), commit: make(chan *writeCommand), lapsed: make(chan struct{}),
 	}
@@ -73,5 +79,6 @@ func (w *walWriter) giveTurn(turn *turnCommand) {
 			w.take(c)
 		}
 	case <-timer.C:
+	case <-turn.ctx.Done():
 	}
 }

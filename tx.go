@@ -132,16 +132,28 @@ func (tx *Tx) Scan(r Range) iter.Seq2[string, []byte] {
 		if tx.ended {
 			return
 		}
-		bounds, shown := r.bounds(), 0
+		bounds, found, shown := r.bounds(), 0, 0
 		narrow := tx.readAll(bounds) // all of it: fn may go on after a panic of the body
-		for key, value := range overlay(tx.state.Scan(bounds, r.Reverse), tx.written(bounds, r.Reverse), r.Reverse) {
+		state := counted(tx.state.Scan(bounds, r.Reverse), &found)
+		for key, value := range overlay(state, tx.written(bounds, r.Reverse), r.Reverse) {
 			shown++
 			if !yield(key, value) || shown == r.Limit {
-				narrow(key, r.Reverse, shown) // it went as far as the last key that was shown
+				narrow(key, r.Reverse, found) // it went as far as the last key that was shown
 				return
 			}
 		}
-		narrow("", true, shown)
+		narrow("", true, found)
+	}
+}
+
+// counted iterates over pairs, and adds their number to n.
+func counted(pairs iter.Seq2[string, []byte], n *int) iter.Seq2[string, []byte] {
+	return func(yield func(string, []byte) bool) {
+		for key, value := range pairs {
+			if *n++; !yield(key, value) {
+				return
+			}
+		}
 	}
 }
 
@@ -152,15 +164,13 @@ func (tx *Tx) All() iter.Seq2[string, []byte] {
 		if tx.ended {
 			return
 		}
-		shown := 0
-		narrow := tx.readAll(table.Bounds{})
-		defer func() { narrow("", true, shown) }()
+		tx.readAll(table.Bounds{})
 		own := maps.Clone(tx.writes) // the body may write
 		for key, value := range tx.state.Pairs() {
 			if _, replaced := own[key]; replaced {
 				continue
 			}
-			if shown++; !yield(key, value) {
+			if !yield(key, value) {
 				return
 			}
 		}
@@ -172,18 +182,19 @@ func (tx *Tx) All() iter.Seq2[string, []byte] {
 	}
 }
 
-// readAll counts all keys within bounds as read. The function that it returns
-// ends the loop over them: the loop has shown so many pairs, and the one with
-// key last was the last one.
-func (tx *Tx) readAll(b table.Bounds) (narrow func(last string, reverse bool, shown int)) {
+// readAll counts all keys within bounds as read, and as too many for the writer
+// to look at. The function that it returns says what a scan of them has found:
+// so many pairs, the last one with key last.
+func (tx *Tx) readAll(b table.Bounds) (narrow func(last string, reverse bool, found int)) {
 	tx.used = true
 	if tx.reads == nil {
 		return func(string, bool, int) {}
 	}
 	at := len(tx.reads.ranges)
 	tx.reads.ranges = append(tx.reads.ranges, b)
-	return func(last string, reverse bool, shown int) {
-		tx.reads.pairs += shown
+	tx.reads.pairs += tooMany
+	return func(last string, reverse bool, found int) {
+		tx.reads.pairs += found + 1 - tooMany // a range that has none costs a look too
 		switch r := &tx.reads.ranges[at]; {
 		case tx.ended:
 		case reverse:

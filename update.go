@@ -112,11 +112,6 @@ func (u *update) run(ctx context.Context) error {
 	if u.losses < patience {
 		return u.try(ctx)
 	}
-	turns := u.store.updates.turns
-	if turns.Acquire(ctx, 1) != nil {
-		return errExpired
-	}
-	defer turns.Release(1)
 	turn, err := u.store.takeTurn(ctx)
 	if err != nil {
 		return err
@@ -200,8 +195,11 @@ func (u *update) offer(ctx context.Context, tx *Tx) (verdict, error) {
 		return found == holds, nil
 	}
 	if u.turn != nil {
-		if passed, err := u.passOn(ctx, b, decide); passed {
-			return found, err
+		switch passed, err := u.passOn(ctx, b, decide); {
+		case err != nil:
+			return 0, err // as below
+		case passed:
+			return found, nil
 		}
 	}
 	c, err := u.store.newCommand(ctx, len(b.list.entries)+tx.reads.bytes(), ctx.Done() == nil)
@@ -210,8 +208,10 @@ func (u *update) offer(ctx context.Context, tx *Tx) (verdict, error) {
 	}
 	b.fill(c)
 	c.decide = decide
-	err = u.store.commit(ctx, c)
-	return found, err
+	if err := u.store.commit(ctx, c); err != nil {
+		return 0, err // if ctx has ended, found is still the writer's
+	}
+	return found, nil
 }
 
 // passOn has the writer, which waits for this transaction, commit it. It

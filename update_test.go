@@ -3,6 +3,7 @@ package kvstore_test
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"sync"
@@ -291,6 +292,195 @@ func TestLargeTransactions(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A transaction conflicts with what All has shown, in a small store that has no
+// index of its keys as well.
+func TestUpdateThatReadsAll(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		leave bool
+	}{{"to the end", false}, {"left early", true}} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRig(t)
+			s := r.open()
+			r.ok(s.Apply(ctx, batch("a", "1", "b", "1")))
+			runs, keys := 0, 0
+			r.ok(s.Update(ctx, func(tx *kvstore.Tx) error {
+				keys = 0
+				for range tx.All() {
+					if keys++; c.leave {
+						break
+					}
+				}
+				if runs++; runs == 1 {
+					r.set(s, "c", "1")
+				}
+				tx.Set("result", nil)
+				return nil
+			}))
+			if want := map[bool]int{false: 3, true: 1}[c.leave]; runs != 2 || keys != want {
+				t.Errorf("%d runs, the last one with %d keys, want %d", runs, keys, want)
+			}
+		})
+	}
+}
+
+// The writer does not look at a range that has many keys, though the
+// transaction saw few of them: it has deleted the others, or its loop ended by
+// a panic. Nor does it look at many ranges that have none.
+func TestLargeRangesThatShowLittle(t *testing.T) {
+	const keys = 2000
+	for name, read := range map[string]func(tx *kvstore.Tx){
+		"its own deletions": func(tx *kvstore.Tx) {
+			for i := range keys {
+				tx.Delete(fmt.Sprint("k", i))
+			}
+			for range tx.Scan(kvstore.Range{}) {
+				continue
+			}
+		},
+		"a panic": func(tx *kvstore.Tx) {
+			defer func() { _ = recover() }()
+			for range tx.Scan(kvstore.Range{}) {
+				panic("oh")
+			}
+		},
+		"all": func(tx *kvstore.Tx) {
+			for range tx.All() {
+				break
+			}
+		},
+		"empty ranges": func(tx *kvstore.Tx) {
+			for i := range keys {
+				for range tx.Scan(kvstore.Range{Prefix: fmt.Sprint("absent", i)}) {
+					continue
+				}
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, kvstore.WithFirstSegmentBytes(1<<20))
+				s := r.open()
+				all := &kvstore.Batch{}
+				for i := range keys {
+					all.Set(fmt.Sprint("k", i), nil)
+				}
+				r.ok(s.Apply(ctx, all))
+				st := r.hold(s)
+				done := async(func() error {
+					return s.Update(ctx, func(tx *kvstore.Tx) error {
+						read(tx)
+						tx.Set("result", nil)
+						return nil
+					})
+				})
+				synctest.Wait()
+				if open := s.Stats().Views; open != 2 { // its own, and the base
+					t.Errorf("%d views are open, want 2", open)
+				}
+				st.release()
+				r.ok(<-done)
+			})
+		})
+	}
+}
+
+// A transaction's ctx ends while its command is with the writer, which then
+// looks at what the transaction has read (the race detector takes part).
+func TestUpdateIsAbandoned(t *testing.T) {
+	const rounds = 200
+	for name, reads := range map[string]int{"few reads": 1, "many reads": 1000} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			s := r.open()
+			given := 0
+			for range rounds {
+				short, cancel := context.WithCancel(ctx)
+				err := s.Update(short, func(tx *kvstore.Tx) error {
+					for i := range reads {
+						tx.Has(strconv.Itoa(i))
+					}
+					tx.Set("abandoned", nil)
+					go func() {
+						for s.Stats().QueueBytes == 0 { // until it is queued, or was
+							if short.Err() != nil {
+								return
+							}
+						}
+						cancel()
+					}()
+					return nil
+				})
+				cancel()
+				if err != nil {
+					r.fails(err, context.Canceled)
+					given++
+				}
+			}
+			if open := s.Stats().Views; open != 0 || given == 0 {
+				t.Errorf("%d transactions were given up, and %d views are open", given, open)
+			}
+		})
+	}
+}
+
+// The function of a transaction that has its turn calls Update, which loses
+// until it takes a turn, too.
+func TestUpdateInsideATurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		s := r.open()
+		// addLosing adds one to a number that others change in its first runs.
+		addLosing := func(key string, then func()) func(tx *kvstore.Tx) error {
+			runs := 0
+			return func(tx *kvstore.Tx) error {
+				n := txNumber(tx, key)
+				if runs++; runs < 5 {
+					r.ok(<-async(func() error { return s.Set(key, []byte(strconv.Itoa(n+10))) }))
+				} else if then != nil {
+					then()
+				}
+				setNumber(tx, key, n+1)
+				return nil
+			}
+		}
+		r.ok(s.Update(ctx, addLosing("outer", func() {
+			r.ok(s.Update(ctx, addLosing("inner", nil)))
+		})))
+		r.want(s, "outer", "41", "inner", "41")
+	})
+}
+
+// The writer does not wait for a transaction whose ctx has ended in its turn.
+func TestUpdateTurnEndsWithItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		s := r.open()
+		short, cancel := context.WithCancel(ctx)
+		runs, set := 0, (<-chan error)(nil)
+		err := s.Update(short, func(tx *kvstore.Tx) error {
+			n := txNumber(tx, "n")
+			if runs++; runs < 5 {
+				r.ok(<-async(func() error { return s.Set("n", []byte(strconv.Itoa(n+1))) }))
+			} else {
+				set = async(func() error { return s.Set("other", nil) })
+				synctest.Wait() // it waits for the writer
+				cancel()
+				began := time.Now()
+				if r.ok(<-set); time.Since(began) > 0 {
+					t.Errorf("a Set waited %v more", time.Since(began))
+				}
+			}
+			tx.Set("n", nil)
+			return nil
+		})
+		if r.fails(err, kvstore.ErrConflict); !errors.Is(err, context.Canceled) {
+			t.Errorf("error %v", err)
+		}
+		r.want(s, "n", "4", "other", "")
+	})
 }
 
 // While a large transaction is queued, more changes than the writer would look

@@ -13,7 +13,7 @@ import (
 // updates is what the transactions of a store share: turns, and what is known
 // about functions that write without their transaction.
 type updates struct {
-	turns *semaphore.Weighted // one at a time, in the order in which they ask
+	turns *semaphore.Weighted // of the transaction that asks for one; the others follow in their order
 
 	watched atomic.Int64 // goroutines that are watched
 
