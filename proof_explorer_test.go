@@ -6,7 +6,8 @@ package kvstore_test
 // tried with several outcomes: the process alone dies, or the power goes and
 // any subset of what was not synced survives. Each outcome is recovered and
 // compared with the model: the state must be that after a prefix of the commits
-// which holds every promised one. Some recoveries are crashed again at each of
+// which holds every promised one, with the version of the last of them. Some
+// recoveries are crashed again at each of
 // their own operations, and those recoveries too. And while a recovery reads,
 // the kernel may drop pages that a failed fsync has left clean, so that a
 // second read of the same place finds other bytes.
@@ -109,6 +110,7 @@ type explorer struct {
 	store  *kvstore.Store
 
 	history []map[string]string // the state after each number of commits
+	version map[int]int64       // after a number of commits, if it is known
 	acked   int                 // commits that survive the process's death
 	synced  int                 // commits that survive a power cut
 	failing int                 // fsyncs until one fails; 0 for none
@@ -125,6 +127,7 @@ func (e *explorer) run(t testing.TB) {
 	e.crash = rand.New(rand.NewPCG(e.seed, 2))
 	e.fs = vfs.NewMem(e.random.IntN)
 	e.history = []map[string]string{{}}
+	e.version = map[int]int64{}
 	e.oracle = newOracle(func(rule string) { e.fatal("order: %s", rule) })
 	e.fs.SetHook(e.visit)
 	e.open()
@@ -303,6 +306,10 @@ func (e *explorer) compare(store *kvstore.Store, promised int) (found int) {
 		e.fatal("recovered %d commits of %d, %d were promised: %s",
 			found, len(e.history)-1, promised, summary(contents(store)))
 	}
+	got := store.Stats().Version
+	if want, known := e.version[found]; known && got != want || got <= e.version[found-1] && found > 0 {
+		e.fatal("recovered %d commits with version %d, want %d, after %d", found, got, want, e.version[found-1])
+	}
 	return found
 }
 
@@ -365,11 +372,13 @@ func (e *explorer) open() {
 	// What Open serves is durable, and what it did not find will never appear.
 	e.history = e.history[:n+1]
 	e.acked, e.synced = n, n
+	maps.DeleteFunc(e.version, func(commits int, _ int64) bool { return commits > n })
+	e.version[n] = store.Stats().Version
 }
 
 // step makes one random call.
 func (e *explorer) step() {
-	switch e.random.IntN(15) {
+	switch e.random.IntN(19) {
 	case 0, 1, 2, 3:
 		c := e.commit(1)
 		e.result(e.write(c[0]))
@@ -405,7 +414,88 @@ func (e *explorer) step() {
 		e.reopen()
 	case 13, 14:
 		e.update()
+	case 15, 16:
+		e.do()
+	case 17:
+		e.add()
+	case 18:
+		e.setVersion()
 	}
+}
+
+// do runs a function on the writer. Sometimes the function ends in another way
+// than by returning nil: then its writes must never appear.
+func (e *explorer) do() {
+	end := []string{"", "", "error", "exit"}[e.random.IntN(4)]
+	before, c := e.history[len(e.history)-1], commit{{"a", value("never")}}
+	if end == "" {
+		c = e.commit(1 + e.random.IntN(3))
+	}
+	switch err := callDo(e.store, e.function(before, c, end)); {
+	case errors.Is(err, kvstore.ErrFailed):
+		synctest.Wait()
+		e.reopenFailed(err)
+	case end == "":
+		e.result(err)
+	case end == "error" && err != errMine, end == "exit" && err != errExited: //nolint:errorlint // unchanged is promised
+		e.fatal("a function with the end %q: %v", end, err)
+	default:
+		synctest.Wait()
+		e.inOrder()
+	}
+}
+
+// function returns a function that reads this state, makes the writes of a
+// commit, and ends.
+func (e *explorer) function(state map[string]string, c commit, end string) func(tx *kvstore.Tx) error {
+	return func(tx *kvstore.Tx) error {
+		f := &function{state: maps.Clone(state), end: end, steps: []functionStep{{kind: "all"}, {kind: "scan"}}}
+		for _, w := range c {
+			f.steps = append(f.steps, functionStep{kind: "write", write: w}, functionStep{kind: "get", write: w})
+		}
+		defer func() {
+			if len(f.problems) > 0 {
+				e.fatal("a function: %s", f.problems)
+			}
+		}()
+		return f.run(tx)
+	}
+}
+
+// add adds to a number, so that it rises.
+func (e *explorer) add() {
+	state, delta := maps.Clone(e.history[len(e.history)-1]), 1+e.random.Int64N(100)
+	before, _ := strconv.ParseInt(state["n"], 10, 64) // 0 if it is absent
+	state["n"] = strconv.FormatInt(before+delta, 10)
+	e.history = append(e.history, state)
+	sum, err := e.store.Add("n", delta)
+	if err == nil && sum != before+delta {
+		e.fatal("the sum of %d and %d is %d", before, delta, sum)
+	}
+	e.result(err)
+}
+
+// setVersion makes a commit with a version of its own, or asks for one that is
+// refused.
+func (e *explorer) setVersion() {
+	last := e.store.Stats().Version
+	b := batch("a", "never")
+	if e.random.IntN(3) == 0 {
+		b.SetVersion(last - e.random.Int64N(3))
+		err := e.store.Apply(context.Background(), b)
+		synctest.Wait()
+		if errors.Is(err, kvstore.ErrFailed) {
+			e.reopenFailed(err)
+		} else if !errors.Is(err, kvstore.ErrVersionOrder) {
+			e.fatal("a version that is not above the last one: %v", err)
+		}
+		return
+	}
+	b = e.commit(2).batch()
+	v := last + 1 + e.random.Int64N(1<<e.random.IntN(50))
+	b.SetVersion(v)
+	e.version[len(e.history)-1] = v
+	e.result(e.store.Apply(context.Background(), b))
 }
 
 // update runs a transaction of several reads and writes. Sometimes another
@@ -467,17 +557,24 @@ func (e *explorer) commit(n int) commit {
 
 func (e *explorer) write(w write) error { return e.store.Set(w.key, w.value) }
 
-// async queues several commits before it waits for the first. The writer is
-// held while it writes that one, so that it always finds the others together
+// async queues several commits before it waits for the first: batches, and
+// functions that read what the ones before them write. The writer is held while it writes that one, so that it always finds the others together
 // and a seed always makes the same groups.
 func (e *explorer) async() {
-	var batches []*kvstore.Batch
+	var calls []func(s *kvstore.Store) *kvstore.Commit
 	for range 2 + e.random.IntN(3) {
-		batches = append(batches, e.commit(1+e.random.IntN(2)).batch())
+		before, c := e.history[len(e.history)-1], e.commit(1+e.random.IntN(2))
+		call := func(s *kvstore.Store) *kvstore.Commit { return s.ApplyAsync(context.Background(), c.batch()) }
+		if e.random.IntN(3) == 0 {
+			call = func(s *kvstore.Store) *kvstore.Commit {
+				return s.DoAsync(context.Background(), e.function(before, c, ""))
+			}
+		}
+		calls = append(calls, call)
 	}
 	held := make(chan chan struct{})
 	e.held = held
-	pending := []*kvstore.Commit{e.store.ApplyAsync(context.Background(), batches[0])}
+	pending := []*kvstore.Commit{calls[0](e.store)}
 	var release chan struct{}
 	select {
 	case release = <-held:
@@ -486,8 +583,8 @@ func (e *explorer) async() {
 		e.reopenFailed(pending[0].Wait(context.Background()))
 		return
 	}
-	for _, b := range batches[1:] {
-		pending = append(pending, e.store.ApplyAsync(context.Background(), b))
+	for _, call := range calls[1:] {
+		pending = append(pending, call(e.store))
 	}
 	close(release)
 	var errs []error
@@ -495,12 +592,12 @@ func (e *explorer) async() {
 		errs = append(errs, p.Wait(context.Background()))
 	}
 	synctest.Wait()
-	for _, err := range errs {
+	for i, err := range errs {
 		if err != nil {
 			e.reopenFailed(err)
 			return
 		}
-		e.acknowledged()
+		e.acknowledged(pending[i].Version())
 	}
 	e.inOrder()
 }
@@ -513,12 +610,17 @@ func (e *explorer) result(err error) {
 		e.reopenFailed(err)
 		return
 	}
-	e.acknowledged()
+	e.acknowledged(e.store.Stats().Version)
 	e.inOrder()
 }
 
-func (e *explorer) acknowledged() {
+// acknowledged counts a commit, which has a version.
+func (e *explorer) acknowledged(version int64) {
 	e.acked++
+	if want, known := e.version[e.acked]; known && version != want || version <= e.version[e.acked-1] {
+		e.fatal("version %d, want %d, after %d", version, want, e.version[e.acked-1])
+	}
+	e.version[e.acked] = version
 	if e.config.SyncWrites {
 		e.synced = e.acked
 	}

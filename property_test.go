@@ -14,14 +14,20 @@ package kvstore_test
 //  4. After an error, every later write gets ErrFailed, nothing of the failed
 //     commit is visible, and reads go on (P5).
 //  5. A clean Close leaves nothing to replay (P10).
+//  6. A function that the writer runs reads the state after all commits before
+//     it, and commits all of its writes or none, however it ends (P14).
+//  7. Versions rise by each commit and are what SetVersion asked for (P13).
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"math/rand/v2"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -85,10 +91,17 @@ type machine struct {
 	commits []commit          // since the last Open, in call order
 	acked   int               // number of acknowledged commits
 	synced  int               // number of commits known to survive a power cut
-	pending []*kvstore.Commit // of the commits behind acked, in order
+	pending []pending         // of the commits behind acked, in order
+	version int64             // of the last acknowledged commit
 	failed  bool              // the store has failed or the process is dead
 	armed   bool              // the process is to be killed at a later file operation
 	cut     atomic.Bool       // the process was killed by a power cut
+}
+
+// pending is an asynchronous commit.
+type pending struct {
+	*kvstore.Commit
+	function *function // nil for a batch
 }
 
 func newMachine(t *rapid.T) *machine {
@@ -163,11 +176,21 @@ func (m *machine) commit(t *rapid.T, c commit, err error) {
 		if m.config.SyncWrites {
 			m.synced = m.acked
 		}
+		m.advance(t, len(c) > 0)
 	case errors.Is(err, kvstore.ErrFailed):
 		m.fail()
 	default:
 		t.Fatalf("unexpected error: %v", err)
 	}
+}
+
+// advance checks the version after a commit, or after a call that made none.
+func (m *machine) advance(t *rapid.T, made bool) {
+	version := m.store.Stats().Version
+	if version < m.version || version == m.version && made {
+		t.Fatalf("version %d, the one before it %d, a commit between: %v", version, m.version, made)
+	}
+	m.version = version
 }
 
 func (m *machine) fail() {
@@ -178,6 +201,9 @@ func (m *machine) fail() {
 func (m *machine) await(t *rapid.T) {
 	for _, p := range m.pending {
 		err := p.Wait(context.Background())
+		if p.function != nil {
+			err = p.function.outcome(t, err)
+		}
 		switch {
 		case err == nil && m.failed:
 			t.Fatal("an asynchronous commit was acknowledged after one before it had failed")
@@ -185,6 +211,12 @@ func (m *machine) await(t *rapid.T) {
 			m.acked++
 			if m.config.SyncWrites {
 				m.synced = m.acked
+			}
+			if v := p.Version(); v != 0 {
+				if v <= m.version {
+					t.Fatalf("version %d after %d", v, m.version)
+				}
+				m.version = v
 			}
 		case errors.Is(err, kvstore.ErrFailed):
 			m.fail()
@@ -201,7 +233,11 @@ func (m *machine) reopen(t *rapid.T, atLeast int) {
 	got := m.stored()
 	for n := len(m.commits); n >= atLeast; n-- {
 		if want := m.state(n); maps.Equal(got, want) {
+			if v := m.store.Stats().Version; v < m.version && atLeast >= m.acked {
+				t.Fatalf("version %d, it was %d", v, m.version)
+			}
 			m.base, m.commits, m.acked, m.synced = want, nil, 0, 0
+			m.version = m.store.Stats().Version
 			return
 		}
 	}
@@ -255,7 +291,7 @@ func (m *machine) arm(after int, power bool) {
 }
 
 var (
-	keys   = rapid.SampledFrom([]string{"", "a", "b", "c", "d", "e\x00", "KVLG", "long key that takes some room"})
+	keys   = rapid.SampledFrom([]string{"", "a", "b", "c", "d", "e\x00", "KVLG", "n", "long key that takes some room"})
 	values = rapid.Custom(func(t *rapid.T) value {
 		n := rapid.SampledFrom([]int{0, 1, 20, 400, 600, 5000}).Draw(t, "length")
 		return slices.Repeat(value{rapid.Byte().Draw(t, "fill")}, n)
@@ -354,7 +390,271 @@ func (m *machine) ApplyAsync(t *rapid.T) {
 		return
 	}
 	m.commits = append(m.commits, c)
-	m.pending = append(m.pending, m.store.ApplyAsync(context.Background(), c.batch()))
+	m.pending = append(m.pending, pending{Commit: m.store.ApplyAsync(context.Background(), c.batch())})
+}
+
+// function is given to Do and carries out steps. It checks what it reads, and
+// ends as it is told.
+type function struct {
+	steps []functionStep
+	end   string            // "", or how it ends instead: "error", "panic" or "exit"
+	state map[string]string // what it reads; owned by the function once it is given to the store
+
+	runs     int
+	problems []string // that the function has seen, in the writer's goroutine
+}
+
+// functionStep is a call of a method.
+type functionStep struct {
+	kind  string
+	write write
+	scan  kvstore.Range
+}
+
+var functionSteps = rapid.Custom(func(t *rapid.T) functionStep {
+	return functionStep{
+		kind:  rapid.SampledFrom([]string{"get", "has", "write", "write", "scan", "all"}).Draw(t, "step"),
+		write: writes.Draw(t, "write"),
+		scan:  ranges.Draw(t, "range"),
+	}
+})
+
+var errMine = errors.New("the function's own error")
+
+// function returns a function, and the commit that it makes.
+func (m *machine) function(t *rapid.T) (*function, commit) {
+	f := &function{
+		steps: rapid.SliceOfN(functionSteps, 0, 6).Draw(t, "steps"),
+		end:   rapid.SampledFrom([]string{"", "", "", "error", "panic", "exit"}).Draw(t, "end"),
+		state: m.state(len(m.commits)),
+	}
+	c := commit{}
+	for _, step := range f.steps {
+		if step.kind == "write" && f.end == "" {
+			c = append(c, step.write)
+		}
+	}
+	return f, c
+}
+
+// Helper and Fatalf make a function a tester. Fatalf goes on after a failure.
+
+func (f *function) Helper() {}
+
+func (f *function) Fatalf(format string, args ...any) {
+	f.problems = append(f.problems, fmt.Sprintf(format, args...))
+}
+
+func (f *function) run(tx *kvstore.Tx) error {
+	f.runs++
+	for _, step := range f.steps {
+		f.take(step, tx)
+	}
+	switch f.end {
+	case "error":
+		return errMine
+	case "panic":
+		panic(errMine)
+	case "exit":
+		runtime.Goexit()
+	}
+	return nil
+}
+
+func (f *function) take(step functionStep, tx *kvstore.Tx) {
+	key := step.write.key
+	value, present := f.state[key]
+	switch step.kind {
+	case "get":
+		if got, ok := tx.Get(key); string(got) != value || ok != present {
+			f.Fatalf("Get(%q) = %.20q, %v, want %.20q, %v", key, got, ok, value, present)
+		}
+	case "has":
+		if ok := tx.Has(key); ok != present {
+			f.Fatalf("Has(%q) = %v", key, ok)
+		}
+	case "write":
+		if step.write.value == nil {
+			tx.Delete(key)
+		} else {
+			tx.Set(key, step.write.value)
+		}
+		commit{step.write}.apply(f.state)
+	case "scan":
+		wantScan(f, f.state, step.scan, tx.Scan(step.scan))
+	case "all":
+		got := map[string]string{}
+		for key, value := range tx.All() {
+			got[key] = string(value)
+		}
+		if !maps.Equal(got, f.state) {
+			f.Fatalf("All shows %s, want %s", summary(got), summary(f.state))
+		}
+	}
+}
+
+// outcome returns nil if the function has ended as it was told to, and err is
+// what that gives.
+func (f *function) outcome(t *rapid.T, err error) error {
+	if errors.Is(err, kvstore.ErrFailed) {
+		return err
+	}
+	if f.runs != 1 || len(f.problems) > 0 {
+		t.Fatalf("a function ran %d times, error %v: %s", f.runs, err, f.problems)
+	}
+	p, panicked := errors.AsType[*kvstore.PanicError](err)
+	ok := err == nil
+	switch f.end {
+	case "error":
+		ok = err == errMine //nolint:errorlint // unchanged is promised
+	case "panic":
+		ok = panicked && p.Value == errMine
+	case "exit":
+		ok = err == errExited || panicked && p.Value == nil //nolint:errorlint // made below
+	}
+	if !ok {
+		t.Fatalf("a function with the end %q: error %v", f.end, err)
+	}
+	return nil
+}
+
+// errExited says that Do has called runtime.Goexit.
+var errExited = errors.New("goexit")
+
+// callDo calls Do in a goroutine of its own, which it may end.
+func callDo(s *kvstore.Store, fn func(tx *kvstore.Tx) error) error {
+	result := make(chan error, 1)
+	go func() {
+		err := errExited
+		defer func() {
+			if p, ok := recover().(*kvstore.PanicError); ok {
+				err = p
+			}
+			result <- err
+		}()
+		err = s.Do(context.Background(), fn)
+	}()
+	return <-result
+}
+
+func (m *machine) Do(t *rapid.T) {
+	f, c := m.function(t)
+	m.commit(t, c, f.outcome(t, callDo(m.store, f.run)))
+}
+
+func (m *machine) DoAsync(t *rapid.T) {
+	f, c := m.function(t)
+	p := m.store.DoAsync(context.Background(), f.run)
+	if m.failed {
+		m.commit(t, c, p.Wait(context.Background()))
+		return
+	}
+	m.commits = append(m.commits, c)
+	m.pending = append(m.pending, pending{p, f})
+}
+
+// DoVersion has a function or a batch ask for a version.
+func (m *machine) DoVersion(t *rapid.T) {
+	m.await(t)
+	last := m.store.Stats().Version
+	v := rapid.SampledFrom([]int64{last + 1, last + 2, last + 1<<40, last, last - 1, 0, -1, 1 << 62}).Draw(t, "version")
+	f, c := m.function(t)
+	var err error
+	if rapid.Bool().Draw(t, "batch") {
+		b := c.batch()
+		b.SetVersion(v)
+		f.end, f.runs = "", 1
+		err = m.store.Apply(context.Background(), b)
+	} else {
+		err = callDo(m.store, func(tx *kvstore.Tx) error {
+			tx.SetVersion(v)
+			return f.run(tx)
+		})
+	}
+	if refused := v <= last || v >= 1<<62; refused && len(c) > 0 && !errors.Is(err, kvstore.ErrFailed) {
+		if !errors.Is(err, kvstore.ErrVersionOrder) {
+			t.Fatalf("version %d after %d: error %v", v, last, err)
+		}
+		c, err = commit{}, nil
+	}
+	made := len(c) > 0
+	m.commit(t, c, f.outcome(t, err))
+	if made && !m.failed && m.store.Stats().Version != v {
+		t.Fatalf("version %d, want %d", m.store.Stats().Version, v)
+	}
+}
+
+// Add adds to what is a number, or is not.
+func (m *machine) Add(t *rapid.T) {
+	key := rapid.SampledFrom([]string{"n", "n", "n", "a", "b"}).Draw(t, "key")
+	delta := rapid.SampledFrom([]int64{0, 1, -1, 10, math.MaxInt64, math.MinInt64}).Draw(t, "delta")
+	text, present := m.state(len(m.commits))[key]
+	before, notNumber := strconv.ParseInt(text, 10, 64)
+	if !present {
+		notNumber = nil
+	}
+	sum := before + delta
+	c, want := commit{{key, strconv.AppendInt(nil, sum, 10)}}, error(nil)
+	switch {
+	case notNumber != nil || present && strconv.FormatInt(before, 10) != text:
+		c, want = commit{}, kvstore.ErrNotNumber
+	case (sum > before) != (delta > 0) && delta != 0:
+		c, want = commit{}, kvstore.ErrOverflow
+	}
+	got, err := m.store.Add(key, delta)
+	switch {
+	case errors.Is(err, kvstore.ErrFailed):
+	case !errors.Is(err, want), err == nil && got != sum:
+		t.Fatalf("Add(%q, %d) to %.40q: %d, %v, want %v", key, delta, text, got, err, want)
+	default:
+		err = nil
+	}
+	m.commit(t, c, err)
+}
+
+// UpdateMany reads so much that not everything is checked by the writer.
+// Between, another commit may come, of what it has read.
+func (m *machine) UpdateMany(t *rapid.T) {
+	m.await(t) // or what is pending is what comes between
+	w := writes.Draw(t, "write")
+	between := rapid.SliceOfN(writes, 0, 3).Draw(t, "between")
+	all := rapid.Bool().Draw(t, "all")
+	runs, most := 0, 1
+	var seen map[string]string
+	err := m.store.Update(context.Background(), func(tx *kvstore.Tx) error {
+		runs++
+		seen = map[string]string{}
+		pairs := tx.Scan(kvstore.Range{})
+		if all {
+			pairs = tx.All()
+		}
+		for key, value := range pairs {
+			seen[key] = string(value)
+		}
+		for i := range 600 {
+			tx.Has(fmt.Sprint("absent ", i))
+		}
+		if b := commit(between); len(b) > 0 && !m.failed {
+			between, most = nil, 2
+			m.commit(t, b, m.store.Apply(context.Background(), b.batch()))
+			if m.failed {
+				return kvstore.ErrFailed
+			}
+		}
+		if w.value == nil {
+			tx.Delete(w.key)
+		} else {
+			tx.Set(w.key, w.value)
+		}
+		return nil
+	})
+	if errors.Is(err, kvstore.ErrFailed) && runs == 0 {
+		return // Update failed before it called the function
+	}
+	if state := m.state(len(m.commits)); err == nil && (runs > most || !maps.Equal(seen, state)) {
+		t.Fatalf("%d runs, want up to %d; it read %s, want %s", runs, most, summary(seen), summary(state))
+	}
+	m.commit(t, commit{w}, err)
 }
 
 func (m *machine) Await(t *rapid.T) { m.await(t) }

@@ -13,6 +13,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -40,6 +41,11 @@ type target interface {
 	Scan(r kvstore.Range) iter.Seq2[string, []byte]
 	CompareAndSwap(key string, old, next []byte) (bool, error)
 	update(ctx context.Context, fn func(tx txn) error) error
+	do(ctx context.Context, fn func(tx txn) error) error
+	doAsync(ctx context.Context, fn func(tx txn) error) (wait func(context.Context) error)
+	Add(key string, delta int64) (int64, error)
+	MultiGet(keys []string) [][]byte
+	View() (*kvstore.View, error)
 }
 
 // txn is a transaction. It may have a planted fault.
@@ -72,6 +78,29 @@ func (r real) async(ctx context.Context, writes []write) func(context.Context) e
 func (r real) update(ctx context.Context, fn func(tx txn) error) error {
 	return r.Update(ctx, func(tx *kvstore.Tx) error { return fn(tx) })
 }
+
+// do returns an error also if the call panics or ends its goroutine.
+func (r real) do(ctx context.Context, fn func(tx txn) error) error {
+	result := make(chan error, 1)
+	go func() {
+		err := errExited
+		defer func() {
+			if p, ok := recover().(*kvstore.PanicError); ok {
+				err = p
+			}
+			result <- err
+		}()
+		err = r.Do(ctx, func(tx *kvstore.Tx) error { return fn(tx) })
+	}()
+	return <-result
+}
+
+func (r real) doAsync(ctx context.Context, fn func(tx txn) error) func(context.Context) error {
+	return r.DoAsync(ctx, func(tx *kvstore.Tx) error { return fn(tx) }).Wait
+}
+
+// errExited says that a call of Do has called runtime.Goexit.
+var errExited = errors.New("goexit")
 
 func fill(b *kvstore.Batch, writes []write) {
 	for _, w := range writes {
@@ -106,6 +135,9 @@ func encode(key int, v value) []byte {
 	if v == empty {
 		return nil
 	}
+	if n, ok := v.num(); ok {
+		return strconv.AppendInt(nil, int64(n), 10)
+	}
 	size := int(v * 31 % 80)
 	if v%7 == 0 {
 		size = int(v * 97 % 6000)
@@ -129,7 +161,11 @@ func decode(key int, b []byte, ok bool) value {
 		return garbage
 	case len(b) == 0:
 		return empty
-	case len(b) < 5:
+	}
+	if n, err := strconv.Atoi(string(b)); err == nil { // other values begin with a 0 byte
+		return zero + value(n)
+	}
+	if len(b) < 5 {
 		return garbage
 	}
 	if v := value(binary.BigEndian.Uint32(b)); v > empty && bytes.Equal(b, encode(key, v)) {
@@ -144,12 +180,16 @@ func decode(key int, b []byte, ok bool) value {
 // repeats them. A seed cannot repeat the choices of the scheduler.
 type planned struct {
 	op
-	Context   string `json:",omitempty"` // apply, async, update: "ended" before the call, or a "race" with it
+	Context   string `json:",omitempty"` // of calls that take one: "ended" before the call, or a "race" with it
 	Spin      int    `json:",omitempty"` // how long the race waits
 	Impatient bool   `json:",omitempty"` // async: call Wait with an ended context first
 	Pending   int    `json:",omitempty"` // the largest number of the client's commits under way afterwards
-	Abort     bool   `json:",omitempty"` // update: return an error
+	Abort     string `json:",omitempty"` // update: return an "error"; functions also "panic", or "exit"
 	Blind     bool   `json:",omitempty"` // swap: expect Old, and not the value that the client has just read
+
+	// Rivals are writes of another goroutine, of which an update waits for one
+	// in each of its first runs, so that it loses and takes a turn.
+	Rivals []planned `json:",omitempty"`
 }
 
 // shape is the kind of a history.
@@ -159,6 +199,18 @@ type shape struct {
 	closes       bool // a client closes the store while the others go on
 	big          bool // no small values
 	transactions bool // mostly transactions, swaps and scans
+	serial       bool // functions that the writer runs, adds, and all other kinds, on few keys
+}
+
+// hotKeys is how many keys a history of functions has.
+const hotKeys = 3
+
+// key chooses a key.
+func (p *planner) key(s shape) int {
+	if s.serial {
+		return p.IntN(hotKeys)
+	}
+	return p.IntN(keyCount)
 }
 
 // planner makes choices.
@@ -174,6 +226,10 @@ func (p *planner) session(epoch int, s shape) [][]planned {
 		for range s.ops {
 			o := p.operation(s)
 			o.Client, o.Epoch = client, epoch
+			for i := range o.Rivals { // they commit before the update, or not at all
+				order++
+				o.Rivals[i].Client, o.Rivals[i].Epoch, o.Rivals[i].Order = client, epoch, order
+			}
 			if len(o.Writes) > 0 {
 				order++
 				o.Order = order
@@ -188,7 +244,7 @@ func (p *planner) session(epoch int, s shape) [][]planned {
 }
 
 func (p *planner) operation(s shape) planned {
-	key := p.IntN(keyCount)
+	key := p.key(s)
 	o := planned{op: op{Key: key}, Pending: p.IntN(4)}
 	kinds := []kind{
 		opSet, opSet, opDelete, opGet, opGet, opHas, opAppendGet,
@@ -203,6 +259,11 @@ func (p *planner) operation(s shape) planned {
 			opSet, opDelete, opGet, opApply, opAsync, opAsync, opScan, opScan, opScan,
 			opSwap, opSwap, opSwap, opUpdate, opUpdate, opUpdate, opUpdate,
 		}
+	case s.serial:
+		kinds = []kind{
+			opSet, opDelete, opGet, opApply, opAsync, opScan, opSwap, opUpdate, opUpdate, opView, opMultiGet,
+			opDo, opDo, opDo, opDoAsync, opDoAsync, opDoAsync, opAdd, opAdd, opAdd, opAdd,
+		}
 	}
 	switch o.Kind = kinds[p.IntN(len(kinds))]; o.Kind {
 	case opSet:
@@ -210,21 +271,7 @@ func (p *planner) operation(s shape) planned {
 	case opDelete:
 		o.Key, o.Writes = 0, []write{{key, absent}}
 	case opApply, opAsync:
-		o.Key = 0
-		for range p.IntN(5) - p.IntN(2)*p.IntN(2) {
-			w := write{p.IntN(keyCount), absent}
-			if p.IntN(3) > 0 {
-				w.Value = p.value(s)
-			}
-			o.Writes = append(o.Writes, w)
-		}
-		switch p.IntN(6) {
-		case 0:
-			o.Context, o.Spin = "race", p.IntN(30)
-		case 1:
-			o.Context = "ended"
-		}
-		o.Impatient = o.Kind == opAsync && p.IntN(4) == 0
+		p.batch(&o, s)
 	case opSwap:
 		o.Key, o.Writes = 0, []write{{key, p.maybe(s)}}
 		if o.Blind = p.IntN(4) == 0; o.Blind {
@@ -232,31 +279,90 @@ func (p *planner) operation(s shape) planned {
 		}
 	case opScan:
 		o.Key, o.Scan = 0, p.span()
-	case opUpdate:
-		o.Key, o.Abort = 0, p.IntN(6) == 0
-		for range 1 + p.IntN(5) {
-			step := txStep{Key: p.IntN(keyCount)}
-			switch p.IntN(5) {
-			case 0:
-				r := p.span()
-				step = txStep{Scan: &r}
-			case 1, 2:
-				step = txStep{Write: &write{step.Key, p.maybe(s)}}
-				if !o.Abort {
-					o.Writes = append(o.Writes, *step.Write)
-				}
-			}
-			o.Steps = append(o.Steps, step)
+	case opUpdate, opDo, opDoAsync:
+		p.transaction(&o, s)
+	case opAdd:
+		o.Key, o.Writes, o.Delta = 0, []write{{Key: key}}, p.IntN(3)
+	case opView, opMultiGet:
+		o.Key = 0
+		for range 1 + p.IntN(4) {
+			o.Steps = append(o.Steps, txStep{Key: p.key(s)})
 		}
-		switch o.Spin = p.IntN(60); p.IntN(8) {
-		case 0:
-			o.Context = "race"
-		case 1:
-			o.Context = "ended"
+		if o.Kind == opView {
+			r := p.span()
+			o.Steps = append(o.Steps, txStep{Scan: &r})
 		}
 	case opGet, opHas, opAppendGet, opLen, opKeys, opClose, opOpen:
 	}
 	return o
+}
+
+// batch plans the writes of a batch.
+func (p *planner) batch(o *planned, s shape) {
+	o.Key = 0
+	for range p.IntN(5) - p.IntN(2)*p.IntN(2) {
+		w := write{p.key(s), absent}
+		if p.IntN(3) > 0 {
+			w.Value = p.value(s)
+		}
+		o.Writes = append(o.Writes, w)
+	}
+	switch p.IntN(6) {
+	case 0:
+		o.Context, o.Spin = "race", p.IntN(30)
+	case 1:
+		o.Context = "ended"
+	}
+	o.Impatient = o.Kind == opAsync && p.IntN(4) == 0
+}
+
+// transaction plans what the function of an update, or of a Do, does.
+func (p *planner) transaction(o *planned, s shape) {
+	o.Key = 0
+	if p.IntN(6) == 0 {
+		o.Abort = "error"
+		if o.Kind != opUpdate {
+			o.Abort = []string{"error", "panic", "exit"}[p.IntN(3)]
+		}
+	}
+	for range 1 + p.IntN(5) {
+		step := txStep{Key: p.key(s)}
+		switch p.IntN(5) {
+		case 0:
+			r := p.span()
+			step = txStep{Scan: &r}
+		case 1, 2:
+			step = txStep{Write: &write{step.Key, p.maybe(s)}}
+		}
+		o.Steps = append(o.Steps, step)
+	}
+	if o.Kind == opUpdate && s.serial && p.IntN(4) == 0 {
+		p.rivals(o, s)
+	}
+	for _, step := range o.Steps {
+		if step.Write != nil && o.Abort == "" {
+			o.Writes = append(o.Writes, *step.Write)
+		}
+	}
+	switch o.Spin = p.IntN(60); p.IntN(8) {
+	case 0:
+		o.Context = "race"
+	case 1:
+		o.Context = "ended"
+	}
+	if o.Kind != opUpdate && o.Context == "" {
+		o.Spin = 0 // the writer waits for it
+	}
+}
+
+// rivals has an update lose four times.
+func (p *planner) rivals(o *planned, s shape) {
+	key := p.key(s)
+	o.Steps = append([]txStep{{Key: key}}, o.Steps...)
+	o.Steps = append(o.Steps, txStep{Write: &write{p.key(s), p.value(s)}})
+	for range 4 {
+		o.Rivals = append(o.Rivals, planned{op: op{Kind: opSet, Writes: []write{{key, p.value(s)}}}})
+	}
 }
 
 // maybe returns a value, or absent for a deletion.
@@ -384,12 +490,12 @@ type client struct {
 	pending []pending
 }
 
-// pending is an ApplyAsync that the client has not waited for yet.
+// pending is an ApplyAsync or a DoAsync that the client has not waited for yet.
 type pending struct {
 	planned
 	index int
-	ended bool
 	wait  func(context.Context) error
+	judge func(error) result
 }
 
 var endedContext = func() context.Context {
@@ -413,7 +519,8 @@ func (c *client) do(p planned) {
 	switch p.Kind {
 	case opAsync:
 		wait := c.store.async(ctx, p.Writes)
-		c.pending = append(c.pending, pending{p, index, p.Context == "ended", wait})
+		judge := func(err error) result { return judge(err, p) }
+		c.pending = append(c.pending, pending{p, index, wait, judge})
 		return
 	case opSet:
 		buf := encode(p.Writes[0].Key, p.Writes[0].Value)
@@ -439,22 +546,32 @@ func (c *client) do(p planned) {
 		c.journal.answer(index, r)
 		return
 	case opUpdate:
-		var reads [][]pair
-		runs := 0
-		err = c.store.update(ctx, func(tx txn) error {
-			runs++
-			reads = p.transact(tx)
-			if p.Abort {
-				return errAborted
-			}
-			return nil
-		})
+		f := &function{planned: p, rival: c.rival}
+		c.journal.answer(index, f.judge(c.store.update(ctx, f.run)))
+		return
+	case opDo:
+		f := &function{planned: p}
+		c.journal.answer(index, f.judge(c.store.do(ctx, f.run)))
+		return
+	case opDoAsync:
+		f := &function{planned: p}
+		wait := c.store.doAsync(ctx, f.run)
+		c.pending = append(c.pending, pending{p, index, wait, f.judge})
+		return
+	case opAdd:
+		var sum int64
+		sum, err = c.store.Add(keyNames[p.Writes[0].Key], int64(p.Delta))
 		r := judge(err, p)
-		r.Runs = runs
 		if r.Outcome == done {
-			r.Reads = reads
+			r.Value = zero + value(sum)
 		}
 		c.journal.answer(index, r)
+		return
+	case opView:
+		c.journal.answer(index, c.view(p))
+		return
+	case opMultiGet:
+		c.journal.answer(index, c.multiGet(p))
 		return
 	case opGet, opHas, opAppendGet, opLen, opKeys, opScan, opOpen:
 		c.journal.answer(index, c.read(p.op))
@@ -464,6 +581,94 @@ func (c *client) do(p planned) {
 }
 
 var errAborted = errors.New("aborted")
+
+// function is what an update or a Do is given, and what it has done.
+type function struct {
+	planned
+	rival func(p planned) // nil for a Do
+	runs  int
+	reads [][]pair // of the last run
+}
+
+func (f *function) run(tx txn) error {
+	f.runs++
+	f.reads = f.transact(tx)
+	if f.runs <= len(f.Rivals) {
+		f.rival(f.Rivals[f.runs-1])
+	}
+	switch f.Abort {
+	case "error":
+		return errAborted
+	case "panic":
+		panic(errAborted)
+	case "exit":
+		runtime.Goexit()
+	}
+	return nil
+}
+
+// judge returns the outcome. The function does not run any more.
+func (f *function) judge(err error) result {
+	r := judge(err, f.planned)
+	if f.Kind != opUpdate {
+		switch {
+		case f.runs > 1, f.runs > 0 && r.Outcome == none, f.runs == 0 && r.Outcome == done:
+			return result{Outcome: wrong, Runs: f.runs, Error: fmt.Sprintf("the function ran %d times: %v", f.runs, err)}
+		case f.runs == 0 && r.Outcome == unknown: // it never runs
+			r.Outcome = none
+		}
+	}
+	r.Runs = f.runs
+	if r.Outcome == done {
+		r.Reads = f.reads
+	}
+	return r
+}
+
+// rival carries out a write in another goroutine, and waits for it.
+func (c *client) rival(p planned) {
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		c.do(p)
+	}()
+	<-over
+}
+
+// view reads a view, which has one state.
+func (c *client) view(p planned) result {
+	v, err := c.store.View()
+	if err != nil {
+		return judge(err, p)
+	}
+	defer func() { _ = v.Close() }()
+	for range p.Spin {
+		runtime.Gosched()
+	}
+	r := result{Outcome: done}
+	for _, step := range p.Steps {
+		if step.Scan != nil {
+			r.Reads = append(r.Reads, step.Scan.take(v.Scan))
+			continue
+		}
+		b, ok := v.Get(keyNames[step.Key])
+		r.Reads = append(r.Reads, []pair{{step.Key, decode(step.Key, b, ok)}})
+	}
+	return r
+}
+
+// multiGet reads several keys, as they are at one moment.
+func (c *client) multiGet(p planned) result {
+	var names []string
+	for _, step := range p.Steps {
+		names = append(names, keyNames[step.Key])
+	}
+	r := result{Outcome: done}
+	for i, b := range c.store.MultiGet(names) {
+		r.Reads = append(r.Reads, []pair{{p.Steps[i].Key, decode(p.Steps[i].Key, b, b != nil)}})
+	}
+	return r
+}
 
 // bytes returns the value as CompareAndSwap expects it.
 func (v value) bytes(key int) []byte {
@@ -540,7 +745,7 @@ func (c *client) wait() {
 				runtime.Gosched() // the commit goes on
 			}
 		}
-		c.journal.answer(p.index, judge(p.wait(context.Background()), p.planned))
+		c.journal.answer(p.index, p.judge(p.wait(context.Background())))
 	}
 	c.pending = c.pending[:0]
 }
@@ -552,11 +757,11 @@ func judge(err error, p planned) result {
 		r.Error = err.Error()
 	}
 	switch {
-	case p.Context == "ended" && (len(p.Writes) > 0 || p.Kind == opUpdate) && err == nil:
+	case p.Context == "ended" && (len(p.Writes) > 0 || len(p.Steps) > 0) && err == nil:
 		r.Error = "nil, though the context had ended before the call"
-	case p.Abort && err == nil:
-		r.Error = "nil, though the function has returned an error"
-	case p.Abort && err == errAborted: //nolint:errorlint // unwrapped is promised
+	case p.Abort != "" && err == nil:
+		r.Error = "nil, though the function has not returned nil"
+	case p.Abort != "" && p.aborted(err):
 		r = result{Outcome: done}
 	case err == nil:
 		r.Outcome = done
@@ -569,12 +774,29 @@ func judge(err error, p planned) result {
 		r.Outcome = closed
 	case errors.Is(err, kvstore.ErrFailed):
 		r.Outcome = failed
-	case errors.Is(err, context.Canceled) && (p.Context == "ended" || p.Context == "race" && p.Kind == opAsync):
-		r.Outcome = none // the context of ApplyAsync ends only the wait for space, before the write is queued
+	case errors.Is(err, kvstore.ErrNotNumber) && p.Kind == opAdd:
+		r.Outcome = refused
+	case errors.Is(err, context.Canceled) && (p.Context == "ended" || p.Context == "race" && p.isAsync()):
+		r.Outcome = none // the write was not queued, and the function has not run
 	case errors.Is(err, context.Canceled) && p.Context == "race":
 		r.Outcome = unknown
 	}
 	return r
+}
+
+func (p planned) isAsync() bool { return p.Kind == opAsync || p.Kind == opDoAsync }
+
+// aborted reports whether err is what the function's end makes of it.
+func (p planned) aborted(err error) bool {
+	panicked, ok := errors.AsType[*kvstore.PanicError](err)
+	switch p.Abort {
+	case "panic":
+		return ok && panicked.Value == errAborted
+	case "exit":
+		return err == errExited || ok && panicked.Value == nil //nolint:errorlint // that is promised
+	default:
+		return err == errAborted //nolint:errorlint // unwrapped is promised
+	}
 }
 
 func (c *client) read(o op) result {
@@ -613,7 +835,8 @@ func (c *client) read(o op) result {
 		}
 	case opScan:
 		r.Reads = [][]pair{o.Scan.take(c.store.Scan)}
-	case opSet, opDelete, opApply, opAsync, opSwap, opUpdate, opClose, opOpen: // no reads
+	case opSet, opDelete, opApply, opAsync, opSwap, opUpdate, opDo, opDoAsync, opAdd, opView, opMultiGet,
+		opClose, opOpen: // no reads, or elsewhere
 	}
 	return r
 }

@@ -119,7 +119,9 @@ func TestHistoriesAcrossKills(t *testing.T) {
 			var h history
 			for range 1 + p.IntN(3) {
 				h.opened()
-				shape := shape{clients: 2 + p.IntN(5), ops: 4 + p.IntN(12), closes: p.IntN(4) == 0}
+				shape := shape{
+					clients: 2 + p.IntN(5), ops: 4 + p.IntN(12), closes: p.IntN(4) == 0, serial: p.IntN(2) == 0,
+				}
 				job := childJob{
 					Dir: dir, Logs: t.TempDir(), SyncWrites: syncWrites,
 					KillAt: 1 + p.Int64N(int64(2*(shape.clients*shape.ops+keyCount+2))),
@@ -133,7 +135,7 @@ func TestHistoriesAcrossKills(t *testing.T) {
 				unanswered += len(h.open)
 			}
 			h.opened()
-			h.record(t, openReal(t, dir, syncWrites), p, shape{clients: 3, ops: 4})
+			h.record(t, openReal(t, dir, syncWrites), p, shape{clients: 3, ops: 4, serial: p.IntN(2) == 0})
 			history := h.finish()
 			check(t, wholeMap, history)
 			return history

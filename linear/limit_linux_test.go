@@ -32,7 +32,7 @@ func TestHistoriesOfFailures(t *testing.T) {
 			var h history
 			h.opened()
 			lift := limitFiles(t, uint64(s.(real).Stats().WALBytes)+uint64(p.IntN(16<<10)))
-			shape := shape{clients: 2 + p.IntN(5), ops: 4 + p.IntN(12), big: true}
+			shape := shape{clients: 2 + p.IntN(5), ops: 4 + p.IntN(12), big: true, serial: p.IntN(2) == 0}
 			journals := run(s, p.session(h.epoch, shape))
 			failed := sticky(t, journals)
 			h.add(journals...)

@@ -187,6 +187,48 @@ func TestHistoriesOfTransactions(t *testing.T) {
 	})
 }
 
+// Functions that the writer runs and adds, on few keys, beside operations of
+// all other kinds. Some transactions lose until they take their turns.
+func TestHistoriesOfFunctions(t *testing.T) {
+	bothModes(t, func(t *testing.T, syncWrites bool) {
+		var took, sums int // turns; adds
+		counts := map[kind]int{}
+		rounds(t, 1, func(t *testing.T, p *planner) []porcupine.Operation {
+			dir := t.TempDir()
+			history := recordFunctions(t, p, func() target { return openReal(t, dir, syncWrites) })
+			check(t, wholeMap, history)
+			for _, o := range history {
+				r, kind := o.Output.(result), o.Input.(op).Kind
+				counts[kind]++
+				if kind == opUpdate && r.Outcome == done && r.Runs > 4 {
+					took++
+				}
+				if kind == opAdd && r.Outcome == done {
+					sums++
+				}
+			}
+			return history
+		})
+		t.Logf("%d functions; %d adds, of which %d made a sum; %d transactions, of which %d took a turn",
+			counts[opDo]+counts[opDoAsync], counts[opAdd], sums, counts[opUpdate], took)
+		if took == 0 || sums == 0 || sums == counts[opAdd] {
+			t.Error("no turns, or no sums, or nothing but sums")
+		}
+	})
+}
+
+func recordFunctions(t *testing.T, p *planner, open func() target) []porcupine.Operation {
+	t.Helper()
+	var h history
+	for range 1 + p.IntN(2) {
+		h.opened()
+		h.record(t, open(), p, shape{
+			clients: 2 + p.IntN(5), ops: 4 + p.IntN(8), closes: p.IntN(4) == 0, serial: true,
+		})
+	}
+	return h.finish()
+}
+
 func recordTransactions(t *testing.T, p *planner, open func() target) []porcupine.Operation {
 	t.Helper()
 	var h history
@@ -437,6 +479,18 @@ func TestBadHistoriesAreRejected(t *testing.T) {
 		return row{Input: o, Output: result{Outcome: done, Reads: reads}, Call: from, Return: to}
 	}
 	is := func(pairs ...pair) []pair { return pairs }
+	kinded := func(r row, k kind) row {
+		o := r.Input.(op)
+		o.Kind = k
+		r.Input = o
+		return r
+	}
+	add := func(client, order, delta, sum int, from, to int64) row {
+		return row{
+			Input:  op{Kind: opAdd, Client: client, Epoch: 1, Order: order, Delta: delta, Writes: []write{{}}},
+			Output: result{Outcome: done, Value: zero + value(sum)}, Call: from, Return: to,
+		}
+	}
 	for _, c := range []struct {
 		name      string
 		bad, good []row
@@ -751,6 +805,60 @@ func TestBadHistoriesAreRejected(t *testing.T) {
 			false,
 		},
 		{
+			"two adds that give one sum",
+			[]row{add(0, 1, 1, 1, 1, 9), add(1, 1, 1, 1, 1, 9)},
+			[]row{add(0, 1, 1, 1, 1, 9), add(1, 1, 1, 2, 1, 9)},
+			true,
+		},
+		{
+			"an add that forgets the value",
+			[]row{add(0, 1, 1, 1, 1, 2), add(0, 2, 2, 2, 3, 4)},
+			[]row{add(0, 1, 1, 1, 1, 2), add(0, 2, 2, 3, 3, 4)},
+			true,
+		},
+		{
+			"a number that is refused",
+			[]row{add(0, 1, 1, 1, 1, 2), as(add(0, 2, 1, 0, 3, 4), refused)},
+			[]row{set(0, 1, 1, 2, w(0, 2)), as(add(0, 2, 1, 0, 3, 4), refused)},
+			true,
+		},
+		{
+			"an add of unknown outcome that adds twice",
+			[]row{as(add(0, 1, 1, 0, 1, 20), unknown), get(0, zero+2, 3, 4)},
+			[]row{as(add(0, 1, 1, 0, 1, 20), unknown), get(0, zero+1, 3, 4)},
+			true,
+		},
+		{
+			"a function that reads what comes after its answer",
+			[]row{kinded(update(0, 1, 1, 2, [][]pair{is(pair{0, 3})}, look(0), put(1, 2)), opDo), set(1, 1, 3, 4, w(0, 3))},
+			[]row{kinded(update(0, 1, 1, 3, [][]pair{is(pair{0, 3})}, look(0), put(1, 2)), opDo), set(1, 1, 3, 4, w(0, 3))},
+			false,
+		},
+		{
+			"a view of two moments",
+			[]row{
+				set(0, 1, 1, 9, w(0, 2), w(1, 3)),
+				kinded(update(1, 0, 1, 9, [][]pair{is(pair{0, absent}), is(pair{1, 3})}, look(0), look(1)), opView),
+			},
+			[]row{
+				set(0, 1, 1, 9, w(0, 2), w(1, 3)),
+				kinded(update(1, 0, 1, 9, [][]pair{is(pair{0, 2}), is(pair{1, 3})}, look(0), look(1)), opView),
+			},
+			false,
+		},
+		{
+			"a MultiGet of a closed store that shows something",
+			[]row{
+				set(0, 1, 1, 2, w(0, 2)), point(opClose, 3, 4),
+				kinded(update(1, 0, 5, 6, [][]pair{is(pair{0, 2})}, look(0)), opMultiGet),
+			},
+			[]row{
+				set(0, 1, 1, 2, w(0, 2)), point(opClose, 3, 4),
+				kinded(update(1, 0, 5, 6, [][]pair{is(pair{0, absent})}, look(0)), opMultiGet),
+			},
+			false,
+		},
+		{
 			"a result that does not exist",
 			[]row{as(set(0, 1, 1, 2, w(0, 2)), wrong)},
 			[]row{set(0, 1, 1, 2, w(0, 2))},
@@ -807,6 +915,9 @@ func TestPlantedFaultsAreFound(t *testing.T) {
 		"only a view":    func(r real, f *fault) target { return onlyView{r, f} },
 		"phantoms":       func(r real, f *fault) target { return phantoms{r, f} },
 		"two commits":    func(r real, f *fault) target { return twoCommits{r, f} },
+		"careless add":   func(r real, f *fault) target { return carelessAdd{r, f} },
+		"careless do":    func(r real, f *fault) target { return carelessDo{r, f} },
+		"early do":       func(r real, f *fault) target { return earlyDo{r, f} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			rounds := most
@@ -818,7 +929,10 @@ func TestPlantedFaultsAreFound(t *testing.T) {
 				p, dir := newPlanner(seed, i), t.TempDir()
 				f := &fault{}
 				record := recordOnly
-				if i%2 == 1 {
+				switch {
+				case strings.HasSuffix(name, " add"), strings.HasSuffix(name, " do"):
+					record = recordFunctions
+				case i%2 == 1:
 					record = recordTransactions
 				}
 				history := record(t, p, func() target {
@@ -995,6 +1109,56 @@ func (s carelessSwap) CompareAndSwap(key string, old, next []byte) (bool, error)
 		return true, s.Delete(key)
 	}
 	return true, s.Set(key, next)
+}
+
+// carelessAdd reads and then writes, not atomically.
+type carelessAdd struct {
+	real
+	*fault
+}
+
+func (s carelessAdd) Add(key string, delta int64) (int64, error) {
+	text, ok := s.Get(key)
+	n, err := strconv.ParseInt(string(text), 10, 64)
+	if ok && err != nil {
+		return 0, kvstore.ErrNotNumber
+	}
+	runtime.Gosched()
+	return n + delta, s.Set(key, strconv.AppendInt(nil, n+delta, 10))
+}
+
+// carelessDo runs functions on what is visible, and commits what they write
+// afterwards.
+type carelessDo struct {
+	real
+	*fault
+}
+
+func (s carelessDo) do(ctx context.Context, fn func(tx txn) error) error {
+	return onlyView(s).update(ctx, fn)
+}
+
+// earlyDo returns before what a function has read is visible.
+type earlyDo struct {
+	real
+	*fault
+}
+
+func (s earlyDo) do(ctx context.Context, fn func(tx txn) error) error {
+	ran, result := make(chan struct{}), make(chan error, 1)
+	s.group.Go(func() {
+		defer close(result)
+		result <- s.real.do(ctx, func(tx txn) error {
+			defer close(ran)
+			return fn(tx)
+		})
+	})
+	select {
+	case <-ran:
+		return nil
+	case err := <-result:
+		return err
+	}
 }
 
 // onlyView makes a transaction's writes in a second transaction, which does not

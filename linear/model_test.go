@@ -38,7 +38,25 @@ const (
 	absent  value = 0
 	empty   value = 1
 	garbage value = math.MaxUint32 // a value that was never written
+
+	// zero is the value of the number 0, which Add writes, and zero+n that of
+	// n. Values that are not numbers are below.
+	zero    value = 1 << 24
+	numbers       = 1 << 16 // how many there are
 )
+
+// num returns the value's number, 0 if the key is absent. ok is false if the
+// value is not a number.
+func (v value) num() (n int, ok bool) {
+	switch {
+	case v == absent:
+		return 0, true
+	case v >= zero && v < zero+numbers:
+		return int(v - zero), true
+	default:
+		return 0, false
+	}
+}
 
 type kind string
 
@@ -49,6 +67,11 @@ const (
 	opAsync     kind = "async"
 	opSwap      kind = "swap"   // CompareAndSwap
 	opUpdate    kind = "update" // a transaction
+	opDo        kind = "do"     // a function that the writer runs
+	opDoAsync   kind = "doAsync"
+	opAdd       kind = "add"
+	opView      kind = "view" // several reads of a View
+	opMultiGet  kind = "multiGet"
 	opScan      kind = "scan"
 	opGet       kind = "get"
 	opHas       kind = "has"
@@ -121,11 +144,12 @@ type op struct {
 	Key    int     `json:",omitempty"` // of reads
 	Writes []write `json:",omitempty"`
 	Old    value   `json:",omitempty"` // of a swap
+	Delta  int     `json:",omitempty"` // of an add, whose only write has no value
 	Scan   span    `json:",omitzero"`
 	Open   int     `json:",omitempty"` // numbers the operations of a session without a certain end, from 1
 
-	// Steps are of an update. Its Writes are those of the steps, or none if the
-	// update ends with an error.
+	// Steps are of an update, a function, a view or a MultiGet. Its Writes are
+	// those of the steps, or none if the function ends with an error.
 	Steps []txStep `json:",omitempty"`
 }
 
@@ -134,6 +158,7 @@ type outcome string
 const (
 	done    outcome = "done"
 	none    outcome = "none"    // refused without an effect
+	refused outcome = "refused" // an add to what is not a number
 	closed  outcome = "closed"  // refused with ErrClosed
 	unknown outcome = "unknown" // the context or the process ended: it happens before the session's end, or never
 	failed  outcome = "failed"  // ErrFailed: not visible in this session; perhaps in the next one
@@ -147,11 +172,11 @@ type result struct {
 	Count   int    `json:",omitempty"` // of Len
 	Keys    uint32 `json:",omitempty"` // of Keys: a bit for each key
 	Swapped bool   `json:",omitempty"`
-	Runs    int    `json:",omitempty"` // the number of attempts of an update
+	Runs    int    `json:",omitempty"` // the number of attempts of an update or a function
 	Error   string `json:",omitempty"`
 
-	// Reads are the pairs of a scan, or of each step of an update that reads,
-	// in its last attempt.
+	// Reads are the pairs of a scan, or of each step that reads, in the last
+	// attempt.
 	Reads [][]pair `json:",omitempty"`
 }
 
@@ -183,8 +208,18 @@ func (s state) step(o op, r result) (bool, state) {
 		return r.Outcome == done || r.Outcome == unknown, s.settle(o)
 	case opGet, opAppendGet, opHas, opLen, opKeys, opScan:
 		return s.shows(o, r), s
-	case opUpdate:
+	case opMultiGet:
+		return s.opened().reads(o, r), s
+	case opUpdate, opDo, opDoAsync, opView:
 		if r.Outcome == done && !s.reads(o, r) {
+			return false, s
+		}
+	case opAdd:
+		n, ok := s.values[o.Writes[0].Key].num()
+		switch {
+		case r.Outcome == refused:
+			return !ok && !s.closed, s.settle(o)
+		case r.Outcome == done && (!ok || r.Value != zero+value(n+o.Delta)):
 			return false, s
 		}
 	case opSwap:
@@ -197,7 +232,7 @@ func (s state) step(o op, r result) (bool, state) {
 	inOrder := s.epoch == o.Epoch && o.Order > s.order[o.Client]
 	switch {
 	case len(o.Writes) == 0:
-		return r.Outcome != wrong && (o.Kind != opUpdate || r.Outcome != closed || s.closed), s
+		return r.Outcome != wrong && (r.Outcome != closed || s.closed), s
 	case r.Outcome == none:
 		return true, s.settle(o)
 	case r.Outcome == closed:
@@ -253,6 +288,15 @@ func (s state) shows(o op, r result) bool {
 	return r.Keys == keys
 }
 
+// opened returns the state that reads of a store see which has no closed state:
+// nothing is there.
+func (s state) opened() state {
+	if s.closed {
+		s.values, s.closed = [keyCount]value{}, false
+	}
+	return s
+}
+
 // reads reports whether a transaction in this state reads the recorded pairs.
 // It sees its own writes.
 func (s state) reads(o op, r result) bool {
@@ -278,10 +322,17 @@ func (s state) reads(o op, r result) bool {
 }
 
 // commit applies a write. The state decides whether a swap with an unknown
-// answer happens.
+// answer happens, and what an add writes.
 func (s state) commit(o op) state {
-	if o.Kind == opSwap && s.values[o.Writes[0].Key] != o.Old {
+	switch {
+	case o.Kind == opSwap && s.values[o.Writes[0].Key] != o.Old:
 		o.Writes = nil
+	case o.Kind == opAdd:
+		key, sum := o.Writes[0].Key, s.values[o.Writes[0].Key]
+		if n, ok := sum.num(); ok {
+			sum = zero + value(n+o.Delta)
+		}
+		o.Writes = []write{{key, sum}}
 	}
 	for _, w := range o.Writes {
 		s.values[w.Key] = w.Value
@@ -355,7 +406,9 @@ func (o op) String() string {
 		b.WriteString(o.Scan.String())
 	case o.Kind == opSwap:
 		fmt.Fprintf(&b, "%v: ", o.Old)
-	case o.Kind == opUpdate:
+	case o.Kind == opAdd:
+		fmt.Fprintf(&b, "%d: ", o.Delta)
+	case len(o.Steps) > 0:
 		for _, step := range o.Steps {
 			switch {
 			case step.Write != nil:
@@ -366,7 +419,7 @@ func (o op) String() string {
 				fmt.Fprintf(&b, "k%d ", step.Key)
 			}
 		}
-		if o.Writes == nil {
+		if o.Writes == nil && o.Kind != opView && o.Kind != opMultiGet {
 			b.WriteString("and no commit")
 		}
 		o.Writes = nil
@@ -395,7 +448,9 @@ func (r result) describe(o op) string {
 		return fmt.Sprintf("%0*b", keyCount, r.Keys)
 	case o.Kind == opSwap:
 		return fmt.Sprint(r.Outcome, " ", r.Swapped)
-	case o.Kind == opScan || o.Kind == opUpdate:
+	case o.Kind == opAdd:
+		return fmt.Sprint(r.Outcome, " ", r.Value)
+	case o.Kind == opScan || len(o.Steps) > 0:
 		return fmt.Sprint(r.Outcome, " ", r.Reads)
 	}
 	return string(r.Outcome)
@@ -414,6 +469,9 @@ func (v value) String() string {
 		return "empty"
 	case garbage:
 		return "GARBAGE"
+	}
+	if n, ok := v.num(); ok {
+		return fmt.Sprint("number ", n)
 	}
 	return fmt.Sprint(uint32(v))
 }

@@ -51,7 +51,8 @@ func runCrashChild() bool {
 }
 
 // run prints "opening", "open", then "ack GOROUTINE COMMIT" for each
-// acknowledged commit, and "closing" and "closed" around Close.
+// acknowledged commit, "added SUM" for each sum of crashAddOn, and "closing" and
+// "closed" around Close.
 func (job crashJob) run() error {
 	fmt.Println("opening")
 	store, err := kvstore.OpenWithConfig(kvstore.Config{
@@ -89,6 +90,9 @@ func (job crashJob) write(store *kvstore.Store) error {
 	for writer, n := range sequences {
 		writers.Go(func() { crashExit(crashWriteOn(store, writer, n, printer.acks)) })
 	}
+	for range crashAdders {
+		writers.Go(func() { crashExit(crashAddOn(store, printer.acks)) })
+	}
 	<-printer.enough
 	err = store.Close()
 	writers.Wait()
@@ -114,7 +118,7 @@ func crashWriteOn(store *kvstore.Store, writer, n int, acks chan<- crashAck) err
 		n++
 		op := crashOpOf(writer, n)
 		pending = append(pending, op.start(store))
-		if op.how == crashAsync && len(pending) < crashMaxPending {
+		if (op.how == crashAsync || op.how == crashDoAsync) && len(pending) < crashMaxPending {
 			continue
 		}
 		var end error
@@ -140,9 +144,34 @@ func crashWriteOn(store *kvstore.Store, writer, n int, acks chan<- crashAck) err
 	}
 }
 
-// crashAck reports that a goroutine's n-th commit was acknowledged.
+// crashAddOn adds 1 to a number that others add to, until the store is closed.
+func crashAddOn(store *kvstore.Store, acks chan<- crashAck) error {
+	for {
+		sum, err := store.Add(crashAdded, 1)
+		if errors.Is(err, kvstore.ErrClosed) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		acks <- crashAck{crashAdder, int(sum)}
+	}
+}
+
+// crashAck reports that a goroutine's n-th commit was acknowledged, or that
+// crashAdder was given the sum n.
 type crashAck struct {
 	writer, n int
+}
+
+// crashAdder is the writer of acknowledgements of crashAddOn.
+const crashAdder = -1
+
+func (a crashAck) String() string {
+	if a.writer == crashAdder {
+		return fmt.Sprintf("added %d\n", a.n)
+	}
+	return fmt.Sprintf("ack %d %d\n", a.writer, a.n)
 }
 
 // crashPrinter prints acknowledgements, and signals when it has printed enough.
@@ -161,7 +190,7 @@ func (p *crashPrinter) run() error {
 	out := bufio.NewWriter(os.Stdout) // of 4 KiB: see crashUnread
 	count := 0
 	for ack := range p.acks {
-		line := fmt.Sprintf("ack %d %d\n", ack.writer, ack.n)
+		line := ack.String()
 		count++
 		last := count == p.closeAfter
 		if last {

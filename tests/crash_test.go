@@ -14,6 +14,9 @@ package tests
 //  4. A kill during Open or Close changes nothing but the writes under way
 //     (P10).
 //  5. The lock ends with the process (P7).
+//  6. Each sum that an addition to a shared number has returned was returned
+//     once, and is part of the number that is there. Every function that is
+//     there has counted (P14).
 //
 // A kill proves nothing about fsync, since the kernel survives it.
 
@@ -42,7 +45,7 @@ const (
 	// with the child: those in the printer's buffer of 4 KiB, in lines of at
 	// least 8 bytes, those in the channel to the printer, and the commits under
 	// way.
-	crashUnread = 4096/8 + crashWriters + crashMaxPending
+	crashUnread = 4096/8 + crashWriters + max(crashMaxPending, crashAdders)
 )
 
 // crashTest is a directory and the expected content of its store.
@@ -51,6 +54,8 @@ type crashTest struct {
 	random *rand.Rand
 	acked  [crashWriters]int // for each goroutine, the commits that were acknowledged, or served by an earlier opener
 	unread int               // commits of each goroutine that may be there beyond those
+	added  int               // the shared number, as an earlier opener has served it
+	sums   map[int]bool      // that were returned since then
 }
 
 func newCrashTest(t *testing.T) *crashTest {
@@ -63,7 +68,7 @@ func newCrashTest(t *testing.T) *crashTest {
 		}
 	}
 	t.Logf("%s=%d", crashSeedEnv, seed)
-	return &crashTest{dir: t.TempDir(), random: rand.New(rand.NewPCG(seed, 0))}
+	return &crashTest{dir: t.TempDir(), random: rand.New(rand.NewPCG(seed, 0)), sums: map[int]bool{}}
 }
 
 // job returns the task of opening the directory, with SyncWrites on or off.
@@ -91,6 +96,13 @@ func (c *crashTest) read(t *testing.T, p *crashProcess) (line string, ok bool) {
 			t.Fatalf("goroutine %d began again with commit %d, %d was there already", writer, n, c.acked[writer])
 		}
 		c.acked[writer] = n
+	}
+	if text, isSum := strings.CutPrefix(line, "added "); ok && isSum {
+		sum, err := strconv.Atoi(text)
+		if err != nil || sum <= c.added || c.sums[sum] {
+			t.Fatalf("the child printed %q, the sum was %d before, returned twice %t", line, c.added, c.sums[sum])
+		}
+		c.sums[sum] = true
 	}
 	return line, ok
 }
@@ -215,7 +227,30 @@ func (c *crashTest) compare(t *testing.T, store *kvstore.Store) {
 				writer, n, c.acked[writer], c.unread)
 		}
 	}
+	c.compareSum(t, store)
 	c.acked, c.unread = sequences, 0
+}
+
+// compareSum verifies that the shared number has all additions whose sums were
+// returned, and that the others among those it has can be unread.
+func (c *crashTest) compareSum(t *testing.T, store *kvstore.Store) {
+	t.Helper()
+	text, _ := store.Get(crashAdded)
+	sum, err := crashNumber(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for returned := range c.sums {
+		if returned > int(sum) {
+			t.Errorf("the sum %d was returned, and %d is there", returned, sum)
+		}
+	}
+	if unread := int(sum) - c.added - len(c.sums); unread < 0 || unread > c.unread {
+		t.Errorf("the sum was %d and is %d, of which %d were returned, and up to %d more are possible",
+			c.added, sum, len(c.sums), c.unread)
+	}
+	c.added = int(sum)
+	clear(c.sums)
 }
 
 // openAndClose verifies the store and closes it properly, so that the next

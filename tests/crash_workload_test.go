@@ -15,6 +15,9 @@ import (
 // crashWriters is the number of goroutines that write.
 const crashWriters = 64
 
+// crashAdders is the number of goroutines that add to one number.
+const crashAdders = 8
+
 // crashOp is a goroutine's n-th commit. It depends on the goroutine and n
 // alone, so that the parent can compute the expected state.
 type crashOp struct {
@@ -29,6 +32,15 @@ const (
 	crashDelete
 	crashApply
 	crashAsync
+	crashDo      // the writes, and crashTotal + 1
+	crashDoAsync // the same
+	crashAdd     // to a key of the goroutine, so that the sum is n
+)
+
+// Keys that all goroutines change.
+const (
+	crashTotal = "~total" // the number of functions that were committed
+	crashAdded = "~added" // the number of additions by crashAddOn
 )
 
 type crashWrite struct {
@@ -40,7 +52,7 @@ type crashWrite struct {
 // The commits of a goroutine repeat after crashPeriod. Each one touches keys of
 // one of crashSlots slots, and no other commit of that period does.
 const (
-	crashKinds  = 7
+	crashKinds  = 10
 	crashSlots  = 4
 	crashPeriod = crashKinds * crashSlots
 )
@@ -66,9 +78,26 @@ func crashOpOf(writer, n int) crashOp {
 		return crashOp{crashApply, []crashWrite{set("j"), remove, set("k")}}
 	case 5:
 		return crashOp{crashAsync, []crashWrite{set("l"), set("gone")}}
-	default:
+	case 6:
 		return crashOp{crashDelete, []crashWrite{remove}}
+	case 7:
+		return crashOp{crashDo, []crashWrite{set("m"), set("n")}}
+	case 8:
+		return crashOp{crashDoAsync, []crashWrite{set("o")}}
+	default:
+		return crashOp{crashAdd, []crashWrite{{key: prefix + "sum", value: strconv.Itoa(n)}}}
 	}
+}
+
+// crashFunctions returns how many of a goroutine's first n commits are made by
+// functions.
+func crashFunctions(n int) (functions int) {
+	for i := range n {
+		if how := crashOpOf(0, i+1).how; how == crashDo || how == crashDoAsync {
+			functions++
+		}
+	}
+	return functions
 }
 
 // start begins the commit. The function that it returns waits for the result.
@@ -85,8 +114,51 @@ func (op crashOp) start(store *kvstore.Store) (wait func() error) {
 		err = store.Set(first.key, []byte(first.value))
 	case crashDelete:
 		err = store.Delete(first.key)
+	case crashDo:
+		err = store.Do(context.Background(), op.run)
+	case crashDoAsync:
+		commit := store.DoAsync(context.Background(), op.run)
+		return func() error { return commit.Wait(context.Background()) }
+	case crashAdd:
+		err = op.add(store)
 	}
 	return func() error { return err }
+}
+
+// run is the function of crashDo and crashDoAsync.
+func (op crashOp) run(tx *kvstore.Tx) error {
+	text, _ := tx.Get(crashTotal)
+	total, err := crashNumber(text)
+	if err != nil {
+		return err
+	}
+	tx.Set(crashTotal, strconv.AppendInt(nil, total+1, 10))
+	for _, w := range op.writes {
+		tx.Set(w.key, []byte(w.value))
+	}
+	return nil
+}
+
+// add adds so much that the sum is the number of this commit, if none before it
+// is lost or was made twice.
+func (op crashOp) add(store *kvstore.Store) error {
+	want, err := crashNumber([]byte(op.writes[0].value))
+	if err != nil {
+		return err
+	}
+	sum, err := store.Add(op.writes[0].key, min(crashKinds, want))
+	if err == nil && sum != want {
+		return fmt.Errorf("the sum of %q is %d, and should be %d", op.writes[0].key, sum, want)
+	}
+	return err
+}
+
+// crashNumber returns the number of a value, 0 if there is none.
+func crashNumber(text []byte) (int64, error) {
+	if text == nil {
+		return 0, nil
+	}
+	return strconv.ParseInt(string(text), 10, 64)
 }
 
 func (op crashOp) batch() *kvstore.Batch {
@@ -136,6 +208,9 @@ func crashSequences(store *kvstore.Store) (sequences [crashWriters]int, err erro
 		states[writer] = map[string]string{}
 	}
 	for _, key := range store.Keys() {
+		if key == crashTotal || key == crashAdded {
+			continue
+		}
 		writer, err := strconv.Atoi(key[:min(2, len(key))])
 		value, ok := store.Get(key)
 		if err != nil || writer < 0 || writer >= crashWriters || !ok {
@@ -148,7 +223,24 @@ func crashSequences(store *kvstore.Store) (sequences [crashWriters]int, err erro
 			return sequences, err
 		}
 	}
-	return sequences, nil
+	return sequences, crashCheckTotal(store, sequences)
+}
+
+// crashCheckTotal verifies that no function's part of crashTotal is lost.
+func crashCheckTotal(store *kvstore.Store, sequences [crashWriters]int) error {
+	text, _ := store.Get(crashTotal)
+	total, err := crashNumber(text)
+	if err != nil {
+		return err
+	}
+	want := 0
+	for _, n := range sequences {
+		want += crashFunctions(n)
+	}
+	if total != int64(want) {
+		return fmt.Errorf("the goroutines have committed %d functions, and %d have counted", want, total)
+	}
+	return nil
 }
 
 func crashSequence(writer int, state map[string]string) (int, error) {
