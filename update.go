@@ -112,11 +112,6 @@ func (u *update) run(ctx context.Context) error {
 	if u.losses < patience {
 		return u.try(ctx)
 	}
-	turns := u.store.updates.turns
-	if turns.Acquire(ctx, 1) != nil {
-		return errExpired
-	}
-	defer turns.Release(1)
 	turn, err := u.store.takeTurn(ctx)
 	if err != nil {
 		return err

@@ -197,6 +197,44 @@ func TestUpdateConflictsWithItself(t *testing.T) {
 	}
 }
 
+// lose has others change a key until fn has lost n times. It returns fn with
+// what is to happen in the runs after that, whose number it gives.
+func lose(r *rig, s *kvstore.Store, key string, n int, then func(tx *kvstore.Tx, run int) error) func(*kvstore.Tx) error {
+	runs := 0
+	return func(tx *kvstore.Tx) error {
+		number := txNumber(tx, key)
+		setNumber(tx, key, number+1)
+		if runs++; runs > n {
+			return then(tx, runs-n)
+		}
+		r.ok(<-async(func() error { return s.Set(key, []byte(strconv.Itoa(number+10))) }))
+		return nil
+	}
+}
+
+// A function that has its turn may run another transaction, here or in another
+// goroutine, that needs a turn too.
+func TestUpdateInATurnTakesATurn(t *testing.T) {
+	for _, how := range []string{"in the same goroutine", "in another one"} {
+		t.Run(how, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t)
+				s := r.open()
+				ended := func(*kvstore.Tx, int) error { return nil }
+				inner := lose(r, s, "inner", 6, ended)
+				r.ok(s.Update(ctx, lose(r, s, "outer", 4, func(*kvstore.Tx, int) error {
+					update := func() error { return s.Update(ctx, inner) }
+					if how == "in another one" {
+						return <-async(update)
+					}
+					return update()
+				})))
+				r.want(s, "outer", "41", "inner", "61")
+			})
+		})
+	}
+}
+
 // A transaction with many reads is checked like one with few.
 func TestLargeTransactions(t *testing.T) {
 	const keys = 2000
