@@ -290,17 +290,26 @@ func everybodyIsTold(t *testing.T, rng *rand.Rand, last string) {
 	write := func(kind int, attended bool) error {
 		defer told.Add(1)
 		switch {
-		case !attended && kind%2 == 0:
+		case !attended && kind%4 == 0:
 			return s.Apply(short, batch("key", ""))
-		case !attended:
+		case !attended && kind%4 == 1:
 			return s.ApplyAsync(ctx, batch("key", "")).Wait(ctx)
-		case kind%4 == 0:
+		case !attended && kind%4 == 2:
+			return s.Do(short, addOne("n"))
+		case !attended:
+			return s.DoAsync(ctx, addOne("n")).Wait(ctx)
+		case kind%6 == 0:
 			return s.Delete("key")
-		case kind%4 == 1:
+		case kind%6 == 1:
 			_, err := s.CompareAndSwap("key", []byte("what it has not"), nil)
 			return err
-		case kind%4 == 2:
+		case kind%6 == 2:
 			return s.Apply(ctx, batch("key", ""))
+		case kind%6 == 3:
+			_, err := s.Add("n", 1)
+			return err
+		case kind%6 == 4:
+			return s.Do(ctx, addOne("n"))
 		}
 		return s.Set("key", nil)
 	}
@@ -320,7 +329,7 @@ func everybodyIsTold(t *testing.T, rng *rand.Rand, last string) {
 			}
 			return nil
 		})
-		inFront := async(func() error { return write(3, true) })
+		inFront := async(func() error { return write(5, true) })
 		r.waits(inFront)
 		results := make(chan error, n)
 		for i := range n {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"log/slog"
 	"maps"
 	"math"
@@ -13,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -176,6 +178,10 @@ func TestP14PanicAndGoexit(t *testing.T) {
 		if !ok || p.Value != nil || !strings.Contains(p.Error(), "Goexit") {
 			t.Errorf("Wait returned %v", err)
 		}
+		mine := &kvstore.PanicError{Value: "mine"}
+		if err := s.Do(ctx, func(*kvstore.Tx) error { return mine }); err != error(mine) {
+			t.Errorf("Do returned %v", err)
+		}
 		r.ok(s.Do(ctx, addOne("n")))
 		r.want(s, "n", fmt.Sprint(round+1))
 	}
@@ -226,6 +232,29 @@ func TestP14GoexitOfMany(t *testing.T) {
 	}
 }
 
+// P14: after Goexit, the group goes on with the next command.
+func TestP14GoexitInAGroup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		s := r.open()
+		before := s.Stats().Groups
+		st := r.hold(s)
+		first := s.ApplyAsync(ctx, batch("a", "1"))
+		exits := s.DoAsync(ctx, func(tx *kvstore.Tx) error { tx.Set("a", nil); runtime.Goexit(); return nil })
+		last := s.DoAsync(ctx, addOne("n"))
+		st.release()
+		r.ok(first.Wait(ctx))
+		if _, ok := errors.AsType[*kvstore.PanicError](exits.Wait(ctx)); !ok {
+			t.Errorf("error %v", exits.Wait(ctx))
+		}
+		r.ok(last.Wait(ctx))
+		r.want(s, "held", "", "a", "1", "n", "1")
+		if n := s.Stats().Groups - before; n != 2 {
+			t.Errorf("%d groups", n)
+		}
+	})
+}
+
 // P14: if ctx ends before fn has begun, fn never runs. If it ends later, Do
 // waits for fn, and not for the disk.
 func TestP14ContextOfDo(t *testing.T) {
@@ -274,6 +303,122 @@ func TestP14ContextOfDo(t *testing.T) {
 		r.ok(s.Sync())
 		r.want(s, "held", "", "late", "")
 	})
+}
+
+// P14: no reader waits for a function, not even for one in the middle of a loop.
+func TestP14ReadersDoNotWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		s := r.open()
+		r.set(s, "a", "1", "b", "2")
+		loops := map[string]func(tx *kvstore.Tx) iter.Seq2[string, []byte]{
+			"Scan": func(tx *kvstore.Tx) iter.Seq2[string, []byte] { return tx.Scan(kvstore.Range{}) },
+			"All":  func(tx *kvstore.Tx) iter.Seq2[string, []byte] { return tx.All() },
+		}
+		for name, loop := range loops {
+			began, end := make(chan struct{}, 10), make(chan struct{})
+			done := async(func() error {
+				return s.Do(ctx, func(tx *kvstore.Tx) error {
+					for range loop(tx) {
+						began <- struct{}{}
+						<-end
+					}
+					tx.Set("loop", []byte(name))
+					tx.Delete("loop")
+					return nil
+				})
+			})
+			<-began
+			r.want(s, "a", "1", "b", "2")
+			wantScan(t, state(s), kvstore.Range{}, s.Scan(kvstore.Range{}))
+			if keys := r.view(s).Len(); keys != 2 {
+				t.Errorf("%d keys", keys)
+			}
+			close(end)
+			r.ok(<-done)
+		}
+	})
+}
+
+// lateContext is a context that ends while the writer asks whether it has, and
+// right after it has answered no.
+type lateContext struct {
+	context.Context
+	cancel context.CancelFunc
+	asked  atomic.Bool   // false once armed: the next question is the writer's
+	left   chan struct{} // closed when the caller has left
+}
+
+func (c *lateContext) Err() error {
+	err := c.Context.Err()
+	if c.asked.CompareAndSwap(false, true) {
+		c.cancel()
+		<-c.left
+	}
+	return err
+}
+
+// P14: fn does not run once Do has returned, however late ctx ends.
+func TestP14NothingRunsBehindItsCaller(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		s := r.open()
+		st := r.hold(s)
+		late := &lateContext{left: make(chan struct{})}
+		late.asked.Store(true)
+		late.Context, late.cancel = context.WithCancel(ctx)
+		result := async(func() error {
+			return s.Do(late, func(*kvstore.Tx) error { t.Error("fn runs"); return nil })
+		})
+		r.waits(result)
+		late.asked.Store(false)
+		st.release()
+		r.fails(<-result, context.Canceled)
+		close(late.left)
+		r.ok(s.Do(ctx, addOne("n")))
+	})
+}
+
+// P14: a function that is queued when the store fails does not run.
+func TestP14FailedStoreRunsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		s := r.open()
+		r.set(s, "a", "1")
+		hang := make(chan struct{})
+		r.fs.SetHook(func(op vfs.Op) error {
+			if op.Kind == vfs.OpSync {
+				<-hang
+				return syscall.EIO
+			}
+			return nil
+		})
+		r.undecided(s.ApplyAsync(ctx, batch("held", "")))
+		queued := s.DoAsync(ctx, func(*kvstore.Tx) error { t.Error("fn runs"); return nil })
+		r.undecided(queued)
+		close(hang)
+		failedWith(r, queued.Wait(ctx), syscall.EIO)
+	})
+}
+
+// P14: a function whose commit failed on a full disk does not run again.
+func TestP14FullDiskRunsNothingAgain(t *testing.T) {
+	r := newRig(t)
+	s := r.open()
+	r.set(s, "a", "1")
+	r.fs.SetHook(failing(vfs.OpAllocate, syscall.ENOSPC))
+	runs := 0
+	r.fails(s.Do(ctx, func(tx *kvstore.Tx) error {
+		runs++
+		tx.Set("large", make([]byte, 1<<20))
+		return nil
+	}), syscall.ENOSPC)
+	r.fs.SetHook(nil)
+	r.set(s, "b", "2")
+	r.want(s, "a", "1", "b", "2")
+	if runs != 1 {
+		t.Errorf("%d runs", runs)
+	}
 }
 
 // P14: an answer comes when what the function has read is durable and visible,
@@ -347,7 +492,10 @@ func TestDoIsRefused(t *testing.T) {
 		r.fails(err, want)
 	}
 	r.fail(written(vfs.OpSync), syscall.EIO, forever)
-	r.fails(s.Set("b", nil), kvstore.ErrFailed)
+	sum, err := s.Add("a", 1)
+	if r.fails(err, kvstore.ErrFailed); sum != 0 {
+		t.Errorf("Add returned %d", sum)
+	}
 	refused(kvstore.ErrFailed)
 	r.fails(s.Close(), kvstore.ErrFailed)
 	refused(kvstore.ErrClosed)
@@ -383,6 +531,27 @@ func TestDoReportsSlowFunctions(t *testing.T) {
 				t.Errorf("reported %q", text)
 			}
 		}
+	})
+}
+
+// onWarning is a slog.Handler.
+type onWarning func()
+
+func (h onWarning) Enabled(_ context.Context, level slog.Level) bool { return level == slog.LevelWarn }
+func (h onWarning) Handle(context.Context, slog.Record) error        { h(); return nil }
+func (h onWarning) WithAttrs([]slog.Attr) slog.Handler               { return h }
+func (h onWarning) WithGroup(string) slog.Handler                    { return h }
+
+// A Logger that writes to the store holds nothing up.
+func TestDoWarnsALoggerThatWrites(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		s, logged := (*kvstore.Store)(nil), make(chan error, 1)
+		r.config.Logger = slog.New(onWarning(func() { logged <- s.Set("log", nil) }))
+		s = r.open()
+		r.ok(s.Do(ctx, slowFunction(15*time.Millisecond)))
+		r.ok(<-logged)
+		r.want(s, "log", "")
 	})
 }
 
@@ -633,6 +802,64 @@ func TestSetVersion(t *testing.T) {
 	})
 }
 
+// A commit that is refused, or that fails, moves no version and has none.
+func TestRefusedCommitMovesNoVersion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, kvstore.WithMaxKeys(2))
+		s := r.open()
+		r.set(s, "a", "1")
+		far := time.Now().Add(1000 * time.Hour).UnixNano()
+		at := func(version int64, pairs ...string) *kvstore.Commit {
+			b := batch(pairs...)
+			b.SetVersion(version)
+			return s.ApplyAsync(ctx, b)
+		}
+		next := func(value string) {
+			t.Helper()
+			c := s.ApplyAsync(ctx, batch("a", value))
+			if r.ok(c.Wait(ctx)); c.Version() >= far {
+				t.Error("the commit behind it counts up from its version")
+			}
+		}
+		st := r.hold(s)
+		full, behind := at(far, "b", ""), s.ApplyAsync(ctx, batch("a", "2"))
+		st.release()
+		r.fails(full.Wait(ctx), kvstore.ErrStoreFull)
+		if r.ok(behind.Wait(ctx)); full.Version() != 0 || behind.Version() >= far {
+			t.Errorf("versions %d, then %d", full.Version(), behind.Version())
+		}
+		r.fs.SetHook(failing(vfs.OpAllocate, syscall.ENOSPC))
+		large := at(far, "a", strings.Repeat("x", 1<<20))
+		if r.fails(large.Wait(ctx), syscall.ENOSPC); large.Version() != 0 {
+			t.Errorf("version %d", large.Version())
+		}
+		r.fs.SetHook(nil)
+		next("3")
+		r.want(s, "a", "3", "held", "")
+	})
+}
+
+// A version that was asked for, and the one that a commit got, end with it: the
+// next user of the same command or batch has none.
+func TestVersionsEndWithTheirCommit(t *testing.T) {
+	r := newRig(t)
+	s := r.open()
+	r.set(s, "a", "")
+	for range 50 {
+		b := batch("a", "")
+		b.SetVersion(s.Stats().Version + 1)
+		r.ok(s.Apply(ctx, b))
+		r.ok(s.Set("b", nil)) // the same version would be refused
+		nothing := s.DoAsync(ctx, func(*kvstore.Tx) error { return nil })
+		if r.ok(nothing.Wait(ctx)); nothing.Version() != 0 {
+			t.Fatalf("no commit has version %d", nothing.Version())
+		}
+		b.Reset()
+		b.Set("c", nil)
+		r.ok(s.Apply(ctx, b))
+	}
+}
+
 // SetNow is for Do, and comes first.
 func TestSetNow(t *testing.T) {
 	r := newRig(t)
@@ -687,6 +914,99 @@ func TestTxNow(t *testing.T) {
 			t.Errorf("an Update sees %v", now[2])
 		}
 	})
+}
+
+// A group ends when its functions have taken 2 ms.
+func TestGroupOfSlowFunctionsEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		s := r.open()
+		st := r.hold(s)
+		var commits []*kvstore.Commit
+		for range 6 {
+			commits = append(commits, s.DoAsync(ctx, func(tx *kvstore.Tx) error {
+				<-time.After(time.Millisecond)
+				return addOne("n")(tx)
+			}))
+		}
+		before := s.Stats().Groups
+		st.release()
+		for _, c := range commits {
+			r.ok(c.Wait(ctx))
+		}
+		if n := s.Stats().Groups - before; n != 1+3 {
+			t.Errorf("%d groups, want that in front and 3", n)
+		}
+		r.want(s, "n", "6", "held", "")
+	})
+}
+
+// P12: MaxKeys is exact, whatever writes and functions meet in a group. A map is
+// the model.
+func TestP12MaxKeysWithFunctions(t *testing.T) {
+	const maxKeys = 6
+	synctest.Test(t, func(t *testing.T) {
+		r, rng := newRandomRig(t, kvstore.WithMaxKeys(maxKeys), kvstore.WithFirstSegmentBytes(1<<20))
+		s := r.open()
+		model := map[string]string{"held": ""}
+		for range 60 {
+			st := r.hold(s)
+			var commits []*kvstore.Commit
+			var wants []error
+			for range 1 + rng.IntN(12) {
+				now, b := maps.Clone(model), &kvstore.Batch{}
+				for range 1 + rng.IntN(4) {
+					key := fmt.Sprint("key", rng.IntN(9))
+					if rng.IntN(5) < 2 {
+						b.Delete(key)
+						delete(now, key)
+					} else {
+						b.Set(key, nil)
+						now[key] = ""
+					}
+				}
+				if rng.IntN(2) == 0 {
+					commits = append(commits, s.ApplyAsync(ctx, b))
+				} else {
+					commits = append(commits, s.DoAsync(ctx, becomes(t, maps.Clone(model), now)))
+				}
+				if len(now) > maxKeys {
+					wants = append(wants, kvstore.ErrStoreFull)
+				} else {
+					wants, model = append(wants, nil), now
+				}
+			}
+			st.release()
+			for i, c := range commits {
+				if err := c.Wait(ctx); !errors.Is(err, wants[i]) {
+					t.Fatalf("number %d of %d: %v, want %v", i, len(commits), err, wants[i])
+				}
+			}
+			r.want(s, slices.Concat(pairsOf(model)...)...)
+		}
+	})
+}
+
+// becomes returns a function that finds one state and leaves another.
+func becomes(t *testing.T, found, left map[string]string) func(*kvstore.Tx) error {
+	return func(tx *kvstore.Tx) error {
+		got := map[string]string{}
+		for key, value := range tx.All() {
+			got[key] = string(value)
+		}
+		if !maps.Equal(got, found) {
+			t.Errorf("fn finds %v, want %v", got, found)
+		}
+		for key := range found {
+			if _, ok := left[key]; !ok {
+				tx.Delete(key)
+			}
+		}
+		for key, value := range left {
+			tx.Set(key, []byte(value))
+		}
+		return nil
+	}
 }
 
 // A writer is not held up for ever by functions that write nothing: a group of

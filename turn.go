@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"golang.org/x/sync/semaphore"
 )
 
 // turnTime is how long the writer waits for a transaction that has its turn.
@@ -16,24 +18,27 @@ type turnCommand struct {
 	granted chan struct{}      // closed by the writer when it waits
 	commit  chan *writeCommand // of no place; nil if the transaction has nothing to commit
 	lapsed  chan struct{}      // closed by the writer when it waits no more
+
+	turns *semaphore.Weighted // immutable: see updates; acquired until the turn has ended
 }
 
-// takeTurn returns when the writer waits for the transaction. Callers ask for
-// turns one at a time. They do not hold up each other while they have a turn:
-// its function may call Update, which then takes a turn of its own when this
-// one has lapsed.
+// takeTurn returns when the writer waits for the transaction. Callers take
+// turns one at a time. A turn ends when the writer goes on, and not when the
+// function returns: that may run another transaction, which takes a turn too.
 func (s *Store) takeTurn(ctx context.Context) (*turnCommand, error) {
-	if s.updates.turns.Acquire(ctx, 1) != nil {
-		return nil, errExpired
-	}
-	defer s.updates.turns.Release(1)
 	turn := &turnCommand{
 		ctx: ctx, granted: make(chan struct{}), commit: make(chan *writeCommand), lapsed: make(chan struct{}),
+		turns: s.updates.turns,
 	}
-	if err := s.checkWritable(ctx); err != nil {
-		return nil, expired(ctx, err)
+	if turn.turns.Acquire(ctx, 1) != nil {
+		return nil, errExpired
 	}
-	if err := s.mailbox.SendControl(ctx, turn); err != nil {
+	err := s.checkWritable(ctx)
+	if err == nil {
+		err = s.mailbox.SendControl(ctx, turn)
+	}
+	if err != nil {
+		turn.turns.Release(1)
 		return nil, expired(ctx, err)
 	}
 	select {
@@ -55,6 +60,12 @@ func (t *turnCommand) pass(c *writeCommand) bool {
 	}
 }
 
+// end ends the turn, for the writer.
+func (t *turnCommand) end() {
+	close(t.lapsed)
+	t.turns.Release(1)
+}
+
 // expired returns err, or errExpired if it is that ctx has ended.
 func expired(ctx context.Context, err error) error {
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
@@ -66,7 +77,7 @@ func expired(ctx context.Context, err error) error {
 // giveTurn waits for a transaction, and makes it the first command of the next
 // group.
 func (w *walWriter) giveTurn(turn *turnCommand) {
-	defer close(turn.lapsed)
+	defer turn.end()
 	if turn.ctx.Err() != nil {
 		return
 	}

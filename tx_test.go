@@ -116,10 +116,20 @@ func TestUpdateWritesInsideAScan(t *testing.T) {
 				}
 			}
 		})
-		wantScan(t, map[string]string{"a": "1", "b": "new", "bb": "new"}, kvstore.Range{}, tx.Scan(kvstore.Range{}))
+		want = map[string]string{"a": "1", "b": "new", "bb": "new"}
+		wantScan(t, want, kvstore.Range{}, tx.Scan(kvstore.Range{}))
+		all := map[string]string{}
+		for key, value := range tx.All() {
+			tx.Set("bbb", []byte("newer"))
+			tx.Set("b", []byte("newer"))
+			all[key] = string(value)
+		}
+		if !maps.Equal(all, want) {
+			t.Errorf("All shows %v, want %v", all, want)
+		}
 		return nil
 	}))
-	r.want(s, "a", "1", "b", "new", "bb", "new")
+	r.want(s, "a", "1", "b", "newer", "bb", "new", "bbb", "newer")
 }
 
 // After an error, a panic or Goexit nothing was written, and nothing stays
@@ -307,6 +317,8 @@ func TestUpdateConflicts(t *testing.T) {
 		{"the key", get("b"), set("b"), true},
 		{"the key is deleted", get("b"), del("b"), true},
 		{"another key", get("b"), set("d"), false},
+		{"the key, among others", get("b"), batch("ax", "", "b", "changed", "x", ""), true},
+		{"several other keys", get("b"), batch("ax", "", "d", "changed", "x", ""), false},
 		{"an absent key comes", get("x"), set("x"), true},
 		{"whether a key is there, and its value changes", has("b"), set("b"), true},
 		{"whether a key is there, and it is deleted", has("b"), del("b"), true},

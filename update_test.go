@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"kvstore"
+	"kvstore/internal/vfs"
 )
 
 // This file is about transactions that lose, and about large ones.
@@ -168,32 +170,169 @@ func TestUpdateConflictsWithItself(t *testing.T) {
 			_, err := s.CompareAndSwap("n", []byte("?"), nil)
 			return err
 		}, false},
+		{"another goroutine", func(s *kvstore.Store, n int) error {
+			return <-async(func() error { return s.Set("n", []byte(strconv.Itoa(n))) })
+		}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := newRig(t)
-			s := r.open()
-			runs := 0
-			err := s.Update(ctx, func(tx *kvstore.Tx) error {
-				n := txNumber(tx, "n")
-				for range tx.Scan(kvstore.Range{Prefix: "r"}) {
-					n++
-				}
-				if runs++; c.mine || runs == 1 {
-					r.ok(c.write(s, n+1))
-				}
-				tx.Set("n", []byte("0"))
-				return nil
+			synctest.Test(t, func(t *testing.T) { conflictsWithItself(t, c.write, c.mine) })
+		})
+	}
+}
+
+// conflictsWithItself runs a transaction that loses until it has its turn, and
+// whose function then makes a write. If that is not to blame, the transaction
+// loses once more to another goroutine.
+func conflictsWithItself(t *testing.T, write func(s *kvstore.Store, n int) error, mine bool) {
+	const most = 20 // else it loses for ever
+	r := newRig(t)
+	s := r.open()
+	runs := 0
+	other := func(n int) { r.ok(<-async(func() error { return s.Set("n", []byte(strconv.Itoa(n))) })) }
+	err := s.Update(ctx, func(tx *kvstore.Tx) error {
+		n := txNumber(tx, "n")
+		for range tx.Scan(kvstore.Range{Prefix: "r"}) {
+			n++
+		}
+		switch runs++; {
+		case runs > most:
+			return errors.New("it runs again and again")
+		case mine:
+			r.ok(write(s, n+1))
+		case runs < 5:
+			other(n + 1)
+		case runs == 5:
+			r.ok(write(s, n+1))
+			other(n + 2)
+		}
+		tx.Set("n", []byte("0"))
+		return nil
+	})
+	if !mine {
+		if r.ok(err); runs != 6 {
+			t.Errorf("%d runs", runs)
+		}
+		return
+	}
+	if r.fails(err, kvstore.ErrConflict); runs != 5 {
+		t.Errorf("%d runs", runs)
+	}
+	r.ok(s.Update(ctx, addOne("another")))
+}
+
+// lose has others change a key until fn has lost n times. It returns fn with
+// what is to happen in the runs after that, whose number it gives.
+func lose(r *rig, s *kvstore.Store, key string, n int, then func(tx *kvstore.Tx, run int) error) func(*kvstore.Tx) error {
+	runs := 0
+	return func(tx *kvstore.Tx) error {
+		number := txNumber(tx, key)
+		setNumber(tx, key, number+1)
+		if runs++; runs > n {
+			return then(tx, runs-n)
+		}
+		r.ok(<-async(func() error { return s.Set(key, []byte(strconv.Itoa(number+10))) }))
+		return nil
+	}
+}
+
+// A function that has its turn may run another transaction, here or in another
+// goroutine, that needs a turn too.
+func TestUpdateInATurnTakesATurn(t *testing.T) {
+	for _, how := range []string{"in the same goroutine", "in another one"} {
+		t.Run(how, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t)
+				s := r.open()
+				ended := func(*kvstore.Tx, int) error { return nil }
+				inner := lose(r, s, "inner", 6, ended)
+				r.ok(s.Update(ctx, lose(r, s, "outer", 4, func(*kvstore.Tx, int) error {
+					update := func() error { return s.Update(ctx, inner) }
+					if how == "in another one" {
+						return <-async(update)
+					}
+					return update()
+				})))
+				r.want(s, "outer", "41", "inner", "61")
 			})
-			if !c.mine {
-				if r.ok(err); runs != 1 {
-					t.Errorf("%d runs", runs)
+		})
+	}
+}
+
+// What a function writes inside the function of another transaction, both in
+// their turns, and what it writes afterwards, is a conflict of that one with
+// itself.
+func TestUpdateInATurnConflictsWithItself(t *testing.T) {
+	for _, when := range []string{"inside", "afterwards"} {
+		t.Run(when, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t)
+				s := r.open()
+				write := func() error { return s.Set("outer", []byte(when)) }
+				err := s.Update(ctx, lose(r, s, "outer", 4, func(_ *kvstore.Tx, run int) error {
+					if run > 1 {
+						return errors.New("it runs again")
+					}
+					err := s.Update(ctx, lose(r, s, "inner", 4, func(*kvstore.Tx, int) error {
+						if when == "inside" {
+							return write()
+						}
+						return nil
+					}))
+					if when == "afterwards" {
+						err = errors.Join(err, write())
+					}
+					return err
+				}))
+				r.fails(err, kvstore.ErrConflict)
+			})
+		})
+	}
+}
+
+// If ctx ends while a transaction waits for its turn, or for room in the queue
+// to ask for one, it leaves at once. The writer does not wait for it, and the
+// next one may take its turn.
+func TestUpdateLeavesBeforeItsTurn(t *testing.T) {
+	const queueBytes, smallest = 32 << 20, 2 << 10
+	for _, waits := range []string{"for its turn", "for room"} {
+		t.Run(waits, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t)
+				s := r.open()
+				short, cancel := context.WithCancel(ctx)
+				fourth := make(chan struct{})
+				result := async(func() error {
+					return s.Update(short, func(tx *kvstore.Tx) error {
+						n := txNumber(tx, "n")
+						setNumber(tx, "n", n+1)
+						r.ok(<-async(func() error { return s.Set("n", []byte(strconv.Itoa(n+10))) }))
+						if n == 30 {
+							close(fourth)
+						}
+						return nil
+					})
+				})
+				<-fourth
+				synctest.Wait() // it pauses
+				st := r.hold(s)
+				large := s.ApplyAsync(ctx, batch())
+				if waits == "for room" {
+					large = s.ApplyAsync(ctx, batch("large", string(make([]byte, queueBytes-smallest-1000))))
+					r.fs.SetHook(failing(vfs.OpAllocate, syscall.ENOSPC)) // which is quicker
 				}
-				return
-			}
-			if r.fails(err, kvstore.ErrConflict); runs != 5 {
-				t.Errorf("%d runs", runs)
-			}
-			r.ok(s.Update(ctx, addOne("another")))
+				<-time.After(time.Millisecond)
+				cancel()
+				r.fails(<-result, kvstore.ErrConflict, context.Canceled)
+				began := time.Now()
+				st.release()
+				r.fails(large.Wait(ctx), map[string][]error{"for room": {syscall.ENOSPC}}[waits]...)
+				r.fs.SetHook(nil)
+				r.ok(s.Set("a", nil))
+				if waited := time.Since(began); waited > 0 {
+					t.Errorf("a Set waits %v", waited)
+				}
+				r.ok(s.Update(ctx, lose(r, s, "n", 4, func(*kvstore.Tx, int) error { return nil })))
+			})
 		})
 	}
 }
@@ -242,6 +381,14 @@ func TestLargeTransactions(t *testing.T) {
 			scan(kvstore.Range{From: key(1000), To: key(1200)})(tx)
 			scan(kvstore.Range{From: key(10), To: key(600)})(tx)
 		}, key(1300), true},
+		{"overlapping scans, the lowest", func(tx *kvstore.Tx) {
+			scan(kvstore.Range{From: key(500), To: key(1500)})(tx)
+			scan(kvstore.Range{From: key(10), To: key(600)})(tx)
+		}, key(20), true},
+		{"overlapping scans, one without an end", func(tx *kvstore.Tx) {
+			scan(kvstore.Range{From: key(500), To: key(1500)})(tx)
+			scan(kvstore.Range{From: key(1000)})(tx)
+		}, key(3000), true},
 		{"scans apart", func(tx *kvstore.Tx) {
 			scan(kvstore.Range{From: key(500), To: key(1500)})(tx)
 			scan(kvstore.Range{From: key(1600), To: key(1700)})(tx)
@@ -278,6 +425,9 @@ func TestLargeTransactions(t *testing.T) {
 						set := s.ApplyAsync(ctx, batch(c.change, "2"))
 						done := async(func() error { return s.Update(ctx, fn) })
 						synctest.Wait()
+						if open := s.Stats().Views; open != 2 {
+							t.Errorf("%d views are open, want that of the transaction and its base", open)
+						}
 						st.release()
 						r.ok(set.Wait(ctx))
 						r.ok(<-done)
@@ -483,6 +633,41 @@ func TestUpdateTurnEndsWithItsContext(t *testing.T) {
 	})
 }
 
+// What is committed after a large transaction was queued, in the group ahead of
+// its own, is a conflict.
+func TestLargeTransactionAndItsBase(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, kvstore.WithFirstSegmentBytes(1<<20))
+		s := r.open()
+		all := &kvstore.Batch{}
+		for i := range 1000 {
+			all.Set(fmt.Sprint("read", i), nil)
+		}
+		r.ok(s.Apply(ctx, all))
+		st := r.hold(s)
+		change := s.ApplyAsync(ctx, batch("read7", "changed"))
+		full := s.ApplyAsync(ctx, batch("full", string(make([]byte, 5<<20))))
+		runs := 0
+		done := async(func() error {
+			return s.Update(ctx, func(tx *kvstore.Tx) error {
+				runs++
+				for range tx.Scan(kvstore.Range{Prefix: "read"}) {
+					continue
+				}
+				tx.Set("result", nil)
+				return nil
+			})
+		})
+		synctest.Wait()
+		st.release()
+		r.ok(change.Wait(ctx))
+		r.ok(full.Wait(ctx))
+		if r.ok(<-done); runs != 2 {
+			t.Errorf("%d runs", runs)
+		}
+	})
+}
+
 // While a large transaction is queued, more changes than the writer would look
 // at. The caller looks at them, and the function does not run again for that.
 func TestLargeTransactionBesideManyChanges(t *testing.T) {
@@ -502,13 +687,12 @@ func TestLargeTransactionBesideManyChanges(t *testing.T) {
 				r.ok(s.Apply(ctx, many("other")))
 			}
 			st := r.hold(s)
-			held := many("other")
-			if conflicts {
-				held.Set("read7", []byte("changed"))
+			ahead := []*kvstore.Commit{s.ApplyAsync(ctx, many("other"))}
+			if conflicts { // the change that would be looked at last
+				ahead = append(ahead, s.ApplyAsync(ctx, batch("read7", "changed")))
 			}
-			first := s.ApplyAsync(ctx, held)
 			// The transaction is in the group behind it.
-			full := s.ApplyAsync(ctx, batch("full", string(make([]byte, 5<<20))))
+			ahead = append(ahead, s.ApplyAsync(ctx, batch("full", string(make([]byte, 5<<20)))))
 			runs := 0
 			done := async(func() error {
 				return s.Update(ctx, func(tx *kvstore.Tx) error {
@@ -521,13 +705,81 @@ func TestLargeTransactionBesideManyChanges(t *testing.T) {
 				})
 			})
 			synctest.Wait()
+			behind := s.ApplyAsync(ctx, batch("behind", ""))
 			st.release()
-			r.ok(first.Wait(ctx))
-			r.ok(full.Wait(ctx))
+			for _, c := range ahead {
+				r.ok(c.Wait(ctx))
+			}
+			r.ok(behind.Wait(ctx))
 			r.ok(<-done)
 			if want := map[bool]int{false: 1, true: 2}[conflicts]; runs != want {
 				t.Errorf("%d runs, want %d", runs, want)
 			}
+			stats := s.Stats()
+			if stats.Version <= behind.Version() {
+				t.Error("the writer has looked at all changes")
+			}
+			if stats.Views != 0 {
+				t.Errorf("%d views are open", stats.Views)
+			}
 		})
 	}
+}
+
+// After the first loss a transaction does not pause. Then it pauses for a
+// random time, which doubles with each loss up to 10 ms.
+func TestUpdateBacksOff(t *testing.T) {
+	const updates, mostLosses = 50, 14
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		s := r.open()
+		longest := [mostLosses + 1]time.Duration{}
+		for range updates {
+			losses, lost := 0, time.Now()
+			r.ok(s.Update(ctx, func(tx *kvstore.Tx) error {
+				longest[losses] = max(longest[losses], time.Since(lost))
+				n := txNumber(tx, "n")
+				setNumber(tx, "n", n+1)
+				if losses == mostLosses {
+					return nil
+				}
+				losses++
+				r.ok(<-async(func() error { return s.Set("n", []byte(strconv.Itoa(n+10))) }))
+				lost = time.Now()
+				return nil
+			}))
+		}
+		for losses, pause := range longest {
+			bound := time.Duration(0)
+			if losses > 1 {
+				bound = min(100*time.Microsecond<<(losses-2), 10*time.Millisecond)
+			}
+			if pause > bound || pause < bound/2 {
+				t.Errorf("the longest of %d pauses after %d losses is %v, want up to %v", updates, losses, pause, bound)
+			}
+		}
+	})
+}
+
+// A pause ends with ctx.
+func TestUpdateGivesUpInAPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		s := r.open()
+		short, cancel := context.WithCancel(ctx)
+		began, runs := time.Now(), 0
+		r.fails(s.Update(short, func(tx *kvstore.Tx) error {
+			n := txNumber(tx, "n")
+			setNumber(tx, "n", n+1)
+			r.ok(<-async(func() error { return s.Set("n", []byte(strconv.Itoa(n+10))) }))
+			if runs++; runs == 3 {
+				began = time.Now()
+				time.AfterFunc(1, cancel)
+			}
+			return nil
+		}), kvstore.ErrConflict, context.Canceled)
+		if took := time.Since(began); took != 1 {
+			t.Errorf("Update returns after %v", took)
+		}
+	})
 }

@@ -553,3 +553,58 @@ func TestAnyChange(t *testing.T) {
 		tab.Release()
 	}
 }
+
+// AnyChange does not look at versions that were dropped: the memory of a large
+// one is gone, or another key's.
+func TestAnyChangeSkipsWhatWasDropped(t *testing.T) {
+	tab := New(0)
+	version := int64(0)
+	set := func(key string, n int) {
+		version++
+		tab.Apply([]Commit{{Ops: []Op{{Key: []byte(key), Value: make([]byte, n)}}, Version: version}})
+	}
+	changed := func(v *View, upTo int64) (keys []string) {
+		v.AnyChange(upTo, func(key string) bool { keys = append(keys, key); return false }, 0)
+		slices.Sort(keys)
+		return slices.Compact(keys)
+	}
+	set("large", 1)
+	v := tab.View()
+	set("large", maxPackedBytes+1)
+	later := tab.View()
+	set("large", maxPackedBytes+1)
+	later.Close() // drops what it alone has seen
+	if got := changed(v, version); !slices.Equal(got, []string{"large"}) {
+		t.Errorf("changed: %q", got)
+	}
+	upTo := version
+	set("other", maxPackedBytes+1)
+	another := tab.View()
+	set("other", maxPackedBytes+1) // what it replaces is kept where the dropped one was
+	if got := changed(v, upTo); !slices.Equal(got, []string{"large"}) {
+		t.Errorf("changed: %q", got)
+	}
+	another.Close()
+	v.Close()
+	tab.Release()
+}
+
+// AnyChange looks at about as many changes as it was asked to.
+func TestAnyChangeStops(t *testing.T) {
+	const changes, most = 50_000, 1000
+	const page = oldPageBytes / (oldHeader + recordHeader) // more than fit
+	tab := New(0)
+	v := tab.View()
+	var ops []Op
+	for i := range changes {
+		ops = append(ops, Op{Key: fmt.Append(nil, i)})
+	}
+	tab.Apply([]Commit{{Ops: ops, Version: 1}})
+	looked := 0
+	found, complete := v.AnyChange(1, func(string) bool { looked++; return false }, most)
+	if found || complete || looked < most || looked > most+page {
+		t.Errorf("found %v, complete %v after %d changes", found, complete, looked)
+	}
+	v.Close()
+	tab.Release()
+}
