@@ -6,14 +6,18 @@ package kvstore_test
 // run.
 
 import (
+	"cmp"
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"kvstore"
 	"kvstore/internal/vfs"
@@ -274,4 +278,121 @@ func BenchmarkUpdate(b *testing.B) {
 			})
 		}
 	}
+}
+
+// BenchmarkHotKey changes one key from 64 goroutines: Set, which reads nothing,
+// is the floor for the others.
+func BenchmarkHotKey(b *testing.B) {
+	const writers = 64
+	key := fmt.Sprintf("%016d", 0)
+	count := func(tx *kvstore.Tx) error {
+		text, _ := tx.Get(key)
+		n, err := strconv.Atoi(cmp.Or(string(text), "0"))
+		tx.Set(key, strconv.AppendInt(nil, int64(n+1), 10))
+		return err
+	}
+	for _, c := range []struct {
+		name string
+		do   func(b *testing.B, s *kvstore.Store) error
+	}{
+		{"Set", func(_ *testing.B, s *kvstore.Store) error { return s.Set(key, []byte("1234567")) }},
+		{"Add", func(_ *testing.B, s *kvstore.Store) error { _, err := s.Add(key, 1); return err }},
+		{"Do", func(b *testing.B, s *kvstore.Store) error { return s.Do(b.Context(), count) }},
+		{"DoUncancelled", func(_ *testing.B, s *kvstore.Store) error { return s.Do(context.Background(), count) }},
+		{"Update", func(b *testing.B, s *kvstore.Store) error { return s.Update(b.Context(), count) }},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			s := benchStore(b, kvstore.Config{SyncWrites: true})
+			inParallel(b, writers, func(int) error { return c.do(b, s) })
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "commits/s")
+		})
+	}
+}
+
+// BenchmarkDoAsync has one goroutine queue functions, of which a thousand are
+// under way, on one key and on many.
+func BenchmarkDoAsync(b *testing.B) {
+	const pending = 1000
+	for _, keys := range []int{1, 100_000} {
+		b.Run(fmt.Sprintf("keys=%d", keys), func(b *testing.B) {
+			s := benchStore(b, kvstore.Config{SyncWrites: true})
+			value := make([]byte, benchValueBytes)
+			var queue [pending]*kvstore.Commit
+			for i := 0; b.Loop(); i++ {
+				key := fmt.Sprintf("%016d", rand.IntN(keys))
+				if c := queue[i%pending]; c != nil {
+					if err := c.Wait(b.Context()); err != nil {
+						b.Fatal(err)
+					}
+				}
+				queue[i%pending] = s.DoAsync(b.Context(), func(tx *kvstore.Tx) error {
+					tx.Has(key)
+					tx.Set(key, value)
+					return nil
+				})
+			}
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "commits/s")
+		})
+	}
+}
+
+// BenchmarkLargeUpdate scans a million keys in a transaction, beside a goroutine
+// that sets other keys one after the other. It reports how long one of these
+// Sets took at most, without the transaction and with it.
+func BenchmarkLargeUpdate(b *testing.B) {
+	const keys = 1_000_000
+	s := benchStore(b, kvstore.Config{})
+	batch := new(kvstore.Batch)
+	for i := range keys {
+		batch.Set(fmt.Sprintf("%016d", i), nil)
+	}
+	if err := s.Apply(b.Context(), batch); err != nil {
+		b.Fatal(err)
+	}
+	for range s.Scan(kvstore.Range{Limit: 1}) { // builds the index
+		continue
+	}
+	for _, mode := range []struct {
+		name string
+		scan bool
+	}{{"Floor", false}, {"Scan", true}} {
+		b.Run(mode.name, func(b *testing.B) {
+			longest := slowest(s, func() {
+				for b.Loop() {
+					err := s.Update(b.Context(), func(tx *kvstore.Tx) error {
+						for range tx.Scan(kvstore.Range{To: "1"}) {
+							if !mode.scan {
+								break
+							}
+						}
+						tx.Set("result", nil)
+						return nil
+					})
+					if err != nil {
+						b.Error(err)
+					}
+				}
+			})
+			b.ReportMetric(float64(longest)/float64(time.Millisecond), "max-Set-ms")
+		})
+	}
+}
+
+// slowest sets keys while do runs, and returns how long the slowest Set took.
+func slowest(s *kvstore.Store, do func()) (longest time.Duration) {
+	var over atomic.Bool
+	var setter sync.WaitGroup
+	setter.Go(func() {
+		for !over.Load() {
+			began := time.Now()
+			if s.Set("beside", nil) != nil {
+				return
+			}
+			longest = max(longest, time.Since(began))
+		}
+	})
+	do()
+	over.Store(true)
+	setter.Wait()
+	return longest
 }
