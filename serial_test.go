@@ -179,7 +179,8 @@ func TestP14PanicAndGoexit(t *testing.T) {
 			t.Errorf("Wait returned %v", err)
 		}
 		mine := &kvstore.PanicError{Value: "mine"}
-		if err := s.Do(ctx, func(*kvstore.Tx) error { return mine }); err != error(mine) {
+		err = s.Do(ctx, func(*kvstore.Tx) error { return mine })
+		if err != error(mine) { //nolint:errorlint // it is unchanged
 			t.Errorf("Do returned %v", err)
 		}
 		r.ok(s.Do(ctx, addOne("n")))
@@ -305,7 +306,8 @@ func TestP14ContextOfDo(t *testing.T) {
 	})
 }
 
-// P14: no reader waits for a function, not even for one in the middle of a loop.
+// P14: no reader waits for a function, not even for one in the middle of a
+// loop.
 func TestP14ReadersDoNotWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
@@ -941,8 +943,8 @@ func TestGroupOfSlowFunctionsEnds(t *testing.T) {
 	})
 }
 
-// P12: MaxKeys is exact, whatever writes and functions meet in a group. A map is
-// the model.
+// P12: MaxKeys is exact, whatever writes and functions meet in a group. A map
+// is the model.
 func TestP12MaxKeysWithFunctions(t *testing.T) {
 	const maxKeys = 6
 	synctest.Test(t, func(t *testing.T) {

@@ -222,7 +222,9 @@ func conflictsWithItself(t *testing.T, write func(s *kvstore.Store, n int) error
 
 // lose has others change a key until fn has lost n times. It returns fn with
 // what is to happen in the runs after that, whose number it gives.
-func lose(r *rig, s *kvstore.Store, key string, n int, then func(tx *kvstore.Tx, run int) error) func(*kvstore.Tx) error {
+func lose(
+	r *rig, s *kvstore.Store, key string, n int, then func(tx *kvstore.Tx, run int) error,
+) func(*kvstore.Tx) error {
 	runs := 0
 	return func(tx *kvstore.Tx) error {
 		number := txNumber(tx, key)

@@ -518,7 +518,7 @@ func TestSalvageOfLargeValues(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Salvage(t.Context(), source, target, false, noProgress); err != nil {
+	if _, err := Salvage(t.Context(), source, target, quietly); err != nil {
 		t.Fatal(err)
 	}
 	got, want := contents(t, target), map[string]string{
