@@ -53,8 +53,8 @@ func (a *ahead) track(writes []*writeCommand) {
 	a.tracked = len(writes)
 }
 
-// change returns by how much the number of keys changes if a key that was there,
-// or was not, is there afterwards, or is not.
+// change returns by how much the number of keys changes if a key that was
+// there, or was not, is there afterwards, or is not.
 func change(was, is bool) int {
 	switch {
 	case was && !is:

@@ -179,7 +179,7 @@ func TestP14PanicAndGoexit(t *testing.T) {
 			t.Errorf("Wait returned %v", err)
 		}
 		mine := &kvstore.PanicError{Value: "mine"}
-		if err := s.Do(ctx, func(*kvstore.Tx) error { return mine }); err != error(mine) {
+		if err := s.Do(ctx, func(*kvstore.Tx) error { return mine }); err != error(mine) { //nolint:errorlint // unwrapped is promised
 			t.Errorf("Do returned %v", err)
 		}
 		r.ok(s.Do(ctx, addOne("n")))
@@ -262,7 +262,7 @@ func TestP14ContextOfDo(t *testing.T) {
 	})
 }
 
-// P14: no reader waits for a function, not even for one in the middle of a loop.
+// P14: no reader waits for a function, not even for one inside a loop.
 func TestP14ReadersDoNotWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
@@ -589,18 +589,25 @@ func TestTxAfterDo(t *testing.T) {
 	r := newRig(t)
 	s := r.open()
 	r.set(s, "a", "1")
-	var kept *kvstore.Tx
-	r.ok(s.Do(ctx, func(tx *kvstore.Tx) error { kept = tx; return nil }))
-	kept.Set("a", []byte("2"))
-	value, ok := kept.Get("a")
-	if value != nil || ok || kept.Has("a") {
-		t.Errorf("Get %q, %v", value, ok)
-	}
-	for range kept.Scan(kvstore.Range{}) {
-		t.Error("Scan shows a pair")
-	}
-	for range kept.All() {
-		t.Error("All shows a pair")
+	for _, panics := range []bool{false, true} {
+		var kept *kvstore.Tx
+		_ = s.DoAsync(ctx, func(tx *kvstore.Tx) error {
+			if kept = tx; panics {
+				panic("oh")
+			}
+			return nil
+		}).Wait(ctx)
+		kept.Set("a", []byte("2"))
+		value, ok := kept.Get("a")
+		if value != nil || ok || kept.Has("a") {
+			t.Errorf("Get %q, %v", value, ok)
+		}
+		for range kept.Scan(kvstore.Range{}) {
+			t.Error("Scan shows a pair")
+		}
+		for range kept.All() {
+			t.Error("All shows a pair")
+		}
 	}
 	r.want(s, "a", "1")
 }
@@ -898,8 +905,8 @@ func TestGroupOfSlowFunctionsEnds(t *testing.T) {
 	})
 }
 
-// P12: MaxKeys is exact, whatever writes and functions meet in a group. A map is
-// the model.
+// P12: MaxKeys is exact, whatever writes and functions meet in a group. A map
+// is the model.
 func TestP12MaxKeysWithFunctions(t *testing.T) {
 	const maxKeys = 6
 	synctest.Test(t, func(t *testing.T) {

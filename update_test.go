@@ -69,8 +69,12 @@ func TestUpdateTurnLapses(t *testing.T) {
 					runs++
 					n := txNumber(tx, "n")
 					switch {
-					case runs < 5: // lose
+					case runs < 5: // lose, without a turn
+						began := time.Now()
 						r.ok(<-async(func() error { return s.Set("n", []byte(strconv.Itoa(n+10))) }))
+						if waited := time.Since(began); waited > 0 {
+							t.Errorf("in run %d, a Set waits %v", runs, waited)
+						}
 					case runs == 5:
 						key := map[bool]string{false: "other", true: "n"}[c.changes]
 						set = async(func() error {
@@ -220,9 +224,11 @@ func conflictsWithItself(t *testing.T, write func(s *kvstore.Store, n int) error
 	r.ok(s.Update(ctx, addOne("another")))
 }
 
-// lose has others change a key until fn has lost n times. It returns fn with
-// what is to happen in the runs after that, whose number it gives.
-func lose(r *rig, s *kvstore.Store, key string, n int, then func(tx *kvstore.Tx, run int) error) func(*kvstore.Tx) error {
+// lose returns a function for Update that adds 1 to a key. It loses n times,
+// for another goroutine adds 10. The runs after that call then.
+func lose(
+	r *rig, s *kvstore.Store, key string, n int, then func(tx *kvstore.Tx, run int) error,
+) func(*kvstore.Tx) error {
 	runs := 0
 	return func(tx *kvstore.Tx) error {
 		number := txNumber(tx, key)
