@@ -634,18 +634,25 @@ func TestTxAfterDo(t *testing.T) {
 	r := newRig(t)
 	s := r.open()
 	r.set(s, "a", "1")
-	var kept *kvstore.Tx
-	r.ok(s.Do(ctx, func(tx *kvstore.Tx) error { kept = tx; return nil }))
-	kept.Set("a", []byte("2"))
-	value, ok := kept.Get("a")
-	if value != nil || ok || kept.Has("a") {
-		t.Errorf("Get %q, %v", value, ok)
-	}
-	for range kept.Scan(kvstore.Range{}) {
-		t.Error("Scan shows a pair")
-	}
-	for range kept.All() {
-		t.Error("All shows a pair")
+	for _, panics := range []bool{false, true} {
+		var kept *kvstore.Tx
+		_ = s.DoAsync(ctx, func(tx *kvstore.Tx) error {
+			if kept = tx; panics {
+				panic("oh")
+			}
+			return nil
+		}).Wait(ctx)
+		kept.Set("a", []byte("2"))
+		value, ok := kept.Get("a")
+		if value != nil || ok || kept.Has("a") {
+			t.Errorf("Get %q, %v", value, ok)
+		}
+		for range kept.Scan(kvstore.Range{}) {
+			t.Error("Scan shows a pair")
+		}
+		for range kept.All() {
+			t.Error("All shows a pair")
+		}
 	}
 	r.want(s, "a", "1")
 }

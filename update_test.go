@@ -69,8 +69,12 @@ func TestUpdateTurnLapses(t *testing.T) {
 					runs++
 					n := txNumber(tx, "n")
 					switch {
-					case runs < 5: // lose
+					case runs < 5: // lose, without a turn
+						began := time.Now()
 						r.ok(<-async(func() error { return s.Set("n", []byte(strconv.Itoa(n+10))) }))
+						if waited := time.Since(began); waited > 0 {
+							t.Errorf("in run %d, a Set waits %v", runs, waited)
+						}
 					case runs == 5:
 						key := map[bool]string{false: "other", true: "n"}[c.changes]
 						set = async(func() error {
