@@ -51,8 +51,8 @@ func runCrashChild() bool {
 }
 
 // run prints "opening", "open", then "ack GOROUTINE COMMIT" for each
-// acknowledged commit, "added SUM" for each sum of crashAddOn, and "closing" and
-// "closed" around Close.
+// acknowledged commit, "added SUM" for each sum of crashAddOn, and "closing"
+// and "closed" around Close.
 func (job crashJob) run() error {
 	fmt.Println("opening")
 	store, err := kvstore.OpenWithConfig(kvstore.Config{
