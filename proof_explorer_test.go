@@ -431,13 +431,14 @@ func (e *explorer) do() {
 	if end == "" {
 		c = e.commit(1 + e.random.IntN(3))
 	}
+	want := map[string]error{"error": errMine, "exit": errExited}[end]
 	switch err := callDo(e.store, e.function(before, c, end)); {
+	case end == "":
+		e.result(err)
 	case errors.Is(err, kvstore.ErrFailed):
 		synctest.Wait()
 		e.reopenFailed(err)
-	case end == "":
-		e.result(err)
-	case end == "error" && err != errMine, end == "exit" && err != errExited: //nolint:errorlint // it is unchanged
+	case !errors.Is(err, want):
 		e.fatal("a function with the end %q: %v", end, err)
 	default:
 		synctest.Wait()
@@ -559,8 +560,8 @@ func (e *explorer) write(w write) error { return e.store.Set(w.key, w.value) }
 
 // async queues several commits before it waits for the first: batches, and
 // functions that read what the ones before them write. The writer is held while
-// it writes that one, so that it always finds the others together and a seed
-// always makes the same groups.
+// it writes the first one, so that it always finds the others together and a
+// seed always makes the same groups.
 func (e *explorer) async() {
 	var calls []func(s *kvstore.Store) *kvstore.Commit
 	for range 2 + e.random.IntN(3) {

@@ -508,7 +508,7 @@ func (f *function) outcome(t *rapid.T, err error) error {
 	case "error":
 		ok = err == errMine //nolint:errorlint // unchanged is promised
 	case "panic":
-		ok = panicked && p.Value == any(errMine)
+		ok = panicked && p.Value == errMine //nolint:errorlint // the value itself is promised
 	case "exit":
 		ok = err == errExited || panicked && p.Value == nil //nolint:errorlint // made below
 	}

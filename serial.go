@@ -191,9 +191,9 @@ func (s *serial) run(f *function, c *writeCommand, a *ahead) (write bool, err er
 		if !returned {
 			value := recover()
 			f.panicked = &PanicError{Value: value, Stack: debug.Stack()}
-			// After Goexit, nobody gets what run returns. There may have been
-			// one even if there is a value: a function that fn has deferred may
-			// have panicked.
+			// After Goexit, nobody gets what run returns. There may have been a
+			// Goexit even if there is a value: that of a panic in a function
+			// that it deferred.
 			write, err, s.exited = false, f.panicked, true
 			c.err = err
 		}

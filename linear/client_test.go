@@ -613,7 +613,7 @@ func (f *function) judge(err error) result {
 	if f.Kind != opUpdate {
 		switch {
 		case f.runs > 1, f.runs > 0 && r.Outcome == none, f.runs == 0 && r.Outcome == done:
-			return result{Outcome: wrong, Runs: f.runs, Error: fmt.Sprintf("the function ran %d times: %v", f.runs, err)}
+			r = result{Outcome: wrong, Error: fmt.Sprintf("the function ran %d times: %v", f.runs, err)}
 		case f.runs == 0 && r.Outcome == unknown: // it never runs
 			r.Outcome = none
 		}
@@ -791,7 +791,7 @@ func (p planned) aborted(err error) bool {
 	panicked, ok := errors.AsType[*kvstore.PanicError](err)
 	switch p.Abort {
 	case "panic":
-		return ok && panicked.Value == errAborted
+		return ok && panicked.Value == errAborted //nolint:errorlint // the value itself is promised
 	case "exit":
 		return err == errExited || ok && panicked.Value == nil //nolint:errorlint // that is promised
 	default:

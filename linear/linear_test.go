@@ -830,8 +830,14 @@ func TestBadHistoriesAreRejected(t *testing.T) {
 		},
 		{
 			"a function that reads what comes after its answer",
-			[]row{kinded(update(0, 1, 1, 2, [][]pair{is(pair{0, 3})}, look(0), put(1, 2)), opDo), set(1, 1, 3, 4, w(0, 3))},
-			[]row{kinded(update(0, 1, 1, 3, [][]pair{is(pair{0, 3})}, look(0), put(1, 2)), opDo), set(1, 1, 3, 4, w(0, 3))},
+			[]row{
+				kinded(update(0, 1, 1, 2, [][]pair{is(pair{0, 3})}, look(0), put(1, 2)), opDo),
+				set(1, 1, 3, 4, w(0, 3)),
+			},
+			[]row{
+				kinded(update(0, 1, 1, 3, [][]pair{is(pair{0, 3})}, look(0), put(1, 2)), opDo),
+				set(1, 1, 3, 4, w(0, 3)),
+			},
 			false,
 		},
 		{

@@ -462,16 +462,16 @@ func (r span) String() string {
 }
 
 func (v value) String() string {
-	switch v {
+	if n, ok := v.num(); ok && v != absent {
+		return fmt.Sprint("number ", n)
+	}
+	switch v { //nolint:exhaustive // zero is a number
 	case absent:
 		return "-"
 	case empty:
 		return "empty"
 	case garbage:
 		return "GARBAGE"
-	}
-	if n, ok := v.num(); ok {
-		return fmt.Sprint("number ", n)
 	}
 	return fmt.Sprint(uint32(v))
 }
