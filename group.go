@@ -15,9 +15,6 @@ import (
 // its latency. A single command may exceed it.
 const maxGroupBytes = 4 << 20
 
-// maxGroupCommands ends a group of commands that write little or nothing.
-const maxGroupCommands = 16 << 10
-
 // maxVersion is above all versions that SetVersion may ask for.
 const maxVersion = 1 << 62
 
@@ -58,10 +55,10 @@ func (g *group) begin(t *table.Table, version int64, failure error) {
 	g.room = int(min(g.maxKeys-min(uint64(t.Len()), g.maxKeys), math.MaxInt))
 }
 
-// isFull reports whether no more commands are to be taken.
-func (g *group) isFull() bool {
-	return g.bytes >= maxGroupBytes || len(g.commands) >= maxGroupCommands
-}
+// isFull reports whether no more commands are to be taken. The number of those
+// that write little or nothing is bounded by the mailbox, which does not have
+// their bytes back yet.
+func (g *group) isFull() bool { return g.bytes >= maxGroupBytes }
 
 // take decides what a command writes, as if all commands ahead were applied.
 func (g *group) take(c *writeCommand) {
