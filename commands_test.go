@@ -199,7 +199,7 @@ func TestSyncIsABarrier(t *testing.T) {
 // backpressure. When the disk comes back, all of them succeed.
 func TestStalledDiskBoundsMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const writers, valueBytes = 2500, 40 << 10 // 100 MiB, of which the queue takes 32
+		const writers, valueBytes = 2000, 40 << 10 // 78 MiB, of which the queue takes 32
 		r := newRig(t, kvstore.WithFirstSegmentBytes(1<<20))
 		s := r.open()
 		r.set(s, "a", "1")

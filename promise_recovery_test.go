@@ -104,7 +104,7 @@ func TestP6NamesAreDurableInTheirOrder(t *testing.T) {
 	delete(older, newest)
 	for cutAt := int64(1); ; cutAt++ {
 		done := false
-		for round := range uint64(20) {
+		for round := range uint64(fewerRounds(20)) {
 			fs := older.mount(t).Clone(rand.New(rand.NewPCG(seed, uint64(cutAt)<<32|round)).IntN)
 			putNotDurable(t, fs, newest, d[newest], true)
 			var operations atomic.Int64
@@ -341,7 +341,8 @@ func TestP3CrashInCloseThenInOpen(t *testing.T) {
 // P2, P6: recovery applies so many writes in several pieces, each while it
 // reads the next one.
 func TestP6ManyOperationsAreReplayedInOrder(t *testing.T) {
-	const rounds, keys = 20, 10_000
+	const keys = 10_000
+	rounds := fewerRounds(20)
 	r := newRig(t, kvstore.WithFirstSegmentBytes(16<<20))
 	s := r.open()
 	want := map[string]string{}
@@ -360,7 +361,7 @@ func TestP6ManyOperationsAreReplayedInOrder(t *testing.T) {
 		r.ok(s.Apply(ctx, b))
 	}
 	s = r.reopenAfter(s, r.kill)
-	if got := s.Stats().Recovery.Entries; got != rounds*keys {
+	if got := s.Stats().Recovery.Entries; got != uint64(rounds*keys) {
 		t.Fatalf("%d entries are replayed, want %d", got, rounds*keys)
 	}
 	if !maps.Equal(state(s), want) {

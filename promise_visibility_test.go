@@ -163,7 +163,7 @@ func TestP3WhatWasSeenSurvives(t *testing.T) {
 // P3: a batch that is large enough to be staged beside its fsync is seen after
 // the fsync, whole. If the fsync fails, it is never seen.
 func TestP3LargeBatchIsSeenWhenDurable(t *testing.T) {
-	const keys = 1000
+	const keys = 600
 	large := func(value string) *kvstore.Batch {
 		b := &kvstore.Batch{}
 		for i := range keys {

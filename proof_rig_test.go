@@ -37,6 +37,15 @@ var raceEnabled = func() bool {
 // bytes, and with -short, which is for processors that are emulated.
 func slow() bool { return raceEnabled || testing.Short() }
 
+// fewerRounds returns n, or a third of it with the race detector, which makes
+// everything several times slower.
+func fewerRounds(n int) int {
+	if raceEnabled {
+		return n / 3
+	}
+	return n
+}
+
 // rig is a test and the surroundings of its store.
 type rig struct {
 	testing.TB

@@ -1063,7 +1063,7 @@ func TestGroupOfFunctionsEnds(t *testing.T) {
 			}
 		})
 	}
-	for i := range 100 {
+	for i := range 20 {
 		r.set(s, "a", fmt.Sprint(i))
 	}
 	close(stop)

@@ -167,9 +167,11 @@ func (u *update) call(tx *Tx) error {
 // commit has the writer commit a transaction if its reads still hold.
 func (u *update) commit(ctx context.Context, tx *Tx) error {
 	for {
-		if holds, err := tx.reads.prepare(u.store); err != nil {
+		stillHolds, err := tx.reads.prepare(u.store)
+		if err != nil {
 			return err
-		} else if !holds {
+		}
+		if !stillHolds {
 			return errAgain
 		}
 		verdict, err := u.offer(ctx, tx)

@@ -273,7 +273,7 @@ func crashCycles(t *testing.T) int {
 	t.Helper()
 	text := os.Getenv(crashCyclesEnv)
 	if text == "" {
-		return 10
+		return 6
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil {
