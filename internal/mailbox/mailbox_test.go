@@ -167,6 +167,7 @@ func TestAsyncWritesKeepOrder(t *testing.T) {
 // P2: a write that reaches the receiver another way counts like the others:
 // while an async one has no answer, no write joins a bundle.
 func TestDirect(t *testing.T) {
+	needsBundles(t)
 	b := newBox(t)
 	for _, blocking := range []bool{false, true} {
 		direct := &letter{Ticket: b.Direct(blocking)}
