@@ -81,16 +81,28 @@ func (r real) update(ctx context.Context, fn func(tx txn) error) error {
 
 // do returns an error also if the call panics or ends its goroutine.
 func (r real) do(ctx context.Context, fn func(tx txn) error) error {
+	return caught(func() error {
+		return r.Do(ctx, func(tx *kvstore.Tx) error { return fn(tx) })
+	})
+}
+
+// caught returns the error of a call, a panic as a PanicError, and errExited
+// after runtime.Goexit.
+func caught(call func() error) error {
 	result := make(chan error, 1)
 	go func() {
 		err := errExited
 		defer func() {
-			if p, ok := recover().(*kvstore.PanicError); ok {
-				err = p
+			switch value := recover().(type) {
+			case nil:
+			case *kvstore.PanicError:
+				err = value
+			default:
+				err = &kvstore.PanicError{Value: value}
 			}
 			result <- err
 		}()
-		err = r.Do(ctx, func(tx *kvstore.Tx) error { return fn(tx) })
+		err = call()
 	}()
 	return <-result
 }

@@ -1141,7 +1141,7 @@ type carelessDo struct {
 }
 
 func (s carelessDo) do(ctx context.Context, fn func(tx txn) error) error {
-	return onlyView(s).update(ctx, fn)
+	return caught(func() error { return onlyView(s).update(ctx, fn) })
 }
 
 // earlyDo returns before what a function has read is visible.

@@ -94,43 +94,38 @@ func (x *index) load(t *Table, ops []Op) {
 	}
 }
 
-// pairs is [Table.All] in the order of keys. It looks up a window of keys at a
-// time, so that their cache misses overlap.
+// pairs is [Table.All] in the order of keys. It takes some keys at a time from
+// the index, because views that close change that meanwhile.
 func (x *index) pairs(t *Table) iter.Seq[Pair] {
 	return func(yield func(Pair) bool) {
-		w := pairWindow{table: t, yield: yield}
-		if x.tree.root.ascend("", t.Version(), w.add) {
-			w.flush()
+		var b Bounds
+		var keys keyList
+		for more := true; more; {
+			more = x.next(&b, t.Version(), false, maxScanKeys, &keys)
+			for first := 0; first < keys.len(); first += windowKeys {
+				if !t.showWindow(&keys, first, yield) {
+					return
+				}
+			}
 		}
 	}
 }
 
-// pairWindow is some keys whose pairs are to be shown.
-type pairWindow struct {
-	table  *Table
-	yield  func(Pair) bool
-	n      int
-	keys   [windowKeys]string
-	hashes [windowKeys]uint64
-}
-
-func (w *pairWindow) add(key []byte) bool {
-	w.keys[w.n], w.hashes[w.n] = unsafeString(key), w.table.hash(unsafeString(key))
-	w.n++
-	return w.n < windowKeys || w.flush()
-}
-
-// flush shows the pairs. It returns false if the loop is left.
-func (w *pairWindow) flush() bool {
-	var slots [windowKeys]uint64
-	w.table.locate(&slots, w.hashes[:w.n])
-	for i := range w.n {
-		r := w.table.shardOf(w.hashes[i]).findAt(slots[i], w.hashes[i], w.keys[i])
-		if r != nil && !w.yield(Pair{Key: r.key(), Value: r.value()}) {
+// showWindow shows the pairs of a window of keys, whose cache misses overlap. It
+// returns false if the loop is left.
+func (t *Table) showWindow(keys *keyList, first int, yield func(Pair) bool) bool {
+	var hashes, slots [windowKeys]uint64
+	n := min(keys.len()-first, windowKeys)
+	for i := range n {
+		hashes[i] = t.hash(unsafeString(keys.at(first + i)))
+	}
+	t.locate(&slots, hashes[:n])
+	for i := range n {
+		r := t.shardOf(hashes[i]).findAt(slots[i], hashes[i], unsafeString(keys.at(first+i)))
+		if r != nil && !yield(Pair{Key: r.key(), Value: r.value()}) {
 			return false
 		}
 	}
-	w.n = 0
 	return true
 }
 

@@ -159,3 +159,40 @@ func TestLongLogTakesTheIndex(t *testing.T) {
 		t.Error("a long log leaves the index")
 	}
 }
+
+// P9: views may close while Close writes its snapshot, and take keys out of the
+// index then (the race detector takes part).
+func TestAllBesideViewsThatClose(t *testing.T) {
+	for range fewer(20) {
+		tab := New(0)
+		var set, remove []Op
+		for i := range 2000 {
+			key := fmt.Appendf(nil, "%06d", i)
+			set = append(set, Op{Key: key, Value: key})
+			if i%2 == 0 {
+				remove = append(remove, Op{Key: key, Delete: true})
+			}
+		}
+		tab.Apply([]Commit{{Ops: set, Version: 1}})
+		tab.Order()
+		v := tab.View()
+		tab.Apply([]Commit{{Ops: remove, Version: 2}})
+		closed := make(chan struct{})
+		n := 0
+		for p := range tab.All() {
+			if n++; n == 1 {
+				go func() {
+					defer close(closed)
+					v.Close()
+				}()
+			}
+			if string(p.Key) != string(p.Value) {
+				t.Errorf("%q for %q", p.Value, p.Key)
+			}
+		}
+		if <-closed; n != 1000 {
+			t.Errorf("%d pairs, want 1000", n)
+		}
+		tab.Release()
+	}
+}
