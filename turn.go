@@ -78,9 +78,6 @@ func expired(ctx context.Context, err error) error {
 // group.
 func (w *walWriter) giveTurn(turn *turnCommand) {
 	defer turn.end()
-	if turn.ctx.Err() != nil {
-		return
-	}
 	close(turn.granted)
 	timer := time.NewTimer(turnTime)
 	defer timer.Stop()

@@ -111,8 +111,8 @@ func (x *index) pairs(t *Table) iter.Seq[Pair] {
 	}
 }
 
-// showWindow shows the pairs of a window of keys, whose cache misses overlap. It
-// returns false if the loop is left.
+// showWindow shows the pairs of a window of keys, whose cache misses overlap.
+// It returns false if the loop is left.
 func (t *Table) showWindow(keys *keyList, first int, yield func(Pair) bool) bool {
 	var hashes, slots [windowKeys]uint64
 	n := min(keys.len()-first, windowKeys)

@@ -410,22 +410,24 @@ func TestIgnoredSignals(t *testing.T) {
 	if err := sh.Start(); err != nil {
 		t.Fatal(err)
 	}
-	all := numbered(40_000) // each half is more than a pipe holds: when it is written, the command reads
-	if _, err := io.WriteString(in, all[:len(all)/2]); err != nil {
-		t.Fatal(err)
-	}
-	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGHUP} {
-		if err := sh.Process.Signal(sig); err != nil {
+	// Each part is more than a pipe holds: when it is written, the command
+	// reads. With the first part, it may not have opened the store yet.
+	const parts = 8
+	all := numbered(parts * 20_000)
+	for part := range parts {
+		if _, err := io.WriteString(in, all[part*len(all)/parts:(part+1)*len(all)/parts]); err != nil {
 			t.Fatal(err)
 		}
-	}
-	if _, err := io.WriteString(in, all[len(all)/2:]); err != nil {
-		t.Fatal(err)
+		for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGHUP} {
+			if err := sh.Process.Signal(sig); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 	if err := errors.Join(in.Close(), sh.Wait()); err != nil {
 		t.Fatal(err)
 	}
-	check(t, dir, 40_000)
+	check(t, dir, parts*20_000)
 }
 
 // TestSecondSignal: the second signal ends a command that is still finishing

@@ -391,8 +391,12 @@ func TestSalvageTakesWhatOpenTakes(t *testing.T) {
 func TestSalvageTarget(t *testing.T) {
 	source := t.TempDir()
 	images(rand.New(rand.NewPCG(1, 1)))["log"].write(t, source)
+	before := bytesOf(t, source)
 	if _, err := Salvage(context.Background(), source, source, quietly); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("into the source: %v", err)
+	}
+	if !maps.Equal(bytesOf(t, source), before) {
+		t.Error("a salvage into its source has changed it")
 	}
 	target := t.TempDir()
 	if err := errors.Join(os.Mkdir(filepath.Join(target, "lost+found"), 0),
@@ -418,6 +422,24 @@ func TestSalvageTarget(t *testing.T) {
 	if entries, err := os.ReadDir(target); err != nil || len(entries) != 4 { // and LOCK, and a snapshot
 		t.Errorf("%v is left, %v", entries, err)
 	}
+}
+
+// bytesOf returns the content of the files in a directory.
+func bytesOf(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[string]string{}
+	for _, e := range entries {
+		content, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[e.Name()] = string(content)
+	}
+	return files
 }
 
 // Nothing in the target is removed that belongs to a store of another process.
