@@ -31,12 +31,18 @@ const maxKeptKeys = 1 << 10
 
 // begin makes it the state that the first command of a group meets.
 func (a *ahead) begin(t *table.Table, now time.Time) {
-	ops := a.ops
-	if ops == nil || len(ops) > maxKeptKeys {
-		ops = map[string]table.Op{}
+	*a = ahead{serial: a.serial, table: t, now: now, ops: a.ops}
+	if a.ops == nil {
+		a.ops = map[string]table.Op{}
 	}
-	clear(ops)
-	*a = ahead{serial: a.serial, table: t, now: now, ops: ops}
+}
+
+// end forgets the commands of a group, which may be large.
+func (a *ahead) end() {
+	if len(a.ops) > maxKeptKeys {
+		a.ops = nil
+	}
+	clear(a.ops)
 }
 
 // track adds the writes that were accepted since it was called last. Most

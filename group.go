@@ -125,6 +125,7 @@ func (g *group) reset() {
 	clear(g.commands)
 	clear(g.writes)
 	clear(g.pieces)
+	g.ahead.end()
 	*g = group{
 		commands: g.commands[:0], writes: g.writes[:0], pieces: g.pieces[:0], ahead: g.ahead,
 		clock: g.clock, wall: g.wall, maxKeys: g.maxKeys, directBytes: g.directBytes,

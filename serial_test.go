@@ -1179,3 +1179,37 @@ func TestConfigNow(t *testing.T) {
 		}
 	})
 }
+
+// Nothing of a large write stays in memory because a command behind it has
+// looked at what is ahead.
+func TestGroupKeepsNoBytes(t *testing.T) {
+	if raceEnabled || runtime.GOOS != "linux" {
+		t.Skip("the table lies in the Go heap")
+	}
+	synctest.Test(t, func(t *testing.T) {
+		s, err := kvstore.OpenWithConfig(kvstore.Config{InMemory: true})
+		r := &rig{TB: t}
+		r.ok(err)
+		defer func() { r.ok(s.Close()) }()
+		began, end := make(chan struct{}), make(chan struct{})
+		first := s.DoAsync(ctx, func(*kvstore.Tx) error { close(began); <-end; return nil })
+		<-began
+		heap := func() int64 {
+			runtime.GC()
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			return int64(m.HeapAlloc)
+		}
+		before := heap()
+		large := s.ApplyAsync(ctx, batch("large", strings.Repeat("x", 3<<20))) // one group with the next
+		last := s.DoAsync(ctx, addOne("n"))
+		close(end)
+		for _, c := range []*kvstore.Commit{first, large, last} {
+			r.ok(c.Wait(ctx))
+		}
+		synctest.Wait() // until the writer has done with the group
+		if grown := heap() - before; grown > 1<<20 {
+			t.Errorf("%d MiB stay", grown>>20)
+		}
+	})
+}
