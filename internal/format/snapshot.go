@@ -67,9 +67,12 @@ func AppendSnapshotHeader(dst []byte, info *Snapshot) []byte {
 	return binary.BigEndian.AppendUint32(dst, info.Count)
 }
 
-// Pair is a key and its value. A function that passes a Pair on says how long
-// its bytes are valid.
-type Pair struct{ Key, Value []byte }
+// Pair is a key and its value, and when the key is gone. A function that passes
+// a Pair on says how long its bytes are valid.
+type Pair struct {
+	Key, Value []byte
+	Deadline   int64 // in ns since 1970; 0 for never
+}
 
 // Size returns the size of the pair in a snapshot, in bytes.
 func (p Pair) Size() int { return pairOverhead + len(p.Key) + len(p.Value) }

@@ -58,11 +58,14 @@ type Table struct {
 // Pair is a key and its value, as in a snapshot.
 type Pair = format.Pair
 
-// Op sets or deletes one key. The table does not keep Key or Value.
+// Op changes one key: it sets it, deletes it, or changes its deadline alone. The
+// table does not keep Key or Value.
 type Op struct {
-	Key    []byte
-	Value  []byte
-	Delete bool
+	Key      []byte
+	Value    []byte
+	Deadline int64 // when the key is gone, in ns since 1970; 0 for never
+	Delete   bool
+	Touch    bool // only the deadline changes, and only if the key is there
 }
 
 // Commit is a change that readers see as one. A reader that has seen a part of
