@@ -25,9 +25,25 @@ type Op byte
 const (
 	OpSet     Op = 0x01
 	OpDelete  Op = 0x02
+	OpExpire  Op = 0x03 // changes the deadline of a key that is there
+	OpCause   Op = 0x04 // first entry of a commit: why its DELETEs were made
 	OpSegment Op = 0x10 // first entry of a segment
 	OpCommit  Op = 0x11 // last entry of a group
 	OpEnd     Op = 0x12 // last entry of a segment
+)
+
+// isWrite reports whether a commit may consist of entries with this op. Only
+// control entries have other ops, and those that a later version writes.
+func (o Op) isWrite() bool { return o >= OpSet && o <= OpCause }
+
+// The values of EXPIRE and CAUSE.
+const (
+	deadlineBytes = 8
+	causeBytes    = 1
+
+	// CauseDeadline is the cause of a commit that deletes keys since their
+	// deadlines have passed.
+	CauseDeadline byte = 1
 )
 
 // Entry is a decoded entry. Key and Value point into the bytes that it was
@@ -80,6 +96,22 @@ func DecodeEntry(b []byte) (e Entry, ok bool) {
 		Key:       key,
 		Value:     rest[4:][:valueLen],
 	}, true
+}
+
+// ExpireValue returns the value of an EXPIRE entry: a deadline in ns since 1970,
+// or 0 for none.
+func ExpireValue(deadline int64) (value [deadlineBytes]byte) {
+	binary.BigEndian.PutUint64(value[:], uint64(deadline))
+	return value
+}
+
+// Deadline returns the deadline in an EXPIRE entry, 0 for none. ok is false if
+// the entry has not the shape of one; then its group is damage.
+func (e *Entry) Deadline() (deadline int64, ok bool) {
+	if e.Op != OpExpire || len(e.Value) != deadlineBytes {
+		return 0, false
+	}
+	return int64(binary.BigEndian.Uint64(e.Value)), true
 }
 
 // Entries iterates over the entries of b and their offsets in b. b must consist

@@ -228,8 +228,8 @@ func (w *Window) reread(g *Group, apply func(entries []byte)) error {
 	return nil
 }
 
-// entriesAt returns some SET and DELETE entries: those that are complete in the
-// piece that begins at an offset, but at least one. Nothing has verified them.
+// entriesAt returns some entries of writes: those that are complete in the piece
+// that begins at an offset, but at least one. Nothing has verified them.
 func (w *Window) entriesAt(at, end int) ([]byte, error) {
 	b, err := w.from(at, min(w.piece, end-at))
 	if err != nil {
@@ -255,12 +255,12 @@ func (w *Window) entriesAt(at, end int) ([]byte, error) {
 	return b, nil
 }
 
-// writesIn returns the length of the complete SET and DELETE entries that b
-// begins with.
+// writesIn returns the length of the complete entries of writes that b begins
+// with.
 func writesIn(b []byte) (n int) {
 	for {
 		e, ok := DecodeEntry(b[n:])
-		if !ok || e.Op != OpSet && e.Op != OpDelete {
+		if !ok || !e.Op.isWrite() {
 			return n
 		}
 		n += e.Size()

@@ -108,6 +108,9 @@ func (p *logTable) record(r *inspect.Record) error {
 		parts = append(parts, p.keys.Text(r.Key), humanize.Comma(r.Value)+" B")
 	case inspect.Delete, inspect.Unknown:
 		parts = append(parts, p.keys.Text(r.Key))
+	case inspect.Expire:
+		parts = append(parts, p.keys.Text(r.Key), expiryText(r.Expires))
+	case inspect.Cause:
 	case inspect.Commit:
 		parts = append(parts, fmt.Sprintf("group %d", r.Group), fmt.Sprintf("D %d", r.Durable))
 	case inspect.End:
@@ -126,6 +129,23 @@ func (p *logTable) record(r *inspect.Record) error {
 	return err
 }
 
+// expiryText says when a key expires.
+func expiryText(deadline int64) string {
+	if deadline == 0 {
+		return "never expires"
+	}
+	return "expires " + deadlineTime(deadline).Format(time.RFC3339Nano)
+}
+
+// deadlineTime returns a deadline, which is UTC wherever it is shown, or the
+// zero time for none.
+func deadlineTime(deadline int64) time.Time {
+	if deadline == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, deadline).UTC()
+}
+
 func (p *logTable) end() error { return nil }
 
 // logObject is a record for JSON. Keys are encoded as in NDJSON.
@@ -140,6 +160,7 @@ type logObject struct {
 	Key64   *string      `json:"key64,omitempty"`
 	KeyHex  *string      `json:"keyhex,omitempty"`
 	Value   *int64       `json:"value_bytes,omitempty"`
+	Expires time.Time    `json:"expires,omitzero"`
 	Version int64        `json:"version,omitempty"`
 	Time    time.Time    `json:"time,omitzero"`
 	Note    string       `json:"note,omitempty"`
@@ -155,7 +176,8 @@ func newLogObject(r *inspect.Record, e lines.Encoding) logObject {
 	switch r.What {
 	case inspect.Commit, inspect.End:
 		o.Durable = &r.Durable
-	case inspect.Set, inspect.Delete, inspect.Unknown:
+	case inspect.Set, inspect.Delete, inspect.Expire, inspect.Unknown:
+		o.Expires = deadlineTime(r.Expires)
 		e = e.ForJSON(r.Key)
 		text := string(e.Append(nil, r.Key))
 		switch e {
@@ -169,7 +191,8 @@ func newLogObject(r *inspect.Record, e lines.Encoding) logObject {
 		if r.What == inspect.Set {
 			o.Value = &r.Value
 		}
-	case inspect.Segment, inspect.Damaged, inspect.Torn, inspect.Unjudged, inspect.Reserved, inspect.GapRecord:
+	case inspect.Segment, inspect.Cause, inspect.Damaged, inspect.Torn, inspect.Unjudged, inspect.Reserved,
+		inspect.GapRecord:
 	}
 	return o
 }

@@ -128,7 +128,7 @@ func (f *follower) record(r *Record) error {
 		f.gaps++
 	case Damaged, Torn, Unjudged:
 		f.t.Errorf("%+v", r)
-	case Segment, Delete, Unknown, End, Reserved:
+	case Segment, Delete, Expire, Cause, Unknown, End, Reserved:
 	}
 	return nil
 }
@@ -287,7 +287,7 @@ func TestLogOfDamage(t *testing.T) {
 			groups = append(groups, r.Group)
 		case Damaged:
 			damaged = append(damaged, *r)
-		case Segment, Set, Delete, Unknown, End, Torn, Unjudged, Reserved, GapRecord:
+		case Segment, Set, Delete, Expire, Cause, Unknown, End, Torn, Unjudged, Reserved, GapRecord:
 		}
 		return nil
 	}, nil)

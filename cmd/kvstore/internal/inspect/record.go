@@ -19,6 +19,7 @@ type Record struct {
 	Durable uint64 // D of COMMIT and END
 	Key     []byte // valid until emit returns
 	Value   int64  // bytes of the value
+	Expires int64  // of EXPIRE: the deadline in ns since 1970, 0 for none
 	Version int64  // of the commit
 	Note    string // an explanation, if there is one
 }
@@ -31,6 +32,8 @@ const (
 	Segment   What = "SEGMENT"
 	Set       What = "SET"
 	Delete    What = "DELETE"
+	Expire    What = "EXPIRE"  // of a key's deadline
+	Cause     What = "CAUSE"   // why the DELETEs of a commit were made
 	Unknown   What = "UNKNOWN" // an op of a later version
 	Commit    What = "COMMIT"
 	End       What = "END"
@@ -95,11 +98,23 @@ func entryRecord(e *logread.Event, at int, entry *format.Entry) *Record {
 		if e.Last > 0 && e.Group.Number != e.Last+1 {
 			r.Note = fmt.Sprintf("group %d belongs here", e.Last+1)
 		}
+	case Expire:
+		r.Expires, _ = entry.Deadline()
+	case Cause:
+		r.Note = causeText(entry.Value)
 	case Unknown:
 		r.Note = e.Group.Defect()
 	case Segment, Set, Delete, End, Damaged, Torn, Unjudged, Reserved, GapRecord: // nothing to add
 	}
 	return r
+}
+
+// causeText explains a cause.
+func causeText(cause []byte) string {
+	if len(cause) == 1 && cause[0] == format.CauseDeadline {
+		return "the deadlines passed"
+	}
+	return fmt.Sprintf("unknown cause %x", cause)
 }
 
 // newRecord returns the record of an event that is not a group.
@@ -171,6 +186,10 @@ func whatOf(o format.Op) What {
 		return Set
 	case format.OpDelete:
 		return Delete
+	case format.OpExpire:
+		return Expire
+	case format.OpCause:
+		return Cause
 	case format.OpCommit:
 		return Commit
 	case format.OpSegment, format.OpEnd: // never in a group

@@ -407,6 +407,7 @@ func (s *salvage) group(g *format.Group) error {
 			s.batch.Set(string(e.Key), e.Value)
 		case format.OpDelete:
 			s.batch.Delete(string(e.Key))
+		case format.OpExpire, format.OpCause: // no pair
 		case format.OpSegment, format.OpCommit, format.OpEnd: // never in a valid group
 		}
 		if err := s.grow(len(e.Key) + len(e.Value)); err != nil {
