@@ -315,7 +315,7 @@ func TestMemoryOfAPair(t *testing.T) {
 	if !freesParts {
 		t.Skip("SKIPPED, NOT TESTED HERE: memory of Go's heap is freed as a whole")
 	}
-	const total, overhead, ahead = 40e6, 50, 10 << 20
+	const total, overhead, ahead = 40e6, 50, 16 << 20
 	for _, size := range []int{128, 2000, 9000, 32_769} {
 		tab, value, key := New(0), make([]byte, size), make([]byte, 16)
 		pairs := int64(total / (len(key) + size))
