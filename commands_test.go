@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"kvstore"
+	"kvstore/internal/testseed"
 	"kvstore/internal/tuning"
 	"kvstore/internal/vfs"
 )
@@ -272,8 +273,7 @@ func TestP10QueueKeepsItsSize(t *testing.T) {
 func TestP1EverybodyIsToldOnce(t *testing.T) {
 	for _, last := range []string{"EIO 40", "EIO 200", "Close 40", "Close 200"} {
 		t.Run(last, func(t *testing.T) {
-			seed := rand.Uint64()
-			t.Logf("seed %d", seed)
+			seed := testseed.New(t)
 			synctest.Test(t, func(t *testing.T) { everybodyIsTold(t, rand.New(rand.NewPCG(seed, 0)), last) })
 		})
 	}

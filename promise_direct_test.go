@@ -2,7 +2,6 @@ package kvstore_test
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"strings"
 	"syscall"
 	"testing"
@@ -10,6 +9,7 @@ import (
 	"time"
 
 	"kvstore"
+	"kvstore/internal/testseed"
 	"kvstore/internal/vfs"
 )
 
@@ -46,9 +46,7 @@ func (r *rig) groupOf(
 // with their versions. It is recovered whole.
 func TestDirectCommandsAreInTheirOrder(t *testing.T) {
 	clock := kvstore.WithClock(func() time.Time { return time.Unix(0, 1000) })
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	rng := rand.New(rand.NewPCG(seed, 0))
+	rng := testseed.Rand(t)
 	for range 50 {
 		var batches []*kvstore.Batch
 		for i := range 1 + rng.IntN(8) {

@@ -620,8 +620,9 @@ func TestOpenMakesRoomFirst(t *testing.T) {
 // P1: the snapshot must durably cover what Open removes first. A crash may have
 // come before the snapshot's name was durable.
 func TestP1OpenMakesRoomDurably(t *testing.T) {
+	r, rng := newRandomRig(t)
 	for range 50 {
-		r, _ := newRandomRig(t)
+		r.fs = vfs.NewMem(rng.IntN)
 		s := r.open()
 		r.set(s, "a", "1")
 		renamed := false

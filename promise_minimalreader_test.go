@@ -22,6 +22,7 @@ import (
 	"testing"
 
 	"kvstore"
+	"kvstore/internal/testseed"
 	"kvstore/internal/vfs"
 )
 
@@ -153,8 +154,7 @@ type minimalRun struct {
 }
 
 func newMinimalRun(t *testing.T) *minimalRun {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := testseed.New(t)
 	r := &minimalRun{t: t, rand: rand.New(rand.NewPCG(seed, 0)), dir: t.TempDir(), want: map[string]string{}}
 	r.open()
 	t.Cleanup(func() { _ = r.s.Close() }) // of a test that failed; otherwise it is closed already

@@ -18,6 +18,7 @@ import (
 
 	"kvstore"
 	"kvstore/internal/format"
+	"kvstore/internal/testseed"
 	"kvstore/internal/vfs"
 )
 
@@ -96,8 +97,7 @@ func TestP3NameThatIsNotDurable(t *testing.T) {
 // newest segment was not durable before. Open makes that name durable before
 // there is a later one.
 func TestP6NamesAreDurableInTheirOrder(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := testseed.New(t)
 	d := rotatedDirectory(t)
 	newest := slices.Max(slices.Collect(maps.Keys(d)))
 	older := d.clone()
@@ -295,8 +295,7 @@ func TestP3CrashInCloseThenInOpen(t *testing.T) {
 	if slow() {
 		outcomes = 1
 	}
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := testseed.New(t)
 	pairs := some(8)
 	crashAt := func(fs *vfs.Mem, n int64, crash func()) *atomic.Int64 {
 		operations := new(atomic.Int64)

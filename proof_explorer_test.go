@@ -13,10 +13,10 @@ package kvstore_test
 // second read of the same place finds other bytes.
 //
 // A state is one pair of crash point and outcome, recovered and compared.
-// KVSTORE_STATES sets the number of states, and KVSTORE_SEED names a workload
-// to run alone. (An outcome that keeps a prefix of the operations whole is the
-// death of the process at an earlier operation, with weaker promises. So it is
-// among them.)
+// KVSTORE_STATES sets the number of states, and KVSTORE_WORKLOAD names a
+// workload to run alone. (An outcome that keeps a prefix of the operations
+// whole is the death of the process at an earlier operation, with weaker
+// promises. So it is among them.)
 
 import (
 	"context"
@@ -37,6 +37,7 @@ import (
 
 	"kvstore"
 	"kvstore/internal/format"
+	"kvstore/internal/testseed"
 	"kvstore/internal/vfs"
 )
 
@@ -52,14 +53,14 @@ const (
 )
 
 func TestExploreCrashes(t *testing.T) {
-	if seed := os.Getenv("KVSTORE_SEED"); seed != "" {
-		n, err := strconv.ParseUint(seed, 10, 64)
+	if workload := os.Getenv("KVSTORE_WORKLOAD"); workload != "" {
+		n, err := strconv.ParseUint(workload, 10, 64)
 		if err != nil {
 			t.Fatal(err)
 		}
 		e := &explorer{seed: n, enough: math.MaxInt64}
 		synctest.Test(t, func(t *testing.T) { e.run(t) })
-		t.Logf("seed %d: %d states", n, e.states)
+		t.Logf("workload %d: %d states", n, e.states)
 		return
 	}
 	goal := exploredStates
@@ -74,8 +75,8 @@ func TestExploreCrashes(t *testing.T) {
 	}
 	// The heap is tiny, and collecting it would take most of the time.
 	defer debug.SetGCPercent(debug.SetGCPercent(1000))
-	base := rand.Uint64N(1 << 32)
-	t.Logf("seeds from %d", base)
+	base := testseed.Rand(t).Uint64N(1 << 32)
+	t.Logf("workloads from %d", base)
 	var states, crashed, changed, points atomic.Int64
 	var next atomic.Uint64
 	var workers sync.WaitGroup
@@ -144,7 +145,7 @@ func (e *explorer) run(t testing.TB) {
 }
 
 func (e *explorer) fatal(format string, args ...any) {
-	e.t.Errorf("KVSTORE_SEED=%d: %s", e.seed, fmt.Sprintf(format, args...))
+	e.t.Errorf("KVSTORE_WORKLOAD=%d: %s", e.seed, fmt.Sprintf(format, args...))
 }
 
 // Helper and Fatalf make an explorer a tester. Fatalf goes on after a failure,

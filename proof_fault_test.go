@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"kvstore"
+	"kvstore/internal/testseed"
 	"kvstore/internal/vfs"
 )
 
@@ -279,8 +280,7 @@ func (s *session) inject(n int, f fault) *int {
 }
 
 func TestP5EveryOperationFails(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := testseed.New(t)
 	for _, syncWrites := range []bool{true, false} {
 		var operations *int
 		synctest.Test(t, func(t *testing.T) {

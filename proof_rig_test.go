@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"kvstore"
+	"kvstore/internal/testseed"
 	"kvstore/internal/tuning"
 	"kvstore/internal/vfs"
 )
@@ -63,9 +64,7 @@ func newRig(t testing.TB, options ...kvstore.EnvOption) *rig {
 // newRandomRig returns a rig whose file system loses a random part of it, and
 // the source of its choices.
 func newRandomRig(t testing.TB, options ...kvstore.EnvOption) (*rig, *rand.Rand) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	rng := rand.New(rand.NewPCG(seed, 0))
+	rng := testseed.Rand(t)
 	r := newRig(t, options...)
 	r.fs = vfs.NewMem(rng.IntN) // under the file system's lock: rng is its alone while a store is open
 	return r, rng

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"iter"
 	"maps"
-	"math/rand/v2"
 	"runtime"
 	"slices"
 	"strings"
@@ -17,6 +16,7 @@ import (
 	"pgregory.net/rapid"
 
 	"kvstore"
+	"kvstore/internal/testseed"
 )
 
 // This file is about scans.
@@ -483,7 +483,7 @@ func TestIndexOutlivesTheSession(t *testing.T) {
 			r.config.Ordered = c.ordered
 			s := r.open()
 			b := &kvstore.Batch{}
-			for _, i := range rand.Perm(keys) {
+			for _, i := range testseed.Rand(t).Perm(keys) {
 				b.Set(fmt.Sprintf("%04d", i), []byte("value"))
 			}
 			r.ok(s.Apply(ctx, b))

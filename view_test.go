@@ -11,7 +11,6 @@ import (
 	"iter"
 	"log/slog"
 	"maps"
-	"math/rand/v2"
 	"runtime"
 	"slices"
 	"strings"
@@ -24,6 +23,7 @@ import (
 	"time"
 
 	"kvstore"
+	"kvstore/internal/testseed"
 	"kvstore/internal/vfs"
 )
 
@@ -257,7 +257,7 @@ func TestViewsAreCounted(t *testing.T) {
 		if stats.Views != 5 || stats.OldestView != 5*time.Second || stats.ViewBytes < 5000 || stats.ViewBytes > 6000 {
 			t.Fatalf("%d views, the oldest for %v, %d bytes", stats.Views, stats.OldestView, stats.ViewBytes)
 		}
-		for _, i := range rand.Perm(5) {
+		for _, i := range testseed.Rand(t).Perm(5) {
 			r.ok(views[i].Close())
 			r.ok(views[i].Close())
 		}
@@ -597,7 +597,7 @@ func TestRestoreAgainstCrashes(t *testing.T) {
 		check(cut, "power cut after Restore", true)
 	}
 	for fail := 1; fail <= operations; fail++ {
-		r, _ := newRandomRig(t)
+		r.fs = vfs.NewMem(rng.IntN)
 		n := 0
 		r.fs.SetHook(func(vfs.Op) error {
 			if n++; n == fail {

@@ -25,13 +25,10 @@ import (
 	"go.uber.org/goleak"
 
 	"kvstore"
+	"kvstore/internal/testseed"
 )
 
 const (
-	// seedEnv repeats the choices of an earlier run. It cannot repeat the
-	// timing, which the scheduler decides.
-	seedEnv = "KVSTORE_SEED"
-
 	// roundsEnv is the number of histories that a test records.
 	roundsEnv     = "KVSTORE_LINEAR_ROUNDS"
 	defaultRounds = 60
@@ -57,7 +54,7 @@ func rounds(t *testing.T, divisor int, round func(t *testing.T, p *planner) []po
 		divisor *= 4
 	}
 	n = max(1, n/divisor)
-	seed := choice(t)
+	seed := testseed.New(t)
 	operations, started := 0, time.Now()
 	for i := range n {
 		history := round(t, newPlanner(seed, i))
@@ -73,17 +70,6 @@ func rounds(t *testing.T, divisor int, round func(t *testing.T, p *planner) []po
 
 func newPlanner(seed uint64, round int) *planner {
 	return &planner{Rand: rand.New(rand.NewPCG(seed, uint64(round)))}
-}
-
-// choice returns the seed, and prints it.
-func choice(t *testing.T) uint64 {
-	t.Helper()
-	seed := rand.Uint64()
-	if text := os.Getenv(seedEnv); text != "" {
-		seed = number(t, seedEnv, text)
-	}
-	t.Logf("%s=%d", seedEnv, seed)
-	return seed
 }
 
 func number(t *testing.T, name, text string) uint64 {
@@ -361,7 +347,7 @@ func neverGoBack(t *testing.T, syncWrites, inBatches bool) {
 			return "Get", parse(b, ok)
 		}
 	}
-	seed := choice(t)
+	seed := testseed.New(t)
 	for reader := range readers {
 		rng := newPlanner(seed, reader).Rand
 		group.Go(func() {
@@ -930,7 +916,7 @@ func TestPlantedFaultsAreFound(t *testing.T) {
 			if name == "none" {
 				rounds = 20
 			}
-			seed := choice(t)
+			seed := testseed.New(t)
 			for i := range rounds {
 				p, dir := newPlanner(seed, i), t.TempDir()
 				f := &fault{}

@@ -84,7 +84,7 @@ func (w *worker) judge(p *planted) error {
 	}
 	started := time.Now()
 	for n := range w.times {
-		out, err := w.test(program, b)
+		out, err := w.test(program, b, seeds(n+1)...)
 		took := time.Since(started)
 		how, ok := symptom(out)
 		switch {
@@ -103,9 +103,15 @@ func (w *worker) judge(p *planted) error {
 	return nil
 }
 
+// seeds returns the environment variables that give a test the nth of its
+// seeds: a fault meets the same choices in every run of the runner.
+func seeds(n int) []string {
+	return []string{fmt.Sprint("RAPID_SEED=", n), fmt.Sprint("KVSTORE_SEED=", n)}
+}
+
 // test runs the tests of a batch. The process has a timeout besides that of the
 // tests, in case it hangs before it gets to them.
-func (w *worker) test(program string, b batch) ([]byte, error) {
+func (w *worker) test(program string, b batch, env ...string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(w.ctx, b.timeout+10*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program,
@@ -114,6 +120,7 @@ func (w *worker) test(program string, b batch) ([]byte, error) {
 	cmd.WaitDelay = 5 * time.Second
 	cmd.Env = append(os.Environ(), "TMPDIR="+w.tmp, "GOTRACEBACK=single", "GORACE=halt_on_error=1",
 		"RAPID_NOFAILFILE=1") // the tests of the next fault would begin with the failure of this one
+	cmd.Env = append(cmd.Env, env...)
 	if b.layer.env != "" {
 		cmd.Env = append(cmd.Env, b.layer.env)
 	}

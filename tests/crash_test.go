@@ -32,14 +32,13 @@ import (
 	"testing"
 
 	"kvstore"
+	"kvstore/internal/testseed"
 )
 
 const (
-	// crashCyclesEnv sets the number of cycles. crashSeedEnv repeats the
-	// choices of an earlier run, though not its moments: those belong to the
-	// scheduler.
+	// crashCyclesEnv sets the number of cycles. A seed repeats the choices of
+	// an earlier run, though not its moments: those belong to the scheduler.
 	crashCyclesEnv = "KVSTORE_CRASH_CYCLES"
-	crashSeedEnv   = "KVSTORE_CRASH_SEED"
 
 	// crashUnread bounds the acknowledgements of one goroutine that may be lost
 	// with the child: those in the printer's buffer of 4 KiB, in lines of at
@@ -60,15 +59,7 @@ type crashTest struct {
 
 func newCrashTest(t *testing.T) *crashTest {
 	t.Helper()
-	seed := rand.Uint64()
-	if text := os.Getenv(crashSeedEnv); text != "" {
-		var err error
-		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
-			t.Fatalf("%s: %v", crashSeedEnv, err)
-		}
-	}
-	t.Logf("%s=%d", crashSeedEnv, seed)
-	return &crashTest{dir: t.TempDir(), random: rand.New(rand.NewPCG(seed, 0)), sums: map[int]bool{}}
+	return &crashTest{dir: t.TempDir(), random: testseed.Rand(t), sums: map[int]bool{}}
 }
 
 // job returns the task of opening the directory, with SyncWrites on or off.

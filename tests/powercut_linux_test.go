@@ -26,7 +26,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -35,11 +34,11 @@ import (
 	"time"
 
 	"kvstore"
+	"kvstore/internal/testseed"
 )
 
 const (
 	powerCutsEnv    = "KVSTORE_POWER_CUTS"
-	powerSeedEnv    = "KVSTORE_POWER_SEED"
 	powerControlEnv = "KVSTORE_POWER_CUT_CONTROL" // 1 makes the children lie, so that the test must fail
 
 	powerDefaultCuts = 3
@@ -69,16 +68,8 @@ type powerTest struct {
 
 func newPowerTest(t *testing.T) *powerTest {
 	t.Helper()
-	seed := rand.Uint64()
-	if text := os.Getenv(powerSeedEnv); text != "" {
-		var err error
-		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
-			t.Fatalf("%s: %v", powerSeedEnv, err)
-		}
-	}
-	t.Logf("%s=%d", powerSeedEnv, seed)
 	p := &powerTest{
-		crashTest: &crashTest{random: rand.New(rand.NewPCG(seed, 0))},
+		crashTest: &crashTest{random: testseed.Rand(t)},
 		disk:      newDisk(t, filepath.Join(t.TempDir(), "disk"), powerDiskBytes, ""),
 		kinds:     map[string]int{},
 	}

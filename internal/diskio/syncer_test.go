@@ -3,12 +3,12 @@ package diskio
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"kvstore/internal/testseed"
 	"kvstore/internal/vfs"
 )
 
@@ -27,9 +27,7 @@ func TestSyncerLearnsWhetherToLinger(t *testing.T) {
 		{"slow disk", 5010 * us, 5000 * us, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			seed := rand.Uint64()
-			t.Logf("seed %d", seed)
-			random := rand.New(rand.NewPCG(seed, 0))
+			random := testseed.Rand(t)
 			s := &Syncer{lingers: true}
 			drift := 1.0
 			// lingering returns the share of so many syncs that would have

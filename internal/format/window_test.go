@@ -78,25 +78,64 @@ func drawSegment(t *rapid.T) []byte {
 	return s.Data[:rapid.IntRange(0, len(s.Data)).Draw(t, "cut")]
 }
 
+// judgeInPieces judges a segment that is read whole, and one that is read in
+// pieces. The verdict must be the same.
+func judgeInPieces(t rapid.TB, data []byte, piece int, isLast bool) judged {
+	t.Helper()
+	var whole, parts Chain
+	s, err := whole.Scan(1, data)
+	want := judgeAll(&whole, s, err, isLast)
+	s, err = parts.ScanWindow(windowOn(bytes.NewReader(data), 1, len(data), piece))
+	got := judgeAll(&parts, s, err, isLast)
+	if !slices.Equal(got.groups, want.groups) || got.chain != want.chain || got.tail != want.tail ||
+		got.sum != want.sum || got.err != want.err {
+		t.Fatalf("got %+v, want %+v", got, want)
+	}
+	if want.err == "<nil>" && want.sum != crc32.Checksum(data[:want.tail.Offset], castagnoli) {
+		t.Fatalf("the sum is not that of the first %d bytes", want.tail.Offset)
+	}
+	return want
+}
+
 // What a segment is does not depend on the size of the pieces in which it is
 // read.
 func TestPiecesAreJudgedAsTheWhole(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		data, isLast := drawSegment(t), rapid.Bool().Draw(t, "last")
-		var whole, parts Chain
-		s, err := whole.Scan(1, data)
-		want := judgeAll(&whole, s, err, isLast)
-		piece := rapid.IntRange(1, 2000).Draw(t, "piece")
-		s, err = parts.ScanWindow(windowOn(bytes.NewReader(data), 1, len(data), piece))
-		got := judgeAll(&parts, s, err, isLast)
-		if !slices.Equal(got.groups, want.groups) || got.chain != want.chain || got.tail != want.tail ||
-			got.sum != want.sum || got.err != want.err {
-			t.Fatalf("got %+v, want %+v", got, want)
-		}
-		if want.err == "<nil>" && want.sum != crc32.Checksum(data[:want.tail.Offset], castagnoli) {
-			t.Fatalf("the sum is not that of the first %d bytes", want.tail.Offset)
-		}
+		judgeInPieces(t, data, rapid.IntRange(1, 2000).Draw(t, "piece"), isLast)
 	})
+}
+
+// A sound segment is judged in pieces of any size, with END and without, with
+// reserved bytes and without. The random ones above are seldom sound.
+func TestSoundSegmentsInPieces(t *testing.T) {
+	for _, groups := range []uint64{0, 1, 4} {
+		for _, ended := range []bool{false, true} {
+			s := newSegment(1)
+			for number := range groups {
+				addGroup(s, number+1, number, AppendEntry(nil, OpSet, 1, "key", make([]byte, 300)))
+			}
+			if ended {
+				addEnd(s, groups, groups)
+			}
+			size := len(s.Data)
+			for _, reserved := range []int{0, 1, 6000} {
+				data := append(s.Data[:size:size], make([]byte, reserved)...)
+				for _, piece := range []int{1, 100, 1000, 10_000} {
+					for _, isLast := range []bool{false, true} {
+						got := judgeInPieces(t, data, piece, isLast)
+						want := Tail{Ended: ended, Offset: size}
+						if !ended && !isLast {
+							want = Tail{} // the END of an older segment is missing
+						}
+						if got.tail != want || (got.err == "<nil>") != (want != Tail{}) {
+							t.Fatalf("%d groups, ended %v, last %v: %+v", groups, ended, isLast, got)
+						}
+					}
+				}
+			}
+		}
+	}
 }
 
 // changing is a file whose bytes are others from the nth read on.

@@ -4,12 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"testing"
 
 	"kvstore/internal/format"
 	"kvstore/internal/table"
+	"kvstore/internal/testseed"
 	"kvstore/internal/vfs"
 )
 
@@ -121,9 +121,7 @@ func TestReplayHasTwoPiecesInMemory(t *testing.T) {
 // P2: groups of any size, in pieces of any size, are applied whole and in their
 // order.
 func TestReplayInPieces(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 0))
+	random := testseed.Rand(t)
 	for range 200 {
 		s := format.Segment{ID: format.StoreID{1}, Number: 1, Data: segmentOf(0, 0, 0)}
 		want := map[string]string{}

@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"testing"
 
 	"kvstore/internal/format"
 	"kvstore/internal/snapfile"
+	"kvstore/internal/testseed"
 	"kvstore/internal/vfs"
 )
 
@@ -51,9 +51,7 @@ func TestSnapshotNamesItsFirstDamage(t *testing.T) {
 // Every pair is there afterwards with its own value.
 func TestSnapshotBlocksShareTheirRoom(t *testing.T) {
 	const pairs = 400
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 0))
+	random := testseed.Rand(t)
 	want := map[string]string{}
 	m, dir := damagedDir(t)
 	info := &format.Snapshot{Timestamp: 1, ID: someID, Number: 1, Count: pairs, LastGroup: 1}

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"kvstore/internal/testseed"
 )
 
 // check verifies the invariants of a tree and returns its keys.
@@ -82,10 +84,8 @@ func randomKey(rng *rand.Rand) string {
 // A tree agrees with a sorted slice while keys are inserted and removed, down
 // to the last key, whether it grew key by key or was built from many.
 func TestTreeAgreesWithASortedSlice(t *testing.T) {
+	rng := testseed.Rand(t)
 	for _, size := range []int{0, 1, 10, fewer(5000)} {
-		seed := rand.Uint64()
-		t.Logf("size %d, seed %d", size, seed)
-		rng := rand.New(rand.NewPCG(seed, 0))
 		model := map[string]bool{}
 		var first []string
 		for range size {
@@ -173,9 +173,7 @@ func compareTree(t *testing.T, rng *rand.Rand, tree *tree, model map[string]bool
 // inserted again and removed, in any order.
 func TestTreeLeavesOutDeadKeys(t *testing.T) {
 	const alive = math.MaxInt64
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	rng := rand.New(rand.NewPCG(seed, 0))
+	rng := testseed.Rand(t)
 	tree, died := newTree(func(func([]byte) bool) {}), map[string]int64{}
 	for version := range int64(fewer(100)) {
 		kills := rng.IntN(100) // percent; in some rounds most keys die

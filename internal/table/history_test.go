@@ -3,9 +3,10 @@ package table
 import (
 	"bytes"
 	"fmt"
-	"math/rand/v2"
 	"strconv"
 	"testing"
+
+	"kvstore/internal/testseed"
 )
 
 // checkHistory verifies the invariants of old versions: each that was not
@@ -199,9 +200,7 @@ func TestOldVersionsArePacked(t *testing.T) {
 // go, for which much is retained in between.
 func TestShortViewsLeaveNoGaps(t *testing.T) {
 	const keys, size = 3000, 200
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	rng := rand.New(rand.NewPCG(seed, 0))
+	rng := testseed.Rand(t)
 	tab, value := New(0), make([]byte, size)
 	defer tab.Release()
 	set := func(key int) {

@@ -4,12 +4,13 @@ import (
 	"encoding/binary"
 	"fmt"
 	"iter"
-	"math/rand/v2"
 	"runtime"
 	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
+
+	"kvstore/internal/testseed"
 )
 
 // has reports whether key is in the tree.
@@ -139,11 +140,12 @@ func TestIndexKeepsStagedKeys(t *testing.T) {
 // view, and some in a view and in the table.
 func TestIndexBeginsWithOldStates(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
+	rng := testseed.Rand(t)
 	for _, keys := range []int{64, minRunKeys + minRunKeys/2} {
 		tab := New(0)
 		var set, change []Op
 		var before, after []string
-		for _, i := range rand.Perm(keys) {
+		for _, i := range rng.Perm(keys) {
 			key := fmt.Sprintf("%c of several words %06d", 'a'+i%8/4, i) // many keys, but not all, have a common prefix
 			set = append(set, Op{Key: []byte(key)})
 			before = append(before, key)
@@ -212,7 +214,7 @@ func TestTreeShrinks(t *testing.T) {
 	for i := range keys {
 		tree.insert(fmt.Sprintf("%08d", i))
 	}
-	for _, i := range rand.Perm(keys) {
+	for _, i := range testseed.Rand(t).Perm(keys) {
 		if i%each != 0 {
 			tree.remove(fmt.Sprintf("%08d", i))
 		}
@@ -270,7 +272,7 @@ func TestScansPassDeadKeysBy(t *testing.T) {
 				tab.ordered()
 			}
 			left := keys / 2 // the only key that is left
-			for _, i := range rand.Perm(keys) {
+			for _, i := range testseed.Rand(t).Perm(keys) {
 				if i != left {
 					commit(Op{Key: name(i), Delete: true})
 				}

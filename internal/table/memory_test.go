@@ -7,6 +7,8 @@ import (
 	"maps"
 	"math/rand/v2"
 	"testing"
+
+	"kvstore/internal/testseed"
 )
 
 // check verifies the invariants that hold between two changes: every record is
@@ -125,9 +127,7 @@ func TestGroupsAgreeWithAMap(t *testing.T) {
 	for _, mask := range []uint64{^uint64(0), 0, 1, 0xff, 3<<62 | 1} {
 		for _, keys := range []int{3, 40, 1000} {
 			t.Run(fmt.Sprintf("mask=%x/keys=%d", mask, keys), func(t *testing.T) {
-				seed := rand.Uint64()
-				t.Logf("seed %d", seed)
-				rng := rand.New(rand.NewPCG(seed, 0))
+				rng := testseed.Rand(t)
 				tab, m := newTable(0, mask), model{}
 				defer tab.Release()
 				version := int64(0)
@@ -167,9 +167,7 @@ func TestGroupsAgreeWithAMap(t *testing.T) {
 // many times.
 func TestCompactionPreservesLiveRecords(t *testing.T) {
 	const keys, writes = 300, 30_000
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	rng := rand.New(rand.NewPCG(seed, 0))
+	rng := testseed.Rand(t)
 	tab, m := newTable(0, 0), model{}
 	defer tab.Release()
 	for version := range int64(writes) {
@@ -221,8 +219,7 @@ func TestDeletedMemoryComesBack(t *testing.T) {
 func TestGarbageIsBounded(t *testing.T) {
 	const keys = 20_000
 	writes := fewer(200_000)
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := testseed.New(t)
 	for _, name := range []string{"uniform", "zipf", "one size", "large"} {
 		t.Run(name, func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 1))
@@ -277,9 +274,7 @@ func TestNoSizeWastesMemory(t *testing.T) {
 		t.Skip("SKIPPED, NOT TESTED HERE: memory of Go's heap is freed as a whole")
 	}
 	const most = 200_000
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	rng := rand.New(rand.NewPCG(seed, 0))
+	rng := testseed.Rand(t)
 	sizes := []int{11_000, 16_384, 16_400, 21_840, 32_740, 32_770, 65_536, most}
 	for size := 1; size < most; size += 1 + size/8 + rng.IntN(1+size/16) {
 		sizes = append(sizes, size)
@@ -320,7 +315,7 @@ func TestMemoryOfAPair(t *testing.T) {
 	if !freesParts {
 		t.Skip("SKIPPED, NOT TESTED HERE: memory of Go's heap is freed as a whole")
 	}
-	const total, overhead, ahead = 40e6, 50, 10 << 20
+	const total, overhead, ahead = 40e6, 50, 16 << 20
 	for _, size := range []int{128, 2000, 9000, 32_769} {
 		tab, value, key := New(0), make([]byte, size), make([]byte, 16)
 		pairs := int64(total / (len(key) + size))
@@ -393,9 +388,7 @@ func TestReusedSlotsAreEmpty(t *testing.T) {
 // about the same time, when they would wait for memory.
 func TestShardsGrowOneAfterTheOther(t *testing.T) {
 	const slots, step = 2048, 1000
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	rng := rand.New(rand.NewPCG(seed, 0))
+	rng := testseed.Rand(t)
 	tab := New(0)
 	defer tab.Release()
 	var grown []int // how many keys there were when each shard outgrew its slots

@@ -5,13 +5,13 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+
+	"kvstore/internal/testseed"
 )
 
 // A table whose keys are loaded in order has its index, and no other one has.
 func TestUseSorted(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	rng := rand.New(rand.NewPCG(seed, 0))
+	rng := testseed.Rand(t)
 	sorted := func(n int) (keys []string) {
 		for i := range n {
 			keys = append(keys, fmt.Sprintf("%0*d", 6+rng.IntN(3)*i/n, i))

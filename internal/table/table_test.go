@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"kvstore/internal/table"
+	"kvstore/internal/testseed"
 )
 
 func set(key, value string) table.Op { return table.Op{Key: []byte(key), Value: []byte(value)} }
@@ -67,9 +68,7 @@ func TestEmpty(t *testing.T) {
 // A table agrees with a map after random commits of all sizes. There are few
 // keys, so that a commit often has a key twice.
 func TestAgreesWithAMap(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	rng := rand.New(rand.NewPCG(seed, 0))
+	rng := testseed.Rand(t)
 	tab, model := table.New(0), map[string]string{}
 	for version := range int64(500) {
 		var ops []table.Op

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"kvstore/internal/testseed"
 )
 
 // frozen is a view and what it must show while it is open.
@@ -135,9 +137,7 @@ func TestViewsStayWhatTheyWere(t *testing.T) {
 				if mask == 0 && keys > 100 {
 					keys = 300 // all of them in one chain
 				}
-				seed := rand.Uint64()
-				t.Logf("seed %d", seed)
-				rng := rand.New(rand.NewPCG(seed, 0))
+				rng := testseed.Rand(t)
 				tab, m := newTable(0, mask), model{}
 				defer tab.Release()
 				var open []*frozen
@@ -472,9 +472,7 @@ func TestViewOfALargeShard(t *testing.T) {
 // AnyChange finds exactly the keys that were changed since a view was opened,
 // whatever other views are open, close, and have their versions moved.
 func TestAnyChange(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	rng := rand.New(rand.NewPCG(seed, 0))
+	rng := testseed.Rand(t)
 	for range fewer(10) {
 		tab := New(0)
 		type open struct {

@@ -2,17 +2,16 @@ package table
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"testing"
+
+	"kvstore/internal/testseed"
 )
 
 // Walk returns every key that stays, however the table grows and shrinks
 // meanwhile, and not many keys at once.
 func TestTableWalk(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	rng := rand.New(rand.NewPCG(seed, 0))
+	rng := testseed.Rand(t)
 	for _, c := range []struct {
 		keys, n int
 		mask    uint64
@@ -53,7 +52,7 @@ func TestTableWalk(t *testing.T) {
 		}
 		for i := range c.keys {
 			if key := fmt.Sprintf("stays %d", i); seen[key] != 1 {
-				t.Fatalf("%+v: %q is returned %d times, seed %d", c, key, seen[key], seed)
+				t.Fatalf("%+v: %q is returned %d times", c, key, seen[key])
 			}
 		}
 		if c.mask == ^uint64(0) && most > 2*max(c.n, 8) {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -14,6 +13,7 @@ import (
 	"syscall"
 	"testing"
 
+	"kvstore/internal/testseed"
 	"kvstore/internal/vfs"
 )
 
@@ -459,9 +459,7 @@ func TestMemPowerCutKeepsAnySubset(t *testing.T) {
 	// Over many power cuts, each of two sectors must be seen old, new, of the
 	// version in between, and torn, independently of the other, and never in
 	// any other state.
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	rng := rand.New(rand.NewPCG(seed, 0))
+	rng := testseed.Rand(t)
 	seen := map[[2]string]bool{}
 	for range 2000 {
 		m, dir := newMem(t, rng.IntN)
@@ -500,9 +498,7 @@ func stateOf(t *testing.T, sector string) string {
 }
 
 func TestMemPowerCutKeepsAnySizesAndNames(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	rng := rand.New(rand.NewPCG(seed, 0))
+	rng := testseed.Rand(t)
 	sizes, names := map[int]bool{}, map[string]bool{}
 	for range 500 {
 		m, dir := newMem(t, rng.IntN)
