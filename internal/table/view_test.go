@@ -234,6 +234,35 @@ func TestViewsKeepVersionsThatBeganWithThem(t *testing.T) {
 	}
 }
 
+// When one of three views closes, the other two go on to show their states,
+// whatever is written then.
+func TestViewsKeepTheirStateWhenOneCloses(t *testing.T) {
+	rng := testseed.Rand(t)
+	for closed := range 3 {
+		tab, m := New(0), model{}
+		set := func(n int) {
+			op := Op{Key: fmt.Append(nil, "key ", n), Value: fmt.Append(nil, tab.Version())}
+			m[string(op.Key)] = op.Value
+			tab.Apply([]Commit{{Ops: []Op{op}, Version: tab.Version() + 1}})
+		}
+		var open []*frozen
+		for n := range 3 {
+			set(n) // no view before this one needs it
+			open = append(open, &frozen{tab.View(), maps.Clone(m)})
+		}
+		open[closed].view.Close()
+		for n := range 3 {
+			set(n)
+		}
+		for _, f := range slices.Delete(open, closed, closed+1) {
+			f.compare(t, rng)
+			f.view.Close()
+		}
+		tab.checkHistory(t)
+		tab.Release()
+	}
+}
+
 // Many goroutines read their views while the writer goes on. Every key holds
 // the number of the last commit.
 func TestViewsWhileWriting(t *testing.T) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,6 +20,7 @@ import (
 
 	"kvstore"
 	"kvstore/cmd/kvstore/internal/atstart"
+	"kvstore/internal/testseed"
 )
 
 // places are what the arguments of a command line stand for.
@@ -255,9 +255,7 @@ func terminal(t *testing.T) *os.File {
 // the exit code that the manual names. No temporary file is left, and the store
 // opens.
 func TestOneSignal(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
-	random, signals, killed := rand.New(rand.NewPCG(seed, 0)), endingSignals(), killedStore(t)
+	random, signals, killed := testseed.Rand(t), endingSignals(t), killedStore(t)
 	for _, line := range commandLines(t) {
 		sig := signals[random.IntN(len(signals))]
 		t.Run(line.name, func(t *testing.T) {

@@ -13,7 +13,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -166,7 +165,7 @@ func TestRestoreInterrupted(t *testing.T) {
 
 // A bench that a signal stops leaves nothing behind, and prints no results.
 func TestBenchInterrupted(t *testing.T) {
-	for _, sig := range endingSignals() {
+	for _, sig := range endingSignals(t) {
 		dir := t.TempDir()
 		p := start(t, "bench", "--dir", dir, "--tmpfs", "--keys", "100", "--duration", "1h")
 		for { // until its directory is there
@@ -192,11 +191,19 @@ func TestBenchInterrupted(t *testing.T) {
 	}
 }
 
-// endingSignals are those that end a command, without those that the test's own
-// starter ignores.
-func endingSignals() []syscall.Signal {
-	return slices.DeleteFunc([]syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP},
-		func(s syscall.Signal) bool { return signal.Ignored(s) })
+// endingSignals are those that end a command. Those that the test's own starter
+// ignores, such as nohup, the test catches until it ends: a process that it
+// starts does not ignore them then.
+func endingSignals(t *testing.T) []syscall.Signal {
+	all := []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP}
+	for _, s := range all {
+		if signal.Ignored(s) {
+			caught := make(chan os.Signal, 1)
+			signal.Notify(caught, s)
+			t.Cleanup(func() { signal.Stop(caught) })
+		}
+	}
+	return all
 }
 
 // A bench whose output has no reader leaves nothing behind either, and prints

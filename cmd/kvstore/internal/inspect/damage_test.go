@@ -13,18 +13,15 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"kvstore/internal/format"
+	"kvstore/internal/testseed"
 )
 
 // This file makes directories of a few small files, and damages them in many
 // ways.
 
-var (
-	seedFlag  = flag.Uint64("seed", 0, "of the damage; 0 means by the clock")
-	casesFlag = flag.Int("cases", 2, "of each kind of damage, in each shape of directory")
-)
+var casesFlag = flag.Int("cases", 2, "of each kind of damage, in each shape of directory")
 
 var (
 	ours, others = format.StoreID{1, 2, 3}, format.StoreID{9}
@@ -506,11 +503,7 @@ func brokenAtOnce(t *testing.T, test func(t *testing.T, whole *imageBuilder, i *
 }
 
 func brokenBy(t *testing.T, ways []breakage, test func(t *testing.T, whole *imageBuilder, i *image)) {
-	seed := *seedFlag
-	if seed == 0 {
-		seed = uint64(time.Now().UnixNano())
-	}
-	t.Logf("-seed %d", seed)
+	seed := testseed.New(t)
 	for n, b := range ways {
 		t.Run(b.name, func(t *testing.T) {
 			t.Parallel() // the test mostly waits for the disk
