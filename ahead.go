@@ -117,13 +117,8 @@ func (a *ahead) Has(key string) bool {
 }
 
 // Scan implements [txState].
-func (a *ahead) Scan(b table.Bounds, reverse bool) iter.Seq2[string, []byte] {
-	return overlay(a.opened().Scan(b, reverse), a.within(b, reverse), reverse)
-}
-
-// ScanKeys implements [txState]. Values that are ahead in the group show.
-func (a *ahead) ScanKeys(b table.Bounds, reverse bool) iter.Seq2[string, []byte] {
-	return overlay(a.opened().ScanKeys(b, reverse), a.within(b, reverse), reverse)
+func (a *ahead) Scan(b table.Bounds, l table.Loop) iter.Seq2[string, []byte] {
+	return overlay(a.opened().Scan(b, l), a.within(b, l.Reverse), l.Reverse)
 }
 
 // within returns what the commands ahead write within bounds, in the order of a
@@ -139,9 +134,9 @@ func (a *ahead) within(b table.Bounds, reverse bool) (own []written) {
 }
 
 // Pairs implements [txState].
-func (a *ahead) Pairs() iter.Seq2[string, []byte] {
+func (a *ahead) Pairs(soonest *int64) iter.Seq2[string, []byte] {
 	return func(yield func(string, []byte) bool) {
-		for key, value := range a.opened().Pairs() {
+		for key, value := range a.opened().Pairs(soonest) {
 			if _, changed := a.ops[key]; !changed && !yield(key, value) {
 				return
 			}

@@ -144,10 +144,7 @@ func (s *Store) Walk(cursor uint64, n int) (keys []string, next uint64, err erro
 
 // of returns the loop over the pairs of a state within r, without its limit.
 func (r *Range) of(state txState) iter.Seq2[string, []byte] {
-	if r.KeysOnly {
-		return state.ScanKeys(r.bounds(), r.Reverse)
-	}
-	return state.Scan(r.bounds(), r.Reverse)
+	return state.Scan(r.bounds(), table.Loop{Reverse: r.Reverse, KeysOnly: r.KeysOnly})
 }
 
 // bounds returns the range as a single interval.

@@ -145,7 +145,7 @@ func (s *snapshotter) begin() snapshotAnswer {
 	}
 	view := s.table.View()
 	s.running = &snapshot{
-		view: view, info: s.describe(number, view.Len()), walBytes: s.status.walBytes.Load(),
+		view: view, info: s.describe(number, view.Size()), walBytes: s.status.walBytes.Load(),
 		urgent: make(chan struct{}), done: make(chan struct{}),
 	}
 	running := s.running
@@ -253,7 +253,7 @@ func (s *snapshotter) writeLast(number uint64) error {
 	if s.newest > 0 && s.log.Written() == s.covered {
 		return s.log.Remove(0) // the segment is empty, and the next session makes its own
 	}
-	info := s.describe(number, s.table.Len())
+	info := s.describe(number, s.table.Size())
 	if err := s.writeFile(info, s.table.All(), snapfile.FromStart); err != nil {
 		return err
 	}

@@ -33,11 +33,10 @@ type txState interface {
 	// Get appends key's value to dst, as [Store.AppendGet] does.
 	Get(dst []byte, key string) ([]byte, bool)
 	Has(key string) bool
-	// Scan iterates over the pairs within bounds in order, ScanKeys does so
-	// with nil values, and Pairs iterates over all pairs in no order.
-	Scan(b table.Bounds, reverse bool) iter.Seq2[string, []byte]
-	ScanKeys(b table.Bounds, reverse bool) iter.Seq2[string, []byte]
-	Pairs() iter.Seq2[string, []byte]
+	// Scan iterates over the pairs within bounds in order, and Pairs iterates
+	// over all pairs in no order.
+	Scan(b table.Bounds, l table.Loop) iter.Seq2[string, []byte]
+	Pairs(soonest *int64) iter.Seq2[string, []byte]
 }
 
 // Get returns a copy of key's value: as this transaction has written it, or
@@ -192,7 +191,7 @@ func (tx *Tx) All() iter.Seq2[string, []byte] {
 		}
 		tx.readAll(table.Bounds{})
 		own := maps.Clone(tx.writes) // the body may write
-		for key, value := range tx.state.Pairs() {
+		for key, value := range tx.state.Pairs(nil) {
 			if _, replaced := own[key]; replaced {
 				continue
 			}

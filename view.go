@@ -109,7 +109,7 @@ func (v *View) MultiGet(keys []string) [][]byte {
 func (v *View) All() iter.Seq2[string, []byte] {
 	return func(yield func(string, []byte) bool) {
 		defer runtime.KeepAlive(v)
-		v.view.Pairs()(yield)
+		v.view.Pairs(nil)(yield)
 	}
 }
 
@@ -130,7 +130,7 @@ func (v *View) Version() int64 { return v.view.Version() }
 func (v *View) WriteTo(w io.Writer) (int64, error) {
 	defer runtime.KeepAlive(v)
 	info := &format.Snapshot{
-		Timestamp: v.Version(), Count: uint32(v.Len()), ID: v.header.id, Number: 1, LastGroup: v.header.lastGroup,
+		Timestamp: v.Version(), Count: uint32(v.view.Size()), ID: v.header.id, Number: 1, LastGroup: v.header.lastGroup,
 	}
 	if v.view.Closed() {
 		return 0, ErrClosed

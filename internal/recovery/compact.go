@@ -25,7 +25,7 @@ func (j *judge) isTooLong(options Options) bool {
 func (j *judge) compact() error {
 	t := j.replay.table
 	info := &format.Snapshot{
-		Timestamp: t.Version(), Count: uint32(t.Len()), ID: j.chain.ID,
+		Timestamp: t.Version(), Count: uint32(t.Size()), ID: j.chain.ID,
 		Number: j.nextSegment(), LastGroup: j.chain.LastGroup,
 	}
 	_, err := snapfile.Write(j.dir, info, t.All(), snapfile.FromStart)

@@ -61,7 +61,7 @@ func loadTable(r *format.SnapshotReader) (*table.Table, error) {
 	keys := make([]table.SortedKeys, len(r.Info.Blocks))
 	err := loadBlocks(r, t, keys)
 	if err == nil {
-		err = r.CheckKeys(t.Len())
+		err = r.CheckKeys(t.Size())
 	}
 	if err == nil {
 		t.UseSorted(keys)

@@ -44,9 +44,10 @@ type work struct {
 	ranks   []int32  // the place of each operation in order
 	staged  []staged // the result for each operation, in that order
 	parts   []part
-	next    atomic.Int32 // the first part that no goroutine has taken
-	garbage [][]byte     // memory to free when no lock is held
-	index   *index       // the index that Stage announces the commits to; nil if there was none in Begin
+	next    atomic.Int32   // the first part that no goroutine has taken
+	garbage [][]byte       // memory to free when no lock is held
+	touched map[string]*Op // in Begin: the last write of each key that an operation touches
+	index   *index         // the index that Stage announces the commits to; nil if there was none in Begin
 }
 
 // part is the operations of a group on some of the shards, and the result of
@@ -74,17 +75,46 @@ func (t *Table) Apply(commits []Commit) {
 // Begin takes a group of commits to stage. If the last group was not published,
 // Begin drops it.
 func (t *Table) Begin(commits []Commit) {
-	w := t.work
+	w, touches := t.work, false
 	w.commits, w.ops, w.hashes = commits, w.ops[:0], w.hashes[:0]
 	for _, c := range commits {
 		for i := range c.Ops {
 			w.ops = append(w.ops, &c.Ops[i])
 			w.hashes = append(w.hashes, t.hash(unsafeString(c.Ops[i].Key)))
+			touches = touches || c.Ops[i].Touch
 		}
+	}
+	if touches {
+		w.resolveTouches()
 	}
 	w.index = t.index.Load()
 	w.split()
 	w.next.Store(0)
+}
+
+// resolveTouches replaces each operation that touches a key which the group has
+// written before. It sets what the group has set, with the new deadline, or
+// deletes what the group has deleted. The others touch keys of the table.
+func (w *work) resolveTouches() {
+	w.touched = map[string]*Op{}
+	for _, op := range w.ops {
+		if op.Touch {
+			w.touched[unsafeString(op.Key)] = nil
+		}
+	}
+	for i, op := range w.ops {
+		last, ok := w.touched[unsafeString(op.Key)]
+		switch {
+		case !ok || op.Touch && last == nil:
+			continue
+		case op.Touch && last.Delete:
+			op = last
+		case op.Touch:
+			op = &Op{Key: op.Key, Value: last.Value, Deadline: op.Deadline}
+		}
+		w.ops[i], w.touched[unsafeString(op.Key)] = op, op
+	}
+	w.touched = nil
 }
 
 // split orders the operations and divides them into parts.
@@ -147,7 +177,7 @@ func (t *Table) stagePart(p *part, pause func()) {
 			window[i] = w.hashes[n]
 		}
 		op := w.ops[order[0]]
-		t.usual.Store(int64(recordBytes(len(op.Key), len(op.Value))))
+		t.usual.Store(int64(recordBytes(len(op.Key), len(op.Value), op.Deadline)))
 		t.touch(window[:len(order)])
 		for i, n := range order {
 			w.staged[at+i] = t.stageOp(p, w.ops[n], window[i])
@@ -166,7 +196,7 @@ func (t *Table) stagePart(p *part, pause func()) {
 func (t *Table) stageOp(p *part, op *Op, hash uint64) staged {
 	s := t.shardOf(hash)
 	slot, r := s.find(hash, unsafeString(op.Key))
-	if slot < 0 && op.Delete { // an earlier operation of the group may still add the key
+	if slot < 0 && (op.Delete || op.Touch) { // an earlier operation of the group may still add a deleted key
 		return staged{index: -1}
 	}
 	found := staged{index: slot}
@@ -189,14 +219,28 @@ func (t *Table) stageOp(p *part, op *Op, hash uint64) staged {
 		t.resize(s, 2*len(s.slots))
 	}
 	s.staged++ // also for a replaced key: one operation may delete it and the next one add it again
-	found.place = t.store(s, op.Key, op.Value)
+	found.place = t.store(s, op.pair(r))
 	return found
 }
 
-// overwritable reports whether op's value can overwrite the value in r.
+// overwritable reports whether op can be carried out in r. A large record is
+// copied even if only its deadline changes: it becomes a view's.
 func overwritable(r record, op *Op) bool {
 	size := r.size()
-	return size <= maxInPlaceBytes && size == recordBytes(len(op.Key), len(op.Value))
+	if op.Touch {
+		return size <= maxPackedBytes && (r.isVolatile() || op.Deadline == 0)
+	}
+	return size <= maxInPlaceBytes && size == recordBytes(len(op.Key), len(op.Value), op.Deadline)
+}
+
+// pair returns the pair that is there after op. r is the record before, nil if
+// the key is absent.
+func (op *Op) pair(r record) Pair {
+	p := Pair{Key: op.Key, Value: op.Value, Deadline: op.Deadline}
+	if op.Touch {
+		p.Value = r.value()
+	}
+	return p
 }
 
 // Publish makes the staged commits visible, one after the other.
@@ -261,7 +305,7 @@ func (t *Table) catchUpIndex(commits []Commit) {
 	var keys [][]byte
 	for _, c := range commits {
 		for i := range c.Ops {
-			if !c.Ops[i].Delete {
+			if !c.Ops[i].Delete && !c.Ops[i].Touch {
 				keys = append(keys, c.Ops[i].Key)
 			}
 		}
@@ -330,28 +374,31 @@ func (t *Table) publishOp(s *shard, n int, version int64) (grown int) {
 	op, hash, staged := t.work.ops[n], t.work.hashes[n], &t.work.staged[t.work.ranks[n]]
 	slab := false // a view still needs the slab of a large record
 	if t.views.newest.Load() >= 0 {
-		if slot, r := s.find(hash, unsafeString(op.Key)); slot >= 0 || !op.Delete {
+		if slot, r := s.find(hash, unsafeString(op.Key)); slot >= 0 || !op.Delete && !op.Touch {
 			slab = t.retain(s, hash, op.Key, r, version)
 		}
 	}
-	grown, freed := s.change(op, hash, staged)
-	if freed != nil && !slab {
-		t.work.garbage = append(t.work.garbage, freed)
+	c := s.change(op, hash, staged)
+	if c.freed != nil && !slab {
+		t.work.garbage = append(t.work.garbage, c.freed)
 	}
-	return grown
+	if c.before != c.after {
+		t.moveDeadline(c)
+	}
+	return c.grown
 }
 
 // store writes a record that no slot leads to yet.
-func (t *Table) store(s *shard, key, value []byte) (place uint64) {
+func (t *Table) store(s *shard, p Pair) (place uint64) {
 	l := &s.slabs
-	size := recordBytes(len(key), len(value))
+	size := recordBytes(len(p.Key), len(p.Value), p.Deadline)
 	if size > maxPackedBytes {
-		return l.write(t.addSlab(s, roundPages(size), false), key, value)
+		return l.write(t.addSlab(s, roundPages(size), false), p)
 	}
 	if !l.fits(size) {
 		t.addSlab(s, l.slabFor(size), true)
 	}
-	return l.write(l.open, key, value)
+	return l.write(l.open, p)
 }
 
 // addSlab gives a shard a new slab. If open is set, following records are
@@ -423,7 +470,7 @@ func (t *Table) compact(s *shard, n uint32) {
 		tag := t.hash(unsafeString(r.key())) >> tagShift << tagShift
 		place := uint64(n)<<offsetBits | uint64(at/recordAlign)
 		if slot := s.slotOf(tag | place); slot >= 0 {
-			moves = append(moves, move{slot: slot, to: tag | t.store(s, r.key(), r.value())})
+			moves = append(moves, move{slot: slot, to: tag | t.store(s, r.pair())})
 		}
 		at += r.size()
 	}

@@ -8,9 +8,10 @@ import "slices"
 
 // oldVersion is what a key was at a version.
 type oldVersion struct {
-	present bool
-	alone   bool   // value has a slab of its own, where it stays as long as a view needs it
-	value   []byte // in the table's memory
+	present  bool
+	alone    bool   // value has a slab of its own, where it stays as long as a view needs it
+	value    []byte // in the table's memory
+	deadline int64  // 0 for none
 }
 
 // retain retains the current version of a key before the commit with this
@@ -53,7 +54,7 @@ func (t *Table) reserveHistory(first, last int) {
 		case r == nil || r.size() > maxPackedBytes: // nothing is copied
 		case r.valueLen() > maxSharedBytes && t.changedSince(t.views.newest.Load(), key): // it is retained already
 		default:
-			bytes += r.valueLen()
+			bytes += r.valueLen() + deadlineBytes
 		}
 	}
 	t.history.reserve(bytes)
@@ -83,7 +84,7 @@ func current(r record) oldVersion {
 	if r == nil {
 		return oldVersion{}
 	}
-	return oldVersion{present: true, alone: r.size() > maxPackedBytes, value: r.value()}
+	return oldVersion{present: true, alone: r.size() > maxPackedBytes, value: r.value(), deadline: r.deadline()}
 }
 
 // changedSince reports whether key was changed after a version that an open

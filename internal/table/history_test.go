@@ -256,7 +256,7 @@ func TestWindowsAreBounded(t *testing.T) {
 			tab.Apply([]Commit{{Ops: []Op{op}, Version: tab.Version() + 1}})
 		}
 		shown := 0
-		for w := range v.windows(false) {
+		for w := range v.windows(false, true) {
 			shown += len(w.pairs)
 			if len(w.pairs) > 2*windowSlots || len(w.bytes) > windowBytes+100*(size+10) {
 				t.Fatalf("a window has %d pairs and %d bytes", len(w.pairs), len(w.bytes))

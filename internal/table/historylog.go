@@ -50,8 +50,7 @@ func (o oldRecord) size() int {
 	if o.link()&oldAside != 0 {
 		return oldAsideBytes
 	}
-	r := record(o[oldHeader:])
-	return oldHeader + recordHeader + r.keyLen() + r.valueLen()
+	return oldHeader + record(o[oldHeader:]).bytes()
 }
 
 // historyLog is the memory of old versions, in the order in which they ended.
@@ -118,7 +117,8 @@ func (l *historyLog) version(o oldRecord) oldVersion {
 	if o.link()&oldAbsent != 0 {
 		return oldVersion{}
 	}
-	return oldVersion{present: true, alone: o.link()&oldAside != 0, value: l.record(o).value()}
+	r := l.record(o)
+	return oldVersion{present: true, alone: o.link()&oldAside != 0, value: r.value(), deadline: r.deadline()}
 }
 
 // add appends the version of a key that a commit ends: its record r, nil if the
@@ -135,7 +135,7 @@ func (l *historyLog) add(until int64, older uint64, key []byte, r record) (place
 	case r.size() > maxPackedBytes:
 		link, size = link|oldAside, oldAsideBytes
 	default:
-		size += r.valueLen()
+		size = oldHeader + r.bytes()
 	}
 	if n := len(l.pages); n == 0 || len(l.pages[n-1].mem)-l.pages[n-1].used < size {
 		rest = l.openPage()
@@ -146,7 +146,7 @@ func (l *historyLog) add(until int64, older uint64, key []byte, r record) (place
 	o.setLink(link)
 	switch {
 	case r == nil:
-		writeRecord(record(o[oldHeader:]), key, nil)
+		writeRecord(record(o[oldHeader:]), Pair{Key: key})
 	case link&oldAside != 0:
 		slab := r[:cap(r)]
 		binary.LittleEndian.PutUint64(o[oldHeader:], uint64(l.setNumber(slab)))

@@ -60,7 +60,7 @@ const minRunKeys = 1 << 14
 // build builds the tree while the table changes.
 func (x *index) build(t *Table) {
 	workers := runtime.GOMAXPROCS(0)
-	if t.Len() < minRunKeys {
+	if t.Size() < minRunKeys {
 		workers = 1
 	}
 	runs := make([]keyRun, workers)
@@ -78,7 +78,7 @@ func (x *index) build(t *Table) {
 	tree := newTree(merged(runs))
 	for i := range runs {
 		for _, key := range runs[i].old {
-			if !t.Has(key) { // if it is added meanwhile, catchUp or install unmarks it
+			if !t.has(key) { // if it is added meanwhile, catchUp or install unmarks it
 				tree.root.markDead(key, t.Version())
 			}
 		}

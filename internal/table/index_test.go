@@ -59,7 +59,7 @@ func TestIndexCatchesUp(t *testing.T) {
 			go func() {
 				v := tab.View()
 				defer v.Close()
-				scanned <- keysOf(v.Scan(Bounds{}, false))
+				scanned <- keysOf(v.Scan(Bounds{}, Loop{}))
 			}()
 			synctest.Wait()
 			if len(scanned) > 0 {
@@ -99,14 +99,14 @@ func TestIndexOfStagedKeys(t *testing.T) {
 	}
 	tab.Begin(group)
 	tab.Stage(func() {})
-	if got := keysOf(old.Scan(Bounds{}, false)); !slices.Equal(got, []string{"a", "b"}) {
+	if got := keysOf(old.Scan(Bounds{}, Loop{})); !slices.Equal(got, []string{"a", "b"}) {
 		t.Fatalf("%q", got)
 	}
 	tab.Publish()
 	old.Close()
 	v := tab.View()
 	defer v.Close()
-	if got := keysOf(v.Scan(Bounds{}, false)); !slices.Equal(got, want) {
+	if got := keysOf(v.Scan(Bounds{}, Loop{})); !slices.Equal(got, want) {
 		t.Fatalf("%d keys of %d", len(got), len(want))
 	}
 	if got := tab.index.Load().tree.root.check(t, "", "", false); !slices.Equal(got, want) {
@@ -122,7 +122,7 @@ func TestIndexKeepsStagedKeys(t *testing.T) {
 	a, b := Op{Key: []byte("a")}, Op{Key: []byte("b")}
 	tab.Apply([]Commit{{Ops: []Op{a, b}, Version: 1}})
 	v := tab.View()
-	if got := keysOf(v.Scan(Bounds{}, false)); !slices.Equal(got, []string{"a", "b"}) {
+	if got := keysOf(v.Scan(Bounds{}, Loop{})); !slices.Equal(got, []string{"a", "b"}) {
 		t.Fatalf("%q", got)
 	}
 	tab.Apply([]Commit{{Ops: []Op{{Key: a.Key, Delete: true}, {Key: b.Key, Delete: true}}, Version: 2}})
@@ -162,16 +162,16 @@ func TestIndexBeginsWithOldStates(t *testing.T) {
 		v := tab.View()
 		tab.Apply([]Commit{{Ops: change, Version: 2}})
 		now := tab.View()
-		for range v.Scan(Bounds{}, false) {
+		for range v.Scan(Bounds{}, Loop{}) {
 			break // the index is built now
 		}
 		if got := tab.index.Load().tree.root.check(t, "", "", false); !slices.Equal(got, before) {
 			t.Fatalf("the index has %d keys, want %d", len(got), len(before))
 		}
-		if got := keysOf(v.Scan(Bounds{}, false)); !slices.Equal(got, before) {
+		if got := keysOf(v.Scan(Bounds{}, Loop{})); !slices.Equal(got, before) {
 			t.Fatalf("%d keys of %d", len(got), len(before))
 		}
-		if got := keysOf(now.Scan(Bounds{}, false)); !slices.Equal(got, after) {
+		if got := keysOf(now.Scan(Bounds{}, Loop{})); !slices.Equal(got, after) {
 			t.Fatalf("%d keys of %d", len(got), len(after))
 		}
 		v.Close()
@@ -197,7 +197,7 @@ func TestScanOfNeighbours(t *testing.T) {
 	v := tab.View()
 	defer v.Close()
 	for _, reverse := range []bool{false, true} {
-		all := v.Scan(Bounds{}, reverse)
+		all := v.Scan(Bounds{}, Loop{Reverse: reverse})
 		for range 2 {
 			if got := keysOf(all); !slices.Equal(got, want) {
 				t.Fatalf("reverse %v: %d keys of %d", reverse, len(got), len(want))
@@ -278,8 +278,8 @@ func TestScansPassDeadKeysBy(t *testing.T) {
 				}
 			}
 			v := tab.View()
-			before := keysOf(old.Scan(Bounds{}, reverse))
-			now := keysOf(v.Scan(Bounds{}, reverse))
+			before := keysOf(old.Scan(Bounds{}, Loop{Reverse: reverse}))
+			now := keysOf(v.Scan(Bounds{}, Loop{Reverse: reverse}))
 			if len(before) != keys || !slices.Equal(now, []string{string(name(left))}) {
 				t.Fatalf("early %v, reverse %v: %d keys in the old view, %d now", early, reverse, len(before), len(now))
 			}
@@ -288,7 +288,7 @@ func TestScansPassDeadKeysBy(t *testing.T) {
 			if n := root.poison(v.Version()); n < keys-2*maxNodeKeys {
 				t.Errorf("early %v, reverse %v: a scan passes %d keys by", early, reverse, n)
 			}
-			for range v.Scan(Bounds{}, reverse) {
+			for range v.Scan(Bounds{}, Loop{Reverse: reverse}) {
 				break
 			}
 			if !v.Unchanged(nil, []Bounds{{High: "a", Bounded: true}}) {
@@ -322,16 +322,16 @@ func TestDeadKeysThatComeBack(t *testing.T) {
 	for _, i := range []int{0, 777, keys - 1} {
 		commit(Op{Key: name(i)})
 		v := tab.View()
-		if got := keysOf(v.Scan(Bounds{}, i%2 == 0)); !slices.Equal(got, []string{string(name(i))}) {
+		if got := keysOf(v.Scan(Bounds{}, Loop{Reverse: i%2 == 0})); !slices.Equal(got, []string{string(name(i))}) {
 			t.Fatalf("%q, want %q", got, name(i))
 		}
 		commit(Op{Key: name(i), Delete: true})
-		if got := keysOf(v.Scan(Bounds{}, false)); !slices.Equal(got, []string{string(name(i))}) {
+		if got := keysOf(v.Scan(Bounds{}, Loop{})); !slices.Equal(got, []string{string(name(i))}) {
 			t.Fatalf("%q after it was deleted again, want %q", got, name(i))
 		}
 		v.Close()
 	}
-	if got := keysOf(old.Scan(Bounds{}, false)); len(got) != keys {
+	if got := keysOf(old.Scan(Bounds{}, Loop{})); len(got) != keys {
 		t.Fatalf("the old view has %d keys of %d", len(got), keys)
 	}
 }

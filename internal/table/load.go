@@ -78,13 +78,17 @@ func (t *Table) loadShard(s *shard, ops []Op, hashes []uint64, order []int32) (g
 		for i, op := range order[:n] {
 			window[i] = hashes[op]
 		}
-		t.usual.Store(int64(recordBytes(len(ops[order[0]].Key), len(ops[order[0]].Value))))
+		first := &ops[order[0]]
+		t.usual.Store(int64(recordBytes(len(first.Key), len(first.Value), first.Deadline)))
 		t.touch(window[:n])
 		for i, op := range order[:n] {
 			staged := t.place(s, &ops[op], window[i])
-			more, freed := s.change(&ops[op], window[i], &staged)
-			if grown += more; freed != nil {
-				t.arena.free(freed)
+			c := s.change(&ops[op], window[i], &staged)
+			if grown += c.grown; c.freed != nil {
+				t.arena.free(c.freed)
+			}
+			if c.before != c.after {
+				t.moveDeadline(c)
 			}
 		}
 		order = order[n:]
@@ -100,12 +104,12 @@ func (t *Table) place(s *shard, op *Op, hash uint64) staged {
 	if slot >= 0 {
 		found.slot = s.slots[slot]
 	}
-	if op.Delete || slot >= 0 && overwritable(r, op) {
+	if op.Delete || slot < 0 && op.Touch || slot >= 0 && overwritable(r, op) {
 		return found
 	}
 	if slot < 0 && s.count >= s.maxLoad(len(s.slots)) {
 		t.resize(s, 2*len(s.slots))
 	}
-	found.place = t.store(s, op.Key, op.Value)
+	found.place = t.store(s, op.pair(r))
 	return found
 }

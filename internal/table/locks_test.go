@@ -55,7 +55,7 @@ func TestLargeReadsLetCommitsIn(t *testing.T) {
 	keys := twoWindows(tab)
 	v := tab.View()
 	defer v.Close()
-	for range v.Scan(Bounds{}, false) {
+	for range v.Scan(Bounds{}, Loop{}) {
 		break // the index is built now
 	}
 	tab.Apply([]Commit{{Ops: []Op{{Key: []byte("later")}}, Version: v.Version() + 1}})
@@ -63,7 +63,7 @@ func TestLargeReadsLetCommitsIn(t *testing.T) {
 	shown := []string(nil)
 	for _, read := range []func(){
 		func() { v.MultiGet(values, keys) },
-		func() { shown = keysOf(v.Scan(Bounds{}, false)) },
+		func() { shown = keysOf(v.Scan(Bounds{}, Loop{})) },
 	} {
 		tab.shards[0].mu.Lock()
 		tab.shards[1].mu.Lock()
@@ -179,7 +179,7 @@ func TestScanOfLongKeys(t *testing.T) {
 	v := tab.View()
 	defer v.Close()
 	for _, reverse := range []bool{false, true} {
-		if got := keysOf(v.Scan(Bounds{}, reverse)); !slices.Equal(got, want) {
+		if got := keysOf(v.Scan(Bounds{}, Loop{Reverse: reverse})); !slices.Equal(got, want) {
 			t.Fatalf("reverse %v: %d keys of %d", reverse, len(got), len(want))
 		}
 		slices.Reverse(want)

@@ -247,7 +247,7 @@ func TestGarbageIsBounded(t *testing.T) {
 				if sizes[key] > 0 {
 					live -= sizes[key]
 				}
-				sizes[key] = recordBytes(len(op.Key), size)
+				sizes[key] = recordBytes(len(op.Key), size, 0)
 				live += sizes[key]
 			}
 			tab.check(t)
@@ -285,7 +285,7 @@ func TestNoSizeWastesMemory(t *testing.T) {
 		set := func(key, size int) {
 			op := Op{Key: fmt.Appendf(nil, "key %d", key), Value: value[:size]}
 			tab.Apply([]Commit{{Ops: []Op{op}, Version: tab.Version() + 1}})
-			record := recordBytes(len(op.Key), size)
+			record := recordBytes(len(op.Key), size, 0)
 			total += record - live[key]
 			live[key] = record
 		}

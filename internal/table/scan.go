@@ -46,47 +46,53 @@ const (
 	usualKeyBytes = 24
 )
 
+// Loop says how a scan goes through a range.
+type Loop struct {
+	Reverse  bool   // in falling order
+	KeysOnly bool   // values are nil, and are not copied
+	Soonest  *int64 // if not nil, lowered to the earliest deadline of the pairs shown so far
+}
+
 // Scan iterates over the pairs within bounds, in rising or falling order of
-// keys, until the view is closed. The caller owns keys and values; small values
-// may share memory. The first scan of a table waits until the index is built.
-// Scan holds no lock while the loop's body runs.
-func (v *View) Scan(b Bounds, reverse bool) iter.Seq2[string, []byte] {
-	return v.scan(b, reverse, false)
-}
-
-// ScanKeys is Scan with nil values. It copies no value.
-func (v *View) ScanKeys(b Bounds, reverse bool) iter.Seq2[string, []byte] {
-	return v.scan(b, reverse, true)
-}
-
-func (v *View) scan(b Bounds, reverse, keysOnly bool) iter.Seq2[string, []byte] {
+// keys, until the view is closed. It leaves out keys that are due. The caller
+// owns keys and values; small values may share memory. The first scan of a
+// table waits until the index is built. Scan holds no lock while the loop's
+// body runs.
+func (v *View) Scan(b Bounds, l Loop) iter.Seq2[string, []byte] {
 	return func(yield func(string, []byte) bool) {
-		if v.Closed() {
-			return
+		v.scan(b, l, false, func(key string, value []byte, deadline int64) bool {
+			lower(l.Soonest, deadline)
+			return yield(key, value)
+		})
+	}
+}
+
+// scan is Scan with deadlines. With withDue it shows keys that are due too.
+func (v *View) scan(b Bounds, loop Loop, withDue bool, show func(key string, value []byte, deadline int64) bool) {
+	if v.Closed() {
+		return
+	}
+	x := v.table.ordered()
+	var keys keyList
+	l := lookup{keysOnly: loop.KeysOnly, withDue: withDue}
+	for n := firstScanKeys; ; n = min(2*n, maxScanKeys) {
+		more := x.next(&b, v.version, loop.Reverse, n, &keys)
+		for first := 0; first < keys.len(); first += l.len {
+			if l.fill(v, &keys, first); l.len == 0 {
+				return // closed
+			}
+			for i := range l.len {
+				value, present := l.next(i)
+				if !present {
+					continue
+				}
+				if v.Closed() || !show(unsafeString(keys.at(first+i)), value, l.deadlines[i]) {
+					return
+				}
+			}
 		}
-		x := v.table.ordered()
-		var keys keyList
-		l := lookup{keysOnly: keysOnly}
-		b := b // the caller may run the same loop again
-		for n := firstScanKeys; ; n = min(2*n, maxScanKeys) {
-			more := x.next(&b, v.version, reverse, n, &keys)
-			for first := 0; first < keys.len(); first += l.len {
-				if l.fill(v, &keys, first); l.len == 0 {
-					return // closed
-				}
-				for i := range l.len {
-					value, present := l.next(i)
-					if !present {
-						continue
-					}
-					if v.Closed() || !yield(unsafeString(keys.at(first+i)), value) {
-						return
-					}
-				}
-			}
-			if !more {
-				return
-			}
+		if !more {
+			return
 		}
 	}
 }
@@ -134,11 +140,13 @@ func (x *index) next(b *Bounds, version int64, reverse bool, n int, dst *keyList
 // collector runs, as it mostly does during a scan.
 type lookup struct {
 	keysOnly bool // find out only which keys are present; next returns nil then
+	withDue  bool // keys that are due are present
 
-	len   int
-	sizes [windowKeys]int32 // of the values, or one of the constants below
-	block []byte            // small values that next has not returned yet, and room for more
-	alone [][]byte          // large values that next has not returned yet
+	len       int
+	sizes     [windowKeys]int32 // of the values, or one of the constants below
+	deadlines [windowKeys]int64
+	block     []byte   // small values that next has not returned yet, and room for more
+	alone     [][]byte // large values that next has not returned yet
 }
 
 const (
@@ -170,7 +178,12 @@ func (l *lookup) fill(v *View, keys *keyList, first int) {
 		if i > 0 && bytes >= maxLockedBytes {
 			break
 		}
-		states[i] = v.versionAt(unchanged, slots[i], hashes[i], unsafeString(keys.at(first+i)))
+		key := unsafeString(keys.at(first + i))
+		states[i] = v.versionAt(unchanged, slots[i], hashes[i], key)
+		if !l.withDue {
+			states[i] = v.shown(key, states[i])
+		}
+		l.deadlines[i] = states[i].deadline
 		if l.keysOnly {
 			states[i].value, states[i].alone = nil, false
 		}

@@ -18,13 +18,13 @@ func BenchmarkScan(b *testing.B) {
 		}
 		t.Apply(commits)
 		v := t.View()
-		for range v.Scan(Bounds{}, false) {
+		for range v.Scan(Bounds{}, Loop{}) {
 			break // the index is built now
 		}
 		b.Run(fmt.Sprintf("keys=%d", keys), func(b *testing.B) {
 			pairs := 0
 			for b.Loop() {
-				for range v.Scan(Bounds{}, false) {
+				for range v.Scan(Bounds{}, Loop{}) {
 					pairs++
 				}
 			}
@@ -33,7 +33,7 @@ func BenchmarkScan(b *testing.B) {
 		b.Run(fmt.Sprintf("keys=%d/hundred", keys), func(b *testing.B) {
 			for b.Loop() {
 				n := 0
-				for range v.Scan(Bounds{Low: fmt.Sprintf("key %012d", rand.IntN(keys-100))}, false) {
+				for range v.Scan(Bounds{Low: fmt.Sprintf("key %012d", rand.IntN(keys-100))}, Loop{}) {
 					if n++; n == 100 {
 						break
 					}

@@ -138,28 +138,41 @@ func (s *shard) findStaged(o *staged, hash uint64, key string) (slot int, r reco
 	return s.find(hash, key)
 }
 
-// change carries out one operation that was staged. It returns by how many keys
-// the shard grew, and memory that no slot leads to any more.
-func (s *shard) change(op *Op, hash uint64, o *staged) (grown int, freed []byte) {
+// changed is what an operation has changed beside a key's slot and record.
+type changed struct {
+	grown         int    // by how many keys the shard grew
+	freed         []byte // memory that no slot leads to any more
+	before, after int64  // the key's deadline
+}
+
+// change carries out one operation that was staged.
+func (s *shard) change(op *Op, hash uint64, o *staged) (c changed) {
 	slot, r := s.findStaged(o, hash, unsafeString(op.Key))
 	place, entry := o.place, hash>>tagShift<<tagShift|o.place
+	if slot >= 0 {
+		c.before = r.deadline()
+	}
 	switch {
-	case place == 0 && slot < 0: // the deletion of an absent key
-		return 0, nil
+	case place == 0 && slot < 0: // a key that is absent is deleted or touched
+		return c
 	case op.Delete:
-		freed = s.slabs.discard(s.slots[slot] & placeMask)
+		c.freed = s.slabs.discard(s.slots[slot] & placeMask)
 		s.remove(slot)
-		return -1, freed
+		c.grown = -1
+		return c
+	case place == 0 && op.Touch:
+		r.setDeadline(op.Deadline)
 	case place == 0:
-		r.setValue(op.Value)
-		return 0, nil
+		r.setValue(op.Value, op.Deadline)
 	case slot < 0:
 		s.insert(entry)
-		return 1, nil
+		c.grown = 1
+	default:
+		c.freed = s.slabs.discard(s.slots[slot] & placeMask)
+		s.slots[slot] = entry
 	}
-	freed = s.slabs.discard(s.slots[slot] & placeMask)
-	s.slots[slot] = entry
-	return 0, freed
+	c.after = op.Deadline
+	return c
 }
 
 // slotOf returns the index of the slot with exactly this content, -1 if there

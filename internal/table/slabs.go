@@ -111,10 +111,10 @@ func (l *slabs) add(mem []byte) (n uint32) {
 
 // write appends a record to slab n, which must have room for it, and returns
 // the record's place.
-func (l *slabs) write(n uint32, key, value []byte) (place uint64) {
+func (l *slabs) write(n uint32, p Pair) (place uint64) {
 	use := &l.use[n]
-	size := recordBytes(len(key), len(value))
-	writeRecord(l.mem[n][use.used:], key, value)
+	size := recordBytes(len(p.Key), len(p.Value), p.Deadline)
+	writeRecord(l.mem[n][use.used:], p)
 	place = uint64(n)<<offsetBits | uint64(use.used/recordAlign)
 	use.used += uint32(size)
 	l.used += size

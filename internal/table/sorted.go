@@ -35,7 +35,7 @@ func (s *SortedKeys) Add(key []byte) {
 // UseSorted gives the table its index if parts have all of its keys in order.
 // Nobody else may use the table yet.
 func (t *Table) UseSorted(parts []SortedKeys) {
-	if t.Len() < minSortedKeys {
+	if t.Size() < minSortedKeys {
 		return
 	}
 	var all treeBuilder
@@ -46,7 +46,7 @@ func (t *Table) UseSorted(parts []SortedKeys) {
 		}
 		all.join(&p.builder)
 	}
-	if all.len != t.Len() {
+	if all.len != t.Size() {
 		return
 	}
 	x := &index{built: make(chan struct{}), tree: all.tree()}
@@ -81,14 +81,15 @@ func (t *Table) builtIndex() *index {
 func (x *index) load(t *Table, ops []Op) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.loaded += len(ops); x.loaded > t.Len()/4 {
+	if x.loaded += len(ops); x.loaded > t.Size()/4 {
 		t.index.Store(nil)
 		return
 	}
 	for i := range ops {
-		if key := unsafeString(ops[i].Key); ops[i].Delete {
+		switch key := unsafeString(ops[i].Key); {
+		case ops[i].Delete:
 			x.pruneKey(t, key)
-		} else {
+		case !ops[i].Touch:
 			x.tree.insert(key)
 		}
 	}
@@ -122,24 +123,22 @@ func (t *Table) showWindow(keys *keyList, first int, yield func(Pair) bool) bool
 	t.locate(&slots, hashes[:n])
 	for i := range n {
 		r := t.shardOf(hashes[i]).findAt(slots[i], hashes[i], unsafeString(keys.at(first+i)))
-		if r != nil && !yield(Pair{Key: r.key(), Value: r.value()}) {
+		if r != nil && !yield(r.pair()) {
 			return false
 		}
 	}
 	return true
 }
 
-// Saved iterates over all pairs as a snapshot should have them: as All does or,
-// if the table has its index, as Scan does.
+// Saved iterates over all pairs as a snapshot should have them, those that are
+// due too: as All does or, if the table has its index, as Scan does.
 func (v *View) Saved() iter.Seq[Pair] {
 	if v.table.builtIndex() == nil {
 		return v.All()
 	}
 	return func(yield func(Pair) bool) {
-		for key, value := range v.Scan(Bounds{}, false) {
-			if !yield(Pair{Key: unsafeBytes(key), Value: value}) {
-				return
-			}
-		}
+		v.scan(Bounds{}, Loop{}, true, func(key string, value []byte, deadline int64) bool {
+			return yield(Pair{Key: unsafeBytes(key), Value: value, Deadline: deadline})
+		})
 	}
 }

@@ -70,7 +70,7 @@ func TestUseSorted(t *testing.T) {
 			checkAllInOrder(t, tab, keys)
 		}
 		v := tab.View()
-		if got := keysOf(v.Scan(Bounds{}, false)); !slices.Equal(got, keys) {
+		if got := keysOf(v.Scan(Bounds{}, Loop{})); !slices.Equal(got, keys) {
 			t.Errorf("%s: a scan shows %d keys, want %d", c.name, len(got), len(keys))
 		}
 		v.Close()

@@ -36,8 +36,13 @@ type Table struct {
 
 	cleanup runtime.Cleanup // immutable: releases the arena if the table is not released
 
-	length  atomic.Int64 // written under the locks of the shards that a commit changes
+	clock func() int64         // immutable: see UseClock; may be nil
+	held  atomic.Pointer[held] // see Hold; nil for none
+
+	length  atomic.Int64 // keys, also those that are due; written under the locks of the shards that a commit changes
 	version atomic.Int64 // likewise: of the last commit applied
+
+	expiring atomic.Int64 // keys that have a deadline; written while applying is held
 
 	// applying is held while the state that readers see changes, in addition to
 	// the locks of the shards that change. A reader that holds it sees one
@@ -129,6 +134,7 @@ func (t *Table) release() {
 	t.history.clear()
 	t.index.Store(nil)
 	t.length.Store(0)
+	t.expiring.Store(0)
 	t.arena.release()
 	t.cleanup.Stop() // a pending cleanup would keep the table from the garbage collector for some more cycles
 }
@@ -146,7 +152,7 @@ func (t *Table) Get(dst []byte, key string) ([]byte, bool) {
 	s := t.shardOf(hash)
 	s.mu.RLock()
 	slot, r := s.find(hash, key)
-	if slot < 0 {
+	if slot < 0 || r.isVolatile() && t.hides(&moment{}, r) {
 		s.mu.RUnlock()
 		return dst, false
 	}
@@ -184,9 +190,10 @@ func (t *Table) Has(key string) bool {
 	hash := t.hash(key)
 	s := t.shardOf(hash)
 	s.mu.RLock()
-	slot, _ := s.find(hash, key)
+	slot, r := s.find(hash, key)
+	found := slot >= 0 && !(r.isVolatile() && t.hides(&moment{}, r))
 	s.mu.RUnlock()
-	return slot >= 0
+	return found
 }
 
 const (
@@ -236,6 +243,7 @@ func (t *Table) multiGet(values [][]byte, keys []string) bool {
 	var hashes, slots [windowKeys]uint64
 	var found [windowKeys]record
 	var shared []byte
+	var m moment
 	t.applying.RLock()
 	defer t.applying.RUnlock()
 	for bytes := 0; len(keys) > 0; {
@@ -247,7 +255,11 @@ func (t *Table) multiGet(values [][]byte, keys []string) bool {
 		need, sum := 0, byte(0)
 		for i, key := range keys[:n] {
 			found[i] = t.shardOf(hashes[i]).findAt(slots[i], hashes[i], key)
-			if r := found[i]; r != nil {
+			switch r := found[i]; {
+			case r == nil:
+			case r.isVolatile() && t.hides(&m, r):
+				found[i] = nil
+			default:
 				bytes += r.valueLen()
 				if r.valueLen() <= maxSharedBytes {
 					need += r.valueLen()
@@ -334,9 +346,6 @@ func (t *Table) touchSlots(hashes []uint64) {
 	runtime.KeepAlive(sum) // keeps the compiler from dropping the loads
 }
 
-// Len returns the number of keys.
-func (t *Table) Len() int { return int(t.length.Load()) }
-
 // Keys returns all keys in no order, as they were at one moment between two
 // commits; nil if the table was released.
 func (t *Table) Keys() []string {
@@ -346,7 +355,7 @@ func (t *Table) Keys() []string {
 	}
 	defer v.Close()
 	keys := make([]string, 0, v.Len())
-	for w := range v.windows(true) {
+	for w := range v.windows(true, false) {
 		for _, p := range w.pairs {
 			keys = append(keys, string(p.Key))
 		}
@@ -364,8 +373,8 @@ func (t *Table) Memory() (mapped, used int64) {
 // Version returns the version of the last commit applied, 0 if there was none.
 func (t *Table) Version() int64 { return t.version.Load() }
 
-// All iterates over all pairs without locks, in the order of keys if the table
-// has its index. The caller must make sure that no changes are applied
+// All iterates over all pairs, those that are due too, without locks, in the
+// order of keys if the table has its index. The caller must make sure that no changes are applied
 // meanwhile, must not modify the pairs, and must not keep them beyond the
 // loop's body.
 func (t *Table) All() iter.Seq[Pair] {
@@ -375,7 +384,7 @@ func (t *Table) All() iter.Seq[Pair] {
 	return func(yield func(Pair) bool) {
 		for i := range t.shards {
 			for r := range t.shards[i].records {
-				if !yield(Pair{Key: r.key(), Value: r.value()}) {
+				if !yield(r.pair()) {
 					return
 				}
 			}

@@ -14,7 +14,10 @@ import (
 type View struct {
 	table   *Table // immutable
 	version int64  // immutable
-	length  int    // immutable
+	now     int64  // see SetNow; what is due then is hidden
+	held    *held  // immutable: see Table.Hold
+	length  int    // immutable: keys that were not due when the view was opened
+	size    int    // immutable: all keys
 
 	mu     sync.RWMutex // held for reading during a lookup, so that the versions it uses are not pruned
 	closed atomic.Bool  // written while mu is held
@@ -50,12 +53,28 @@ func (t *Table) Views() (open int, oldest time.Time, bytes int64) {
 // Version returns the version of the last commit that the view shows.
 func (v *View) Version() int64 { return v.version }
 
-// Len returns the number of keys.
+// Now returns the time of the table's clock when the view was opened. A key
+// that was due then is absent from the view.
+func (v *View) Now() int64 { return v.now }
+
+// SetNow sets another moment at which the view judges what is due. Len stays
+// what it was. Only one goroutine may use the view.
+func (v *View) SetNow(now int64) { v.now = now }
+
+// Len returns the number of keys that were not due when the view was opened.
 func (v *View) Len() int {
 	if v.closed.Load() {
 		return 0
 	}
 	return v.length
+}
+
+// Size returns the number of keys that All shows: those that are due too.
+func (v *View) Size() int {
+	if v.closed.Load() {
+		return 0
+	}
+	return v.size
 }
 
 // Closed reports whether the view was closed.
@@ -82,16 +101,22 @@ func (v *View) Close() bool {
 // Get appends key's value to dst and returns the result, which is not nil, and
 // true. If key is absent it returns dst and false.
 func (v *View) Get(dst []byte, key string) ([]byte, bool) {
+	value, _, ok := v.Find(dst, key)
+	return value, ok
+}
+
+// Find is Get with the key's deadline, 0 for none.
+func (v *View) Find(dst []byte, key string) (value []byte, deadline int64, ok bool) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	if v.closed.Load() {
-		return dst, false
+		return dst, 0, false
 	}
 	hash := v.table.hash(key)
 	s := v.table.shardOf(hash)
 	s.mu.RLock()
 	_, r := s.find(hash, key)
-	state := v.table.versionAt(s, v.version, hash, key, r)
+	state := v.shown(key, v.table.versionAt(s, v.version, hash, key, r))
 	if state.present && !state.alone {
 		dst = appendValue(dst, state.value)
 	}
@@ -99,22 +124,38 @@ func (v *View) Get(dst []byte, key string) ([]byte, bool) {
 	if state.alone {
 		dst = appendValue(dst, state.value)
 	}
-	return dst, state.present
+	return dst, state.deadline, state.present
+}
+
+// shown returns what the view shows of a version of key: nothing if it is due.
+func (v *View) shown(key string, state oldVersion) oldVersion {
+	if isDue(state.deadline, v.now) && !v.held.isAlive(key, v.now) {
+		return oldVersion{}
+	}
+	return state
 }
 
 // Has reports whether key is present; false if the view is closed.
 func (v *View) Has(key string) bool {
+	_, ok := v.Deadline(key)
+	return ok
+}
+
+// Deadline returns when key is gone, 0 for never. ok says whether it is
+// present; false if the view is closed.
+func (v *View) Deadline(key string) (deadline int64, ok bool) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	if v.closed.Load() {
-		return false
+		return 0, false
 	}
 	hash := v.table.hash(key)
 	s := v.table.shardOf(hash)
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	_, r := s.find(hash, key)
-	return v.table.versionAt(s, v.version, hash, key, r).present
+	state := v.shown(key, v.table.versionAt(s, v.version, hash, key, r))
+	return state.deadline, state.present
 }
 
 // MultiGet sets values, which is as long as keys and has nil elements only, to
@@ -151,7 +192,7 @@ func (v *View) getWindow(values [][]byte, keys []string, c *copier) (n int) {
 	t.locate(&slots, hashes[:len(keys)])
 	unchanged, sum := t.Version() == v.version, byte(0)
 	for bytes := 0; n < len(keys) && bytes < maxLockedBytes; n++ {
-		states[n] = v.versionAt(unchanged, slots[n], hashes[n], keys[n])
+		states[n] = v.shown(keys[n], v.versionAt(unchanged, slots[n], hashes[n], keys[n]))
 		c.expect(states[n].value)
 		bytes += len(states[n].value)
 	}
@@ -229,17 +270,19 @@ const (
 // window is a copy of a part of a shard, as it was at one version.
 type window struct {
 	keysOnly bool // values are empty
+	withDue  bool // keys that are due are there too
 	pairs    []Pair
 	bytes    []byte // that pairs point into
 	alone    []int  // the pairs whose values have a slab of their own
 }
 
-// All iterates over all pairs, in no order, until the view is closed. Their
+// All iterates over all pairs, those that are due too, in no order, until the
+// view is closed. Their
 // memory is reused: the caller must not modify the pairs or keep them beyond
 // the loop's body. All holds no lock while the loop's body runs.
 func (v *View) All() iter.Seq[Pair] {
 	return func(yield func(Pair) bool) {
-		for w := range v.windows(false) {
+		for w := range v.windows(false, true) {
 			for _, p := range w.pairs {
 				if v.Closed() || !yield(p) {
 					return
@@ -249,19 +292,25 @@ func (v *View) All() iter.Seq[Pair] {
 	}
 }
 
-// Pairs is [View.All] with keys and values that belong to the caller; small
-// ones may share memory. It copies each pair once more than All.
-func (v *View) Pairs() iter.Seq2[string, []byte] {
+// Pairs is [View.All] without keys that are due, and with keys and values that
+// belong to the caller; small ones may share memory. It copies each pair once
+// more than All. If soonest is not nil, it is lowered to the earliest deadline
+// of the pairs shown so far.
+func (v *View) Pairs(soonest *int64) iter.Seq2[string, []byte] {
 	return func(yield func(string, []byte) bool) {
 		var c copier
-		for w := range v.windows(false) {
+		for w := range v.windows(false, false) {
 			for _, p := range w.pairs {
 				c.expect(p.Key)
 				c.expect(p.Value)
 			}
 			for _, p := range w.pairs {
 				key, value := c.copy(p.Key), c.copy(p.Value)
-				if v.Closed() || !yield(unsafeString(key), value) {
+				if v.Closed() {
+					return
+				}
+				lower(soonest, p.Deadline)
+				if !yield(unsafeString(key), value) {
 					return
 				}
 			}
@@ -269,11 +318,18 @@ func (v *View) Pairs() iter.Seq2[string, []byte] {
 	}
 }
 
+// lower lowers soonest, unless it is nil, to a deadline, unless that is 0.
+func lower(soonest *int64, deadline int64) {
+	if soonest != nil && deadline != 0 {
+		*soonest = min(*soonest, deadline)
+	}
+}
+
 // windows iterates over all keys, one window at a time. With keysOnly it leaves
-// out the values.
-func (v *View) windows(keysOnly bool) iter.Seq[*window] {
+// out the values, and without withDue the keys that are due.
+func (v *View) windows(keysOnly, withDue bool) iter.Seq[*window] {
 	return func(yield func(*window) bool) {
-		w := window{keysOnly: keysOnly}
+		w := window{keysOnly: keysOnly, withDue: withDue}
 		for i := range v.table.shards {
 			for from := uint64(0); from < 1<<tagBits; {
 				from = w.fill(v, &v.table.shards[i], from)
@@ -316,10 +372,10 @@ func (w *window) collect(v *View, s *shard, from uint64) (to uint64) {
 		if key := unsafeString(r.key()); !s.history.isEmpty() {
 			state = t.versionAt(s, v.version, t.hash(key), key, r)
 		}
-		w.add(r.key(), state)
+		w.add(v, r.key(), state)
 	})
 	t.walkDeleted(s, from, to, func(hash uint64, key []byte) {
-		w.add(key, t.versionAt(s, v.version, hash, unsafeString(key), nil))
+		w.add(v, key, t.versionAt(s, v.version, hash, unsafeString(key), nil))
 	})
 	return to
 }
@@ -354,7 +410,10 @@ func (t *Table) windowEnd(s *shard, from uint64) (to uint64) {
 }
 
 // add copies a pair, unless the key was absent.
-func (w *window) add(key []byte, state oldVersion) {
+func (w *window) add(v *View, key []byte, state oldVersion) {
+	if !w.withDue {
+		state = v.shown(unsafeString(key), state)
+	}
 	if !state.present {
 		return
 	}
@@ -365,10 +424,10 @@ func (w *window) add(key []byte, state oldVersion) {
 	case w.keysOnly:
 	case state.alone:
 		w.alone = append(w.alone, len(w.pairs))
-		w.pairs = append(w.pairs, Pair{Key: w.bytes[start:end], Value: state.value})
+		w.pairs = append(w.pairs, Pair{Key: w.bytes[start:end], Value: state.value, Deadline: state.deadline})
 		return
 	default:
 		w.bytes = append(w.bytes, state.value...)
 	}
-	w.pairs = append(w.pairs, Pair{Key: w.bytes[start:end], Value: w.bytes[end:]})
+	w.pairs = append(w.pairs, Pair{Key: w.bytes[start:end], Value: w.bytes[end:], Deadline: state.deadline})
 }

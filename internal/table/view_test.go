@@ -58,7 +58,7 @@ func (f *frozen) compare(tb testing.TB, rng *rand.Rand) {
 // comparePairs looks at all pairs, and at all keys and absent ones at once.
 func (f *frozen) comparePairs(tb testing.TB) {
 	tb.Helper()
-	pairs := maps.Collect(f.view.Pairs())
+	pairs := maps.Collect(f.view.Pairs(nil))
 	if !maps.EqualFunc(pairs, f.want, bytes.Equal) {
 		tb.Fatalf("version %d: Pairs shows %d keys, or others than those %d", f.view.Version(), len(pairs), len(f.want))
 	}
@@ -102,7 +102,7 @@ func (f *frozen) compareScan(tb testing.TB, rng *rand.Rand) {
 		slices.Reverse(want)
 	}
 	want = want[:min(len(want), limit)]
-	for key, value := range f.view.Scan(b, reverse) {
+	for key, value := range f.view.Scan(b, Loop{Reverse: reverse}) {
 		if value == nil || !bytes.Equal(value, f.want[key]) {
 			tb.Fatalf("version %d: Scan shows %d bytes of %q, want %d",
 				f.view.Version(), len(value), key, len(f.want[key]))
@@ -293,7 +293,7 @@ func TestViewsWhileWriting(t *testing.T) {
 					v.All()(func(p Pair) bool { return yield(unsafeString(p.Key), p.Value) })
 				}
 				if r%2 == 0 {
-					pairs = v.Scan(Bounds{}, r%4 == 0)
+					pairs = v.Scan(Bounds{}, Loop{Reverse: r%4 == 0})
 				}
 				for key, value := range pairs {
 					n++
@@ -333,9 +333,9 @@ func TestLoopsEndWithTheirView(t *testing.T) {
 	}
 	for _, loop := range []func(v *View, shown func() bool){
 		func(v *View, shown func() bool) { v.All()(func(Pair) bool { return shown() }) },
-		func(v *View, shown func() bool) { v.Pairs()(func(string, []byte) bool { return shown() }) },
+		func(v *View, shown func() bool) { v.Pairs(nil)(func(string, []byte) bool { return shown() }) },
 		func(v *View, shown func() bool) {
-			v.Scan(Bounds{}, false)(func(string, []byte) bool { return shown() })
+			v.Scan(Bounds{}, Loop{})(func(string, []byte) bool { return shown() })
 		},
 	} {
 		for _, last := range []int{1, 2, 20, 500} {

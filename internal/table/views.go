@@ -31,7 +31,14 @@ func (t *Table) openView(view *View, now time.Time) bool {
 	if v.released {
 		return false
 	}
-	view.version, view.length = t.Version(), t.Len()
+	// No commit is published between the reading of the clock and that of the
+	// version. So a key that the view hides is hidden from every later one.
+	view.version, view.now, view.held = t.Version(), t.Now(), t.held.Load()
+	view.length = t.Size()
+	view.size = view.length
+	if t.Expiring() > 0 {
+		view.length -= t.countDue(view.now, view.held)
+	}
 	at, _ := slices.BinarySearch(v.open, view.version)
 	v.open = slices.Insert(v.open, at, view.version)
 	v.newest.Store(v.open[len(v.open)-1])
