@@ -37,17 +37,19 @@ const (
 // that call Stage only read it, except for next, for the parts that they have
 // taken, and for the elements of staged that belong to those parts.
 type work struct {
-	commits []Commit
-	ops     []*Op // of all commits
-	hashes  []uint64
-	order   []int32  // indices into ops, part by part
-	ranks   []int32  // the place of each operation in order
-	staged  []staged // the result for each operation, in that order
-	parts   []part
-	next    atomic.Int32   // the first part that no goroutine has taken
-	garbage [][]byte       // memory to free when no lock is held
-	touched map[string]*Op // in Begin: the last write of each key that an operation touches
-	index   *index         // the index that Stage announces the commits to; nil if there was none in Begin
+	commits  []Commit
+	ops      []*Op // of all commits
+	hashes   []uint64
+	order    []int32  // indices into ops, part by part
+	ranks    []int32  // the place of each operation in order
+	staged   []staged // the result for each operation, in that order
+	parts    []part
+	next     atomic.Int32   // the first part that no goroutine has taken
+	garbage  [][]byte       // memory to free when no lock is held
+	volatile bool           // some operations set a deadline
+	moved    bool           // the slice that is being published changes deadlines
+	touched  map[string]*Op // in Begin: the last write of each key that an operation touches
+	index    *index         // the index that Stage announces the commits to; nil if there was none in Begin
 }
 
 // part is the operations of a group on some of the shards, and the result of
@@ -76,12 +78,14 @@ func (t *Table) Apply(commits []Commit) {
 // Begin drops it.
 func (t *Table) Begin(commits []Commit) {
 	w, touches := t.work, false
+	w.volatile = false
 	w.commits, w.ops, w.hashes = commits, w.ops[:0], w.hashes[:0]
 	for _, c := range commits {
 		for i := range c.Ops {
 			w.ops = append(w.ops, &c.Ops[i])
 			w.hashes = append(w.hashes, t.hash(unsafeString(c.Ops[i].Key)))
 			touches = touches || c.Ops[i].Touch
+			w.volatile = w.volatile || c.Ops[i].Deadline != 0
 		}
 	}
 	if touches {
@@ -245,6 +249,7 @@ func (op *Op) pair(r record) Pair {
 
 // Publish makes the staged commits visible, one after the other.
 func (t *Table) Publish() {
+	t.sortLoaded()
 	w := t.work
 	commits, ops := w.commits, 0
 	for len(commits) > 0 {
@@ -282,13 +287,21 @@ func (t *Table) publishSlice(commits []Commit, first, last int) {
 		t.touchSlots(t.work.hashes[at:min(at+windowKeys, last)]) // they may have left the cache since Stage
 	}
 	t.reserveHistory(first, last)
+	t.reserveDeadlines(first, last)
 	t.applying.Lock()
 	t.catchUpIndex(commits)
 	for _, c := range commits {
 		t.publishCommit(c, first)
 		first += len(c.Ops)
 	}
+	if t.work.moved {
+		t.raiseSoonest()
+	}
 	t.applying.Unlock()
+	if t.work.moved {
+		t.leaves.tidy()
+		t.work.moved = false
+	}
 	for _, mem := range append(t.work.garbage, t.history.unreserve()...) {
 		t.arena.free(mem)
 	}
@@ -383,7 +396,8 @@ func (t *Table) publishOp(s *shard, n int, version int64) (grown int) {
 		t.work.garbage = append(t.work.garbage, c.freed)
 	}
 	if c.before != c.after {
-		t.moveDeadline(c)
+		t.moveDeadline(int(hash%shardCount), hash, c)
+		t.work.moved = true
 	}
 	return c.grown
 }

@@ -6,13 +6,15 @@ import (
 	"strconv"
 	"testing"
 
+	"pgregory.net/rapid"
+
 	"kvstore/internal/testseed"
 )
 
 // checkHistory verifies the invariants of old versions: each that was not
 // dropped is in the chain of its key, from the newest to the oldest, and all
 // that is used is counted.
-func (t *Table) checkHistory(tb testing.TB) {
+func (t *Table) checkHistory(tb rapid.TB) {
 	tb.Helper()
 	chained, bytes := map[uint64]bool{}, 0
 	for i := range t.shards {
@@ -40,7 +42,7 @@ func (t *Table) checkHistory(tb testing.TB) {
 	}
 }
 
-func (x *historyIndex) check(tb testing.TB) (bytes int) {
+func (x *historyIndex) check(tb rapid.TB) (bytes int) {
 	tb.Helper()
 	last := uint64(0)
 	for i, leaf := range x.leaves {
@@ -66,7 +68,7 @@ func (x *historyIndex) check(tb testing.TB) (bytes int) {
 
 // check returns the number of versions that were not dropped, and the bytes
 // that are used.
-func (l *historyLog) check(tb testing.TB, chained map[uint64]bool) (live, bytes int) {
+func (l *historyLog) check(tb rapid.TB, chained map[uint64]bool) (live, bytes int) {
 	tb.Helper()
 	last, order := int64(0), int64(-1)
 	for i, p := range l.pages {

@@ -24,11 +24,10 @@ func (t *Table) Load(ops []Op, version int64) {
 	}
 	order := make([]int32, len(ops))
 	ends := byShard(order, hashes)
-	var next, grown atomic.Int64
+	var next atomic.Int64
 	work := func() {
 		for shard := next.Add(1) - 1; shard < shardCount; shard = next.Add(1) - 1 {
-			n := t.loadShard(&t.shards[shard], ops, hashes, order[ends[shard]:ends[shard+1]])
-			grown.Add(int64(n))
+			t.loadShard(&t.shards[shard], ops, hashes, order[ends[shard]:ends[shard+1]])
 		}
 	}
 	var helpers sync.WaitGroup
@@ -39,7 +38,6 @@ func (t *Table) Load(ops []Op, version int64) {
 	}
 	work()
 	helpers.Wait()
-	t.length.Add(grown.Load())
 	t.version.Store(version)
 	if x := t.index.Load(); x != nil {
 		x.load(t, ops)
@@ -66,12 +64,13 @@ func byShard(order []int32, hashes []uint64) (ends [shardCount + 1]int32) {
 
 // loadShard applies the ops that order lists. All of them must belong to this
 // shard.
-func (t *Table) loadShard(s *shard, ops []Op, hashes []uint64, order []int32) (grown int) {
+func (t *Table) loadShard(s *shard, ops []Op, hashes []uint64, order []int32) {
 	if len(order) == 0 {
-		return 0
+		return
 	}
 	s.loading.Lock()
 	defer s.loading.Unlock()
+	grown, expiring := 0, 0
 	var window [windowKeys]uint64
 	for len(order) > 0 {
 		n := min(len(order), windowKeys)
@@ -88,13 +87,18 @@ func (t *Table) loadShard(s *shard, ops []Op, hashes []uint64, order []int32) (g
 				t.arena.free(c.freed)
 			}
 			if c.before != c.after {
-				t.moveDeadline(c)
+				expiring += c.expiring()
+				s.deadlines.stale = true
 			}
 		}
 		order = order[n:]
 	}
 	t.collect(s)
-	return grown
+	t.length.Add(int64(grown))
+	t.expiring.Add(int64(expiring))
+	if s.deadlines.stale {
+		t.stale.Store(true)
+	}
 }
 
 // place writes the record for op, if op needs one.

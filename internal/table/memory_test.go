@@ -8,13 +8,15 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"pgregory.net/rapid"
+
 	"kvstore/internal/testseed"
 )
 
 // check verifies the invariants that hold between two changes: every record is
 // found by its key and counted in its slab, and the dead bytes are within
 // bounds.
-func (t *Table) check(tb testing.TB) {
+func (t *Table) check(tb rapid.TB) {
 	tb.Helper()
 	keys := 0
 	for i := range t.shards {
@@ -43,12 +45,12 @@ func (t *Table) check(tb testing.TB) {
 		keys += count
 		s.slabs.check(tb, live)
 	}
-	if keys != t.Len() {
-		tb.Fatalf("Len %d, %d keys", t.Len(), keys)
+	if keys != t.Size() {
+		tb.Fatalf("Size %d, %d keys", t.Size(), keys)
 	}
 }
 
-func (l *slabs) check(tb testing.TB, live map[uint32]int) {
+func (l *slabs) check(tb rapid.TB, live map[uint32]int) {
 	tb.Helper()
 	used, dead, mapped := 0, 0, 0
 	for n, mem := range l.mem {
@@ -70,7 +72,7 @@ func (l *slabs) check(tb testing.TB, live map[uint32]int) {
 // model is the expected content of a table.
 type model map[string][]byte
 
-func (m model) compare(tb testing.TB, t *Table) {
+func (m model) compare(tb rapid.TB, t *Table) {
 	tb.Helper()
 	got := 0
 	for p := range t.All() {
@@ -320,7 +322,7 @@ func TestSizesInTurnWasteNoMemory(t *testing.T) {
 		for i := range 200 {
 			op := Op{Key: fmt.Appendf(nil, "key %d", i), Value: make([]byte, sizes[i%2])}
 			tab.Apply([]Commit{{Ops: []Op{op}, Version: tab.Version() + 1}})
-			total += recordBytes(len(op.Key), len(op.Value))
+			total += recordBytes(len(op.Key), len(op.Value), 0)
 		}
 		if mapped, limit := tab.shards[0].slabs.mapped, total/7*8+maxSlabBytes; mapped > limit {
 			t.Errorf("values of %d bytes in turn: %d bytes of records take %d, limit %d", sizes, total, mapped, limit)

@@ -35,6 +35,8 @@ type shard struct {
 	history historyIndex // of the versions that open views need
 	_       [64]byte     // keeps the locks of neighbours out of a reader's cache line
 
+	deadlines deadlines // guarded by the table's applying, and not by mu
+
 	// Owned by the goroutine that applies changes.
 	lean    int        // immutable: how many 64ths of the slots stay empty beyond a quarter; below leanSteps
 	count   int        // slots in use
@@ -143,6 +145,17 @@ type changed struct {
 	grown         int    // by how many keys the shard grew
 	freed         []byte // memory that no slot leads to any more
 	before, after int64  // the key's deadline
+}
+
+// expiring returns by how many the keys that have a deadline have grown.
+func (c *changed) expiring() (n int) {
+	if c.before != 0 {
+		n--
+	}
+	if c.after != 0 {
+		n++
+	}
+	return n
 }
 
 // change carries out one operation that was staged.

@@ -42,7 +42,14 @@ type Table struct {
 	length  atomic.Int64 // keys, also those that are due; written under the locks of the shards that a commit changes
 	version atomic.Int64 // likewise: of the last commit applied
 
-	expiring atomic.Int64 // keys that have a deadline; written while applying is held
+	// The index of deadlines, beside what the shards have of it. It is written
+	// while applying is held, but for what was loaded.
+	expiring atomic.Int64      // keys that have a deadline
+	soonest  atomic.Int64      // the least of soonests, or less while a commit is published
+	soonests [shardCount]int64 // a bound below each shard's deadlines, see deadlines.soonest
+	stale    atomic.Bool       // some shards were loaded, see sortLoaded
+	sorting  sync.Mutex        // held while they are sorted, and taken before applying
+	leaves   leafMemory        // owned by the goroutine that applies changes
 
 	// applying is held while the state that readers see changes, in addition to
 	// the locks of the shards that change. A reader that holds it sees one
@@ -63,8 +70,8 @@ type Table struct {
 // Pair is a key and its value, as in a snapshot.
 type Pair = format.Pair
 
-// Op changes one key: it sets it, deletes it, or changes its deadline alone. The
-// table does not keep Key or Value.
+// Op changes one key: it sets it, deletes it, or changes its deadline alone.
+// The table does not keep Key or Value.
 type Op struct {
 	Key      []byte
 	Value    []byte
@@ -85,7 +92,7 @@ func New(keys int) *Table { return newTable(keys, ^uint64(0)) }
 
 func newTable(keys int, mask uint64) *Table {
 	t := &Table{seed: maphash.MakeSeed(), mask: mask, id: newID(), arena: newArena(), work: new(work)}
-	t.history.arena = t.arena
+	t.history.arena, t.leaves.arena = t.arena, t.arena
 	each := (keys + keys/16) / shardCount        // more than its share, because shards do not get exactly as many keys
 	small := make([]uint64, shardCount*minSlots) // one allocation for all shards that need no more
 	for i := range t.shards {
@@ -96,7 +103,9 @@ func newTable(keys int, mask uint64) *Table {
 			slots = allocSlots(t.arena, n)
 		}
 		s.setSlots(slots)
+		t.soonests[i] = noDeadline
 	}
+	t.soonest.Store(noDeadline)
 	t.views.newest.Store(-1)
 	// The garbage collector does not know the arena's memory, so a table that
 	// becomes unreachable without Release must release it.
@@ -129,12 +138,17 @@ func (t *Table) release() {
 		s.setSlots(empty)
 		s.slabs = slabs{}
 		s.history = historyIndex{}
+		s.deadlines = deadlines{}
+		t.soonests[i] = noDeadline
 		s.mu.Unlock()
 	}
 	t.history.clear()
 	t.index.Store(nil)
 	t.length.Store(0)
 	t.expiring.Store(0)
+	t.soonest.Store(noDeadline)
+	t.stale.Store(false)
+	t.leaves = leafMemory{}
 	t.arena.release()
 	t.cleanup.Stop() // a pending cleanup would keep the table from the garbage collector for some more cycles
 }
@@ -191,7 +205,7 @@ func (t *Table) Has(key string) bool {
 	s := t.shardOf(hash)
 	s.mu.RLock()
 	slot, r := s.find(hash, key)
-	found := slot >= 0 && !(r.isVolatile() && t.hides(&moment{}, r))
+	found := slot >= 0 && (!r.isVolatile() || !t.hides(&moment{}, r))
 	s.mu.RUnlock()
 	return found
 }
@@ -374,9 +388,9 @@ func (t *Table) Memory() (mapped, used int64) {
 func (t *Table) Version() int64 { return t.version.Load() }
 
 // All iterates over all pairs, those that are due too, without locks, in the
-// order of keys if the table has its index. The caller must make sure that no changes are applied
-// meanwhile, must not modify the pairs, and must not keep them beyond the
-// loop's body.
+// order of keys if the table has its index. The caller must make sure that no
+// changes are applied meanwhile, must not modify the pairs, and must not keep
+// them beyond the loop's body.
 func (t *Table) All() iter.Seq[Pair] {
 	if x := t.builtIndex(); x != nil {
 		return x.pairs(t)

@@ -23,6 +23,7 @@ type views struct {
 // openView adds a view of the last commit. It returns false if the table was
 // released. openView waits for at most a few commits that are being published.
 func (t *Table) openView(view *View, now time.Time) bool {
+	t.sortLoaded()
 	t.applying.RLock()
 	defer t.applying.RUnlock()
 	v := &t.views
@@ -34,11 +35,8 @@ func (t *Table) openView(view *View, now time.Time) bool {
 	// No commit is published between the reading of the clock and that of the
 	// version. So a key that the view hides is hidden from every later one.
 	view.version, view.now, view.held = t.Version(), t.Now(), t.held.Load()
-	view.length = t.Size()
-	view.size = view.length
-	if t.Expiring() > 0 {
-		view.length -= t.countDue(view.now, view.held)
-	}
+	view.size = t.Size()
+	view.length = view.size - t.countDue(view.now, view.held)
 	at, _ := slices.BinarySearch(v.open, view.version)
 	v.open = slices.Insert(v.open, at, view.version)
 	v.newest.Store(v.open[len(v.open)-1])

@@ -17,11 +17,11 @@ func newID() uint16 { return uint16(1 + rand.N(1<<16-1)) }
 func (t *Table) ID() uint16 { return t.id }
 
 // Walk returns about n keys, at least one if there is one, from a place on, in
-// no order, and the place behind them. It leaves out keys that are due. place must be 0 or from a Walk of this
-// table. A key that is there all the time between a walk's first call and its
-// last is returned at least once: places have the order of hashes, which do not
-// change when a shard grows. Walk needs neither index nor view, and holds a
-// lock for one window of keys at a time.
+// no order, and the place behind them. It leaves out keys that are due. place
+// must be 0 or from a Walk of this table. A key that is there all the time
+// between a walk's first call and its last is returned at least once: places
+// have the order of hashes, which do not change when a shard grows. Walk needs
+// neither index nor view, and holds a lock for one window of keys at a time.
 func (t *Table) Walk(place uint64, n int) (keys []string, next uint64) {
 	var m moment
 	for place < WalkEnd && len(keys) < max(n, 1) {
