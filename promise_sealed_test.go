@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"testing"
 
+	"kvstore/internal/codec"
 	"kvstore/internal/format"
 )
 
@@ -31,17 +32,17 @@ func TestSealedBytesAreJudged(t *testing.T) {
 			addEnd(s, 1, 1)
 		}, func(s *format.Segment) { addGroup(s, 2, 1, longKey(9)) }, opened, 2},
 		{"an unknown op", func(s *format.Segment) {
-			addGroup(s, 1, 0, format.AppendEntry(set, 0x03, 1, "k", "v"))
+			addGroup(s, 1, 0, format.AppendEntry(set, 0x77, 1, "k", "v"))
 		}, nil, laterVersion, 0},
 		{"an unknown op without a key", func(s *format.Segment) {
 			addGroup(s, 1, 0, format.AppendEntry(set, 0x13, 1, "", "v"))
 		}, nil, laterVersion, 0},
 		{"an unknown op in a group that is not whole", func(s *format.Segment) {
-			addGroup(s, 1, 0, format.AppendEntry(nil, 0x03, 1, "k", "v"))
+			addGroup(s, 1, 0, format.AppendEntry(nil, 0x77, 1, "k", "v"))
 			s.Data[len(s.Data)-1]++
 		}, nil, opened, 0},
 		{"an unknown op in a group that is not the next", func(s *format.Segment) {
-			addGroup(s, 2, 0, format.AppendEntry(nil, 0x03, 1, "k", "v"))
+			addGroup(s, 2, 0, format.AppendEntry(nil, 0x77, 1, "k", "v"))
 		}, nil, corrupt, 0},
 		{"a segment of a later version", func(s *format.Segment) {
 			s.Data = format.AppendHeader(nil, 1, format.Header{Version: 2, ID: someID, Number: 9})
@@ -57,6 +58,18 @@ func TestSealedBytesAreJudged(t *testing.T) {
 		{"a DELETE with a value", func(s *format.Segment) {
 			addGroup(s, 1, 0, format.AppendEntry(nil, format.OpDelete, 1, "k", "v"))
 		}, nil, corrupt, 0},
+		{"an EXPIRE without a deadline", func(s *format.Segment) {
+			addGroup(s, 1, 0, format.AppendEntry(set, format.OpExpire, 1, "k", ""))
+		}, nil, corrupt, 0},
+		{"a CAUSE without a DELETE", func(s *format.Segment) {
+			addGroup(s, 1, 0, codec.AppendCause(nil))
+		}, nil, corrupt, 0},
+		{"a CAUSE and a DELETE", func(s *format.Segment) {
+			addGroup(s, 1, 0, codec.AppendDelete(codec.AppendCause(nil), "k"))
+		}, nil, opened, 0},
+		{"another cause", func(s *format.Segment) {
+			addGroup(s, 1, 0, codec.AppendDelete(format.AppendEntry(nil, format.OpCause, 0, "", "\x02"), "k"))
+		}, nil, laterVersion, 0},
 		{"a first group that is not group 1", func(s *format.Segment) { addGroup(s, 2, 0, set) }, nil, corrupt, 0},
 		{"a group twice", func(s *format.Segment) { addGroup(s, 1, 0, set); addGroup(s, 1, 0, set) }, nil, corrupt, 0},
 		{"a group left out", func(s *format.Segment) {

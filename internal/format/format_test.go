@@ -179,7 +179,7 @@ func TestFormatPageHexdumps(t *testing.T) {
 		t.Errorf("SEGMENT: %+v, %v", header, ok)
 	}
 	g, ok := s.GroupAt(SegmentEntryBytes)
-	if !ok || g.Number != goldenGroup || g.Durable != 7 || g.Entries != 2 || g.unknownOp != 0 {
+	if !ok || g.Number != goldenGroup || g.Durable != 7 || g.Entries != 2 || g.IsLater() {
 		t.Fatalf("group: %+v, %v", g, ok)
 	}
 	set, _ := DecodeEntry(g.Bytes)

@@ -80,7 +80,7 @@ func (s *Scanner) Next() (g Group, ok bool, err error) {
 	case g.Number != s.chain.LastGroup+1:
 		reason := fmt.Sprintf("group %d is here where group %d belongs", g.Number, s.chain.LastGroup+1)
 		return Group{}, false, s.damage(reason)
-	case g.hasUnknownOp:
+	case g.IsLater():
 		detail := fmt.Sprintf("at offset %d: %s", s.offset, g.Defect())
 		return Group{}, false, &Later{File: SegmentName(s.window.Number), Offset: int64(s.offset), Detail: detail}
 	case g.defect != "":

@@ -2,8 +2,8 @@ package format
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
-	"fmt"
 )
 
 // Segment is the bytes of one segment and the parts of its checksums' seeds.
@@ -30,11 +30,14 @@ type Group struct {
 	Commit
 	Offset  int
 	Bytes   []byte // the whole group with its COMMIT entry; nil if it is larger than a piece of its [Window]
-	Entries int    // number of SET and DELETE entries
+	Entries int    // number of entries before the COMMIT
 
-	hasUnknownOp bool   // an op is neither SET nor DELETE
-	unknownOp    Op     // the first such op
-	defect       string // of the first entry that no version writes; "" for none
+	later  string // the first thing that only a later version writes; "" for none
+	defect string // the first thing that no version writes; "" for none
+
+	// Of the commit that the last judged entry belongs to.
+	version  int64
+	needless bool // it has a CAUSE, but no DELETE so far
 }
 
 // Size returns the size of the whole group in bytes.
@@ -46,16 +49,11 @@ func (g *Group) Body() []byte { return g.Bytes[:g.Length] }
 
 // Defect says what is wrong with a group whose checksums are valid, "" for
 // nothing.
-func (g *Group) Defect() string {
-	if g.hasUnknownOp {
-		return fmt.Sprintf("unknown op 0x%02x", byte(g.unknownOp))
-	}
-	return g.defect
-}
+func (g *Group) Defect() string { return cmp.Or(g.later, g.defect) }
 
-// HasUnknownOp reports whether the group has an op that this version does not
-// know, which means that a later version has written the group.
-func (g *Group) HasUnknownOp() bool { return g.hasUnknownOp }
+// IsLater reports whether a later version has written the group: it has an op
+// or a cause that this version does not know.
+func (g *Group) IsLater() bool { return g.later != "" }
 
 // GroupAt returns the group at offset. ok is false if there is no complete and
 // undamaged group. GroupAt reads each byte at most twice, whatever it finds.
@@ -65,18 +63,38 @@ func (s *Segment) GroupAt(offset int) (g Group, ok bool) {
 	return g, ok
 }
 
-// judge checks the content of an entry. A group can be invalid although all of
-// its checksums are valid.
+// judge checks the content of the next entry, before it is counted. A group can
+// be invalid although all of its checksums are valid.
+//
+// The entries of a commit have one timestamp, and the next commit has another
+// one.
 func (g *Group) judge(e shape) {
-	switch {
-	case e.op != OpSet && e.op != OpDelete && !g.hasUnknownOp:
-		g.hasUnknownOp, g.unknownOp = true, e.op
-	case g.defect != "":
-	case e.keyBytes > MaxKeyBytes || e.valueBytes > MaxValueBytes:
-		g.defect = "entry larger than any that is written"
-	case e.op == OpDelete && e.valueBytes > 0:
-		g.defect = "DELETE entry with a value"
+	begins := g.Entries == 0 || e.timestamp != g.version
+	if begins {
+		g.endCommit()
+		g.version = e.timestamp
 	}
+	if g.later == "" {
+		g.later = e.later()
+	}
+	if g.defect == "" {
+		g.defect = e.defect(begins)
+	}
+	switch e.op {
+	case OpCause:
+		g.needless = true
+	case OpDelete:
+		g.needless = false
+	case OpSet, OpExpire, OpSegment, OpCommit, OpEnd:
+	}
+}
+
+// endCommit checks the commit whose last entry was judged, if there is one.
+func (g *Group) endCommit() {
+	if g.needless && g.defect == "" {
+		g.defect = "CAUSE entry in a commit without a DELETE"
+	}
+	g.needless = false
 }
 
 // commitAt returns the content of the COMMIT entry e at this offset. ok is

@@ -30,7 +30,7 @@ func TestGroupAndEndRoundTrip(t *testing.T) {
 		at := len(s.Data)
 		entries := rapid.IntRange(1, 5).Draw(t, "entries")
 		for range entries {
-			o := rapid.SampledFrom([]Op{OpSet, OpDelete}).Draw(t, "op")
+			o := rapid.SampledFrom([]Op{OpSet, OpDelete, OpExpire}).Draw(t, "op")
 			s.Data = AppendEntry(s.Data, o, 1, drawBytes(t, "key"), drawBytes(t, "value"))
 		}
 		length := len(s.Data) - at
@@ -41,7 +41,7 @@ func TestGroupAndEndRoundTrip(t *testing.T) {
 		s.Data = append(s.Data, drawBytes(t, "after")...)
 
 		g, ok := s.GroupAt(at)
-		if !ok || g.Number != number || g.Durable != durable || g.Entries != entries || g.unknownOp != 0 ||
+		if !ok || g.Number != number || g.Durable != durable || g.Entries != entries || g.IsLater() ||
 			g.Length != uint64(length) || !bytes.Equal(g.Bytes, s.Data[at:after]) {
 			t.Fatalf("%+v, %v", g, ok)
 		}
@@ -110,37 +110,37 @@ func TestWhatIsAGroup(t *testing.T) {
 	set := func(b []byte) []byte { return AppendEntry(b, OpSet, 1, "k", "v") }
 	commit := func(b []byte) []byte { return AppendCommit(b, 0, 1, 1, 0, Seed(goldenID, 1, 0)) }
 	rows := []struct {
-		name    string
-		bytes   []byte
-		want    bool
-		unknown Op
+		name   string
+		bytes  []byte
+		want   bool
+		defect string
 	}{
-		{"a SET and a COMMIT", commit(set(nil)), true, 0},
-		{"a DELETE and a COMMIT", commit(AppendEntry(nil, OpDelete, 1, "k", "")), true, 0},
-		{"a COMMIT alone", commit(nil), false, 0},
-		{"entries without a COMMIT", set(set(nil)), false, 0},
-		{"zeros", make([]byte, 200), false, 0},
-		{"nothing", nil, false, 0},
+		{"a SET and a COMMIT", commit(set(nil)), true, ""},
+		{"a DELETE and a COMMIT", commit(AppendEntry(nil, OpDelete, 1, "k", "")), true, ""},
+		{"a COMMIT alone", commit(nil), false, ""},
+		{"entries without a COMMIT", set(set(nil)), false, ""},
+		{"zeros", make([]byte, 200), false, ""},
+		{"nothing", nil, false, ""},
 		{
 			"a SEGMENT among its entries",
-			commit(AppendHeader(set(nil), 1, Header{Version: 1, ID: goldenID, Number: 1})), false, 0,
+			commit(AppendHeader(set(nil), 1, Header{Version: 1, ID: goldenID, Number: 1})), false, "",
 		},
-		{"an END among its entries", commit(AppendEnd(set(nil), 1, End{}, Seed(goldenID, 1, 23))), false, 0},
-		{"an unknown op among its entries", commit(AppendEntry(set(nil), 0x13, 1, "", "")), true, 0x13},
+		{"an END among its entries", commit(AppendEnd(set(nil), 1, End{}, Seed(goldenID, 1, 23))), false, ""},
+		{"an unknown op among its entries", commit(AppendEntry(set(nil), 0x13, 1, "", "")), true, "unknown op 0x13"},
 		{
 			"unknown ops, the first of which is reported",
-			commit(AppendEntry(AppendEntry(nil, 0x77, 1, "", ""), 0x88, 1, "", "")), true, 0x77,
+			commit(AppendEntry(AppendEntry(nil, 0x77, 1, "", ""), 0x88, 1, "", "")), true, "unknown op 0x77",
 		},
-		{"a COMMIT with a key", resealed(set(nil), "k", commitValueBytes), false, 0},
-		{"a COMMIT with a longer value", resealed(set(nil), "", commitValueBytes+1), false, 0},
-		{"a COMMIT with a shorter value", resealed(set(nil), "", commitValueBytes-1), false, 0},
+		{"a COMMIT with a key", resealed(set(nil), "k", commitValueBytes), false, ""},
+		{"a COMMIT with a longer value", resealed(set(nil), "", commitValueBytes+1), false, ""},
+		{"a COMMIT with a shorter value", resealed(set(nil), "", commitValueBytes-1), false, ""},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
 			s := &Segment{ID: goldenID, Number: 1, Data: row.bytes}
 			g, ok := s.GroupAt(0)
-			if ok != row.want || (ok && g.unknownOp != row.unknown) {
-				t.Fatalf("%v, unknown op %#x", ok, g.unknownOp)
+			if ok != row.want || (ok && g.Defect() != row.defect) {
+				t.Fatalf("%v, %q", ok, g.Defect())
 			}
 		})
 	}

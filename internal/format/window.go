@@ -78,10 +78,46 @@ func (w *Window) slide(offset, n int) error {
 // shape is what the fixed fields of an entry say.
 type shape struct {
 	op                   Op
+	cause                byte // of a CAUSE that has one
+	timestamp            int64
 	keyBytes, valueBytes int
 }
 
 func (s shape) size() int { return EntryOverhead + s.keyBytes + s.valueBytes }
+
+// hasCause reports whether the entry has the shape of a CAUSE.
+func (s shape) hasCause() bool {
+	return s.op == OpCause && s.keyBytes == 0 && s.valueBytes == causeBytes
+}
+
+// later says what in the entry only a later version writes, "" for nothing.
+func (s shape) later() string {
+	switch {
+	case !s.op.isWrite():
+		return fmt.Sprintf("unknown op 0x%02x", byte(s.op))
+	case s.hasCause() && s.cause != CauseDeadline:
+		return fmt.Sprintf("unknown cause %d", s.cause)
+	}
+	return ""
+}
+
+// defect says what in the entry no version writes, "" for nothing. begins says
+// that the entry is the first one of its commit.
+func (s shape) defect(begins bool) string {
+	switch {
+	case s.keyBytes > MaxKeyBytes || s.valueBytes > MaxValueBytes:
+		return "entry larger than any that is written"
+	case s.op == OpDelete && s.valueBytes > 0:
+		return "DELETE entry with a value"
+	case s.op == OpExpire && s.valueBytes != deadlineBytes:
+		return "EXPIRE entry without a deadline"
+	case s.op == OpCause && !s.hasCause():
+		return "CAUSE entry without a cause"
+	case s.op == OpCause && !begins:
+		return "CAUSE entry inside a commit"
+	}
+	return ""
+}
 
 // walk goes through the entries of what may be a group, and sums their bytes.
 type walk struct {
@@ -107,6 +143,7 @@ func (w *Window) groupAt(offset int, sum uint32) (g Group, after uint32, ok bool
 			if ok, err = k.endsGroup(&g, at); !ok || err != nil {
 				return Group{}, 0, false, err
 			}
+			g.endCommit()
 			return g, k.all, true, nil
 		}
 		g.judge(e)
@@ -122,7 +159,7 @@ func (k *walk) shapeAt(at int) (e shape, ok bool, err error) {
 	if err != nil || left < EntryOverhead || binary.BigEndian.Uint32(b) != entryMagic {
 		return shape{}, false, err
 	}
-	e.op = Op(b[opAt])
+	e.op, e.timestamp = Op(b[opAt]), int64(binary.BigEndian.Uint64(b[timestampAt:]))
 	keyLen := uint64(binary.BigEndian.Uint32(b[keyLenAt:]))
 	if keyLen > left-EntryOverhead {
 		return shape{}, false, nil
@@ -135,6 +172,14 @@ func (k *walk) shapeAt(at int) (e shape, ok bool, err error) {
 		return shape{}, false, nil
 	}
 	e.keyBytes, e.valueBytes = int(keyLen), int(valueLen)
+	if !e.hasCause() {
+		return e, true, nil
+	}
+	b, err = k.peekOn(at, e.size())
+	if err != nil {
+		return shape{}, false, err
+	}
+	e.cause = b[EntryOverhead]
 	return e, true, nil
 }
 

@@ -55,16 +55,12 @@ func judgeAll(c *Chain, s *Scanner, err error, isLast bool) (j judged) {
 func drawSegment(t *rapid.T) []byte {
 	s := newSegment(1)
 	groups := uint64(rapid.IntRange(0, 6).Draw(t, "groups"))
+	version := int64(0)
 	for number := range groups {
 		var entries []byte
 		for range rapid.IntRange(1, 6).Draw(t, "entries") {
-			op := rapid.SampledFrom([]Op{OpSet, OpSet, OpSet, OpSet, OpDelete, 0x55}).Draw(t, "op")
-			value := make([]byte, rapid.SampledFrom([]int{0, 5, 60, 300, 3000}).Draw(t, "value"))
-			if op == OpDelete {
-				value = nil
-			}
-			key := make([]byte, rapid.SampledFrom([]int{0, 1, 30, 300, 70_000}).Draw(t, "key"))
-			entries = AppendEntry(entries, op, 1, key, value)
+			version += int64(rapid.IntRange(0, 1).Draw(t, "next commit"))
+			entries = drawEntry(t, entries, version)
 		}
 		addGroup(s, number+1, number, entries)
 	}
@@ -95,6 +91,28 @@ func judgeInPieces(t rapid.TB, data []byte, piece int, isLast bool) judged {
 		t.Fatalf("the sum is not that of the first %d bytes", want.tail.Offset)
 	}
 	return want
+}
+
+// drawEntry appends an entry to dst: mostly one that is right in its place.
+func drawEntry(t *rapid.T, dst []byte, version int64) []byte {
+	ops := []Op{OpSet, OpSet, OpSet, OpSet, OpExpire, OpExpire, OpDelete, OpDelete, OpCause, 0x55}
+	op := rapid.SampledFrom(ops).Draw(t, "op")
+	key := make([]byte, rapid.SampledFrom([]int{0, 1, 30, 300, 70_000}).Draw(t, "key"))
+	value := make([]byte, rapid.SampledFrom([]int{0, 5, 60, 300, 3000}).Draw(t, "value"))
+	if rapid.IntRange(0, 9).Draw(t, "shape") > 0 {
+		switch op {
+		case OpDelete:
+			value = nil
+		case OpExpire:
+			value = make([]byte, 8)
+		case OpCause:
+			version++
+			dst = AppendEntry(dst, op, version, "", []byte{CauseDeadline})
+			op, value = OpDelete, nil
+		case OpSet, OpSegment, OpCommit, OpEnd:
+		}
+	}
+	return AppendEntry(dst, op, version, key, value)
 }
 
 // What a segment is does not depend on the size of the pieces in which it is

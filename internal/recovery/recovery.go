@@ -65,7 +65,7 @@ type State struct {
 	Uncompacted error          // why a log that is too long was not replaced by a snapshot; nil if it was
 
 	Groups  uint64    // groups replayed
-	Entries uint64    // SET and DELETE entries in them
+	Entries uint64    // entries in them, without COMMIT
 	Dropped []Dropped // torn tails
 }
 

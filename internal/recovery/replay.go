@@ -49,7 +49,8 @@ func (p *replay) memory(n int) []byte {
 	return p.piece[:n]
 }
 
-// add takes in SET and DELETE entries of the last piece.
+// add takes in entries of writes of the last piece. A piece may end between a
+// SET and its EXPIRE: then they are two operations, with the same effect.
 func (p *replay) add(entries []byte) {
 	for op, version := range codec.Ops(entries) {
 		p.ops = append(p.ops, op)

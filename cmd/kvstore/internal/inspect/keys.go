@@ -34,9 +34,8 @@ func newKeys(keys []string) *Keys {
 	return &Keys{Count: len(keys), First: []byte(keys[0]), Last: []byte(keys[len(keys)-1])}
 }
 
-// readableKeys returns the keys of SET and DELETE entries that are still
-// readable in invalid bytes, sorted and without duplicates. No checksum proves
-// them.
+// readableKeys returns the keys of entries of writes that are still readable in
+// invalid bytes, sorted and without duplicates. No checksum proves them.
 func readableKeys(b []byte) []string {
 	var keys []string
 	for len(b) > 0 {
@@ -49,7 +48,7 @@ func readableKeys(b []byte) []string {
 			b = b[1+next:]
 			continue
 		}
-		if e.Op == format.OpSet || e.Op == format.OpDelete {
+		if e.Op == format.OpSet || e.Op == format.OpDelete || e.Op == format.OpExpire {
 			keys = append(keys, string(e.Key))
 		}
 		b = b[e.Size():]

@@ -22,7 +22,7 @@ type Account struct {
 	Snapshot string   `json:"snapshot,omitempty"` // the newest whole one, with which the new store begins
 	Pairs    uint64   `json:"pairs"`              // copied from snapshots
 	Groups   uint64   `json:"groups"`             // copied from the log
-	Entries  uint64   `json:"entries"`            // SET and DELETE entries in them
+	Entries  uint64   `json:"entries"`            // entries in them, without COMMIT
 	Last     uint64   `json:"last_group"`         // the newest group in the new store
 	Stopped  bool     `json:"stopped"`            // Salvage stopped at the first loss
 	Keys     int      `json:"keys"`               // in the new store

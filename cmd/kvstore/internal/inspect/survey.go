@@ -152,7 +152,7 @@ func (o *segmentSurvey) validGroup(g *format.Group) error {
 		d := o.spot(g.Offset, len(g.Bytes), defect)
 		d.missing(g.Number, g.Number)
 		d.Loss, o.lossy = Certain, true
-		d.later = g.HasUnknownOp()
+		d.later = g.IsLater()
 		o.damage = append(o.damage, d)
 		return nil
 	}
