@@ -192,7 +192,7 @@ var errInjected = errors.New("injected EIO")
 func changes(kind vfs.OpKind) bool {
 	switch kind {
 	case vfs.OpMkdir, vfs.OpRemoveDir, vfs.OpSyncParent, vfs.OpCreate, vfs.OpRename, vfs.OpRemove, vfs.OpSyncDir,
-		vfs.OpWrite, vfs.OpAllocate, vfs.OpSync:
+		vfs.OpWrite, vfs.OpAllocate, vfs.OpTruncate, vfs.OpSync:
 		return true
 	case vfs.OpOpenDir, vfs.OpOpen, vfs.OpList, vfs.OpLock, vfs.OpCheckLock, vfs.OpRead, vfs.OpSize,
 		vfs.OpStartWrite, vfs.OpStartSync, vfs.OpWriteBack, vfs.OpForget:

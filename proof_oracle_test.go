@@ -51,7 +51,7 @@ func (o *oracle) happens(op vfs.Op) {
 		if op.Name != "LOCK" {
 			o.read[op.Name] = true
 		}
-	case vfs.OpCreate, vfs.OpAllocate:
+	case vfs.OpCreate, vfs.OpAllocate, vfs.OpTruncate:
 		o.dirty[op.Name] = true
 	case vfs.OpWrite:
 		o.dirty[op.Name] = true

@@ -67,7 +67,7 @@ func restoreInto(d *directory, r io.Reader) error {
 	}
 	name := format.SnapshotName(number)
 	err = datadir.WriteFile(d.dir, name, func(file vfs.File) error {
-		return snapfile.Copy(file, r, id, number)
+		return snapfile.Copy(file, r, id, number, false)
 	})
 	if err != nil {
 		return fmt.Errorf("restore: %w", err)

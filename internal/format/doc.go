@@ -13,9 +13,13 @@ import (
 	"hash/crc32"
 )
 
-// Version is the version of the segments and snapshots that this package reads
-// and writes.
+// Version is the version of segments, and of snapshots in which no pair has a
+// deadline.
 const Version uint32 = 1
+
+// versionWithDeadlines is the version of snapshots in which a pair has a
+// deadline, and the highest one that this package reads.
+const versionWithDeadlines uint32 = 2
 
 // Limits that a reader enforces. A writer must check them first.
 const (

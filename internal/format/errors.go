@@ -22,9 +22,10 @@ type Later struct {
 
 func (l *Later) Error() string { return l.File + " " + l.Detail }
 
-// laterVersion returns the error for a file of an unknown, later version.
-func laterVersion(file string, offset int64, version uint32) error {
-	detail := fmt.Sprintf("is of version %d, this package reads up to %d", version, Version)
+// laterVersion returns the error for a file of a later version than the highest
+// one that is known.
+func laterVersion(file string, offset int64, version, known uint32) error {
+	detail := fmt.Sprintf("is of version %d, this package reads up to %d", version, known)
 	return &Later{File: file, Offset: offset, Detail: detail}
 }
 

@@ -2,15 +2,21 @@ package format
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/binary"
+	"hash/crc32"
 	"io"
 )
 
 // GuessSnapshot finds the blocks of a snapshot file that [ReadSnapshot]
 // refuses, so that a tool can salvage their pairs. Nothing proves what Info
-// says. A block that [SnapshotReader.ReadBlock] accepts is intact all the same,
+// says. A block that [SnapshotReader.ReadPairs] accepts is intact all the same,
 // because the block has a checksum of its own. ok is false if there is no
 // trailer to be found. The error is that of a read.
+//
+// The deadlines are those of pairs that are counted from the file's start. So
+// they are there only if header and trailer agree in all numbers; otherwise
+// [SnapshotReader.HasDeadlines] is false.
 func GuessSnapshot(file io.ReaderAt, size int64, name string) (r *SnapshotReader, ok bool, err error) {
 	r = &SnapshotReader{file: file, name: name}
 	if size < SnapshotHeaderBytes+trailerBytes {
@@ -20,22 +26,36 @@ func GuessSnapshot(file io.ReaderAt, size int64, name string) (r *SnapshotReader
 	if err != nil {
 		return nil, false, err
 	}
-	if r.TrailerAt, ok, err = r.guessTrailer(size, binary.BigEndian.Uint32(header[12:])); !ok || err != nil {
+	version, ok, err := r.guessTrailer(size, header)
+	if !ok || err != nil {
 		return nil, false, err
 	}
 	trailer, err := r.read(r.TrailerAt, min(size-r.TrailerAt, maxTrailerBytes))
 	if err != nil {
 		return nil, false, err
 	}
-	blocks := min(uint64(binary.BigEndian.Uint32(trailer[36:])), uint64(len(trailer)-trailerBytes)/blockBytes)
-	r.Info = decodeInfo(header, trailer[:trailerBytes+blocks*blockBytes])
+	info, _ := decodeInfo(version, header, trailer) // less than whole, or with the footer behind it
+	r.Info = info
+	if r.PairsEnd == 0 {
+		r.PairsEnd = int64(min(info.pairsEnd(uint64(r.TrailerAt)), uint64(r.TrailerAt)))
+	}
+	if len(info.Deadlines) > 0 && info.pairsEnd(uint64(r.TrailerAt)) == uint64(r.PairsEnd) &&
+		cmp.Or(info.checkBlocks(uint64(r.TrailerAt)), info.checkDeadlines(uint64(r.TrailerAt))) == "" {
+		r.deadlines = newDeadlineCache(r)
+	}
 	return r, true, nil
 }
 
-// guessTrailer finds the trailer. It tries the place that the footer says, if
-// the trailer's length and its number of blocks agree there. Otherwise it skips
-// as many pairs as the header announces.
-func (r *SnapshotReader) guessTrailer(size int64, count uint32) (at int64, ok bool, err error) {
+// HasDeadlines reports whether the pairs have their deadlines, as far as they
+// are intact. It is true if no pair has one.
+func (r *SnapshotReader) HasDeadlines() bool {
+	return r.deadlines != nil || len(r.Info.Deadlines) == 0 && r.PairsEnd == r.TrailerAt
+}
+
+// guessTrailer finds the trailer, and with it the version. It tries the place
+// that the footer says, if the trailer's length and its numbers of blocks agree
+// there. Otherwise it skips as many pairs as the header announces.
+func (r *SnapshotReader) guessTrailer(size int64, header []byte) (version uint32, ok bool, err error) {
 	if footerAt := size - footerBytes; footerAt >= SnapshotHeaderBytes+trailerBytes {
 		b, err := r.read(footerAt, footerBytes)
 		if err != nil {
@@ -43,16 +63,63 @@ func (r *SnapshotReader) guessTrailer(size int64, count uint32) (at int64, ok bo
 		}
 		n := decodeFooter(b).trailerBytes
 		if n >= trailerBytes && n <= uint64(min(footerAt-SnapshotHeaderBytes, maxTrailerBytes)) {
-			b, err := r.read(footerAt-int64(n), trailerBytes)
-			if err != nil {
-				return 0, false, err
-			}
-			if trailerBytes+blockBytes*uint64(binary.BigEndian.Uint32(b[36:])) == n {
-				return footerAt - int64(n), true, nil
+			r.TrailerAt = footerAt - int64(n)
+			if version, err = r.versionOf(n); version > 0 || err != nil {
+				return version, err == nil, err
 			}
 		}
 	}
-	return r.skipPairs(size, count)
+	at, ok, err := r.skipPairs(size, binary.BigEndian.Uint32(header[12:]))
+	if !ok || err != nil {
+		return 0, false, err
+	}
+	r.PairsEnd = at
+	r.TrailerAt, err = r.skipDeadlines(size, at, crc32.Checksum(header, castagnoli))
+	if r.TrailerAt > at {
+		return versionWithDeadlines, err == nil, err
+	}
+	return Version, err == nil, err
+}
+
+// versionOf returns the version in which a trailer of n bytes is whole, 0 if it
+// is in none.
+func (r *SnapshotReader) versionOf(n uint64) (version uint32, err error) {
+	b, err := r.read(r.TrailerAt, trailerBytes)
+	if err != nil {
+		return 0, err
+	}
+	plain := trailerBytes + blockBytes*uint64(binary.BigEndian.Uint32(b[36:]))
+	if plain == n {
+		return Version, nil
+	}
+	if plain+4 > n {
+		return 0, nil
+	}
+	if b, err = r.read(r.TrailerAt+int64(plain), 4); err != nil {
+		return 0, err
+	}
+	if plain+4+deadlineBlockBytes*uint64(binary.BigEndian.Uint32(b)) == n {
+		return versionWithDeadlines, nil
+	}
+	return 0, nil
+}
+
+// skipDeadlines returns the offset of the trailer behind the deadlines that
+// begin at an offset. It looks for the header's checksum, which the trailer
+// begins with. If it is not found, there are none.
+func (r *SnapshotReader) skipDeadlines(size, pairsEnd int64, checksum uint32) (trailerAt int64, err error) {
+	in := bufio.NewReaderSize(io.NewSectionReader(r.file, pairsEnd, size-pairsEnd), blockTarget)
+	for at := pairsEnd; at <= size-trailerBytes; at += deadlineEntryBytes {
+		b, err := in.Peek(deadlineEntryBytes)
+		if err != nil {
+			return 0, err
+		}
+		if binary.BigEndian.Uint32(b) == checksum {
+			return at, nil
+		}
+		_, _ = in.Discard(deadlineEntryBytes) // it was peeked at
+	}
+	return pairsEnd, nil
 }
 
 // skipPairs returns the offset after count pairs.

@@ -53,7 +53,7 @@ func (c *Chain) ScanWindow(w *Window) (*Scanner, error) {
 	case !ok:
 		return nil, &Damage{File: name, Reason: "no valid SEGMENT entry"}
 	case h.Version > Version:
-		return nil, laterVersion(name, 0, h.Version)
+		return nil, laterVersion(name, 0, h.Version, Version)
 	case h.Number != number:
 		return nil, &Damage{File: name, Reason: fmt.Sprintf("is segment %d under another name", h.Number)}
 	case c.KnowsID && h.ID != c.ID:

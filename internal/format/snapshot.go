@@ -6,17 +6,21 @@ import (
 	"hash/crc32"
 	"io"
 	"iter"
+	"slices"
 )
 
 // The layout of a snapshot file:
 //
 //	0       4           12      16
-//	| magic | timestamp | count | pairs … | trailer | footer |
+//	| magic | timestamp | count | pairs … | deadlines … | trailer | footer |
 //
 //	pair     keyLen u32 | key | valueLen u32 | value
+//	deadline the pair's ordinal u32 | ns since 1970 i64
 //	trailer  crc u32 of the first 16 bytes | store id 16 | number u64 |
 //	         last group u64 | blocks u32 |
 //	         blocks times (offset u64, pairs u32, crc u32)
+//	         in version 2: deadline blocks u32 |
+//	         times (offset u64, first ordinal u32, entries u32, crc u32)
 //	footer   version u32 | trailer's length u64 |
 //	         crc u32 of trailer and footer before it
 const (
@@ -25,12 +29,18 @@ const (
 	pairOverhead               = 4 + 4
 	trailerBytes               = 4 + 16 + 8 + 8 + 4 // without its blocks
 	blockBytes                 = 8 + 4 + 4
+	deadlineEntryBytes         = 4 + 8
+	deadlineBlockBytes         = 8 + 4 + 4 + 4 // in the trailer
 	footerBytes                = 4 + 8 + 4
 
 	// blockTarget is the size at which a block ends. Blocks are small enough to
 	// load in parallel and to locate damage, and large enough to read at full
 	// speed.
 	blockTarget = 1 << 20
+
+	// maxDeadlines is how many entries a deadline block has: the last one brings
+	// it to blockTarget.
+	maxDeadlines = (blockTarget + deadlineEntryBytes - 1) / deadlineEntryBytes
 
 	// writeTarget is the size of one write. It is small, so that a paced writer
 	// can pause between writes.
@@ -50,13 +60,32 @@ type Snapshot struct {
 	Number    uint64 // the number in its name
 	LastGroup uint64 // the last group it covers
 	Blocks    []Block
+	Deadlines []DeadlineBlock // none if no pair has a deadline
+}
+
+// version returns the version of the format: the lowest one that has room for
+// the content, so that as many readers as possible can read it.
+func (info *Snapshot) version() uint32 {
+	if len(info.Deadlines) > 0 {
+		return versionWithDeadlines
+	}
+	return Version
 }
 
 // Block is a run of complete pairs with a checksum. A block ends where the next
-// block or the trailer begins.
+// block, the first deadline block, or the trailer begins.
 type Block struct {
 	Offset   uint64
 	Pairs    uint32
+	Checksum uint32
+}
+
+// DeadlineBlock is a run of deadlines with a checksum, in the order of their
+// pairs. A pair's ordinal is the number of pairs before it in the file.
+type DeadlineBlock struct {
+	Offset   uint64
+	First    uint32 // the ordinal of its first entry
+	Entries  uint32
 	Checksum uint32
 }
 
@@ -117,17 +146,29 @@ func AppendSnapshotTail(dst []byte, info *Snapshot) []byte {
 		dst = binary.BigEndian.AppendUint32(dst, b.Pairs)
 		dst = binary.BigEndian.AppendUint32(dst, b.Checksum)
 	}
+	if len(info.Deadlines) > 0 {
+		dst = binary.BigEndian.AppendUint32(dst, uint32(len(info.Deadlines)))
+	}
+	for _, b := range info.Deadlines {
+		dst = binary.BigEndian.AppendUint64(dst, b.Offset)
+		dst = binary.BigEndian.AppendUint32(dst, b.First)
+		dst = binary.BigEndian.AppendUint32(dst, b.Entries)
+		dst = binary.BigEndian.AppendUint32(dst, b.Checksum)
+	}
 	length := len(dst) - start
-	dst = binary.BigEndian.AppendUint32(dst, Version)
+	dst = binary.BigEndian.AppendUint32(dst, info.version())
 	dst = binary.BigEndian.AppendUint64(dst, uint64(length))
 	return Seal(append(dst, 0, 0, 0, 0), start, 0)
 }
 
 // EncodeSnapshot writes a snapshot file to w, in writes of about writeTarget
-// bytes, and fills in info.Blocks. pairs must yield info.Count pairs.
-// EncodeSnapshot returns how many bytes were written to w.
+// bytes, and fills in info.Blocks and info.Deadlines. pairs must yield
+// info.Count pairs. EncodeSnapshot returns how many bytes were written to w.
+//
+// Deadlines come behind all pairs. Until then EncodeSnapshot has them in memory:
+// 12 bytes for each pair that has one.
 func EncodeSnapshot(w io.Writer, info *Snapshot, pairs iter.Seq[Pair]) (n int64, err error) {
-	info.Blocks = nil // of an attempt before
+	info.Blocks, info.Deadlines = nil, nil // of an attempt before
 	e := snapshotEncoder{w: w, info: info, block: Block{Offset: SnapshotHeaderBytes}}
 	err = e.encode(pairs)
 	return e.written, err
@@ -141,6 +182,8 @@ type snapshotEncoder struct {
 	buf     []byte // the part of the block that is not written yet
 	block   Block  // with the checksum of the part that is written
 	length  int    // of the part of the block that is written
+
+	deadlines [][]byte // the bytes of the deadline blocks
 }
 
 func (e *snapshotEncoder) encode(pairs iter.Seq[Pair]) error {
@@ -150,6 +193,9 @@ func (e *snapshotEncoder) encode(pairs iter.Seq[Pair]) error {
 	}
 	count := uint64(0)
 	for p := range pairs {
+		if p.Deadline != 0 {
+			e.expire(uint32(count), p.Deadline)
+		}
 		if err := e.add(p); err != nil {
 			return err
 		}
@@ -161,8 +207,49 @@ func (e *snapshotEncoder) encode(pairs iter.Seq[Pair]) error {
 	if err := e.endBlock(); err != nil {
 		return err
 	}
+	if err := e.writeDeadlines(); err != nil {
+		return err
+	}
 	e.buf = AppendSnapshotTail(e.buf, e.info)
 	return e.write()
+}
+
+// expire takes in the deadline of the pair with this ordinal. The first one of a
+// block says what is to be known of the block.
+func (e *snapshotEncoder) expire(ordinal uint32, deadline int64) {
+	last := len(e.deadlines) - 1
+	if last < 0 || len(e.deadlines[last]) >= blockTarget {
+		e.deadlines, last = append(e.deadlines, make([]byte, 0, e.deadlineRoom())), last+1
+		e.info.Deadlines = append(e.info.Deadlines, DeadlineBlock{First: ordinal})
+	}
+	b := binary.BigEndian.AppendUint32(e.deadlines[last], ordinal)
+	e.deadlines[last] = binary.BigEndian.AppendUint64(b, uint64(deadline))
+	e.info.Deadlines[last].Entries++
+}
+
+// deadlineRoom returns the memory to begin a deadline block with. The second one
+// and those behind it are likely to become full.
+func (e *snapshotEncoder) deadlineRoom() int {
+	if len(e.deadlines) == 0 {
+		return 0
+	}
+	return maxDeadlines * deadlineEntryBytes
+}
+
+// writeDeadlines writes the deadline blocks, and gives up their memory.
+func (e *snapshotEncoder) writeDeadlines() error {
+	for i, b := range e.deadlines {
+		block := &e.info.Deadlines[i]
+		block.Offset, block.Checksum = uint64(e.written), crc32.Checksum(b, castagnoli)
+		for piece := range slices.Chunk(b, writeTarget) {
+			e.buf = append(e.buf, piece...)
+			if err := e.write(); err != nil {
+				return err
+			}
+		}
+		e.deadlines[i] = nil
+	}
+	return nil
 }
 
 // write writes the collected bytes.

@@ -166,11 +166,12 @@ func TestSnapshotDefectsAreRefused(t *testing.T) {
 		}(), damaged},
 		{"another timestamp than in the trailer", edit(4, 1), damaged},
 		{"another number", change(func(i *Snapshot) { i.Number++ }), damaged},
-		{"a later version", edit(trailerAt+trailer, 0, 0, 0, 2), later},
+		{"version 2 without deadlines", edit(trailerAt+trailer, 0, 0, 0, 2), damaged},
+		{"a later version", edit(trailerAt+trailer, 0, 0, 0, 3), later},
 		{"the latest version", edit(trailerAt+trailer, 255, 255, 255, 255), later},
 		{"a later version with a wrong checksum", func() []byte {
 			b := whole()
-			b[trailerAt+trailer+3] = 2
+			b[trailerAt+trailer+3] = 3
 			return b
 		}(), damaged},
 		{"one pair more announced", change(func(i *Snapshot) { i.Count = 3 }), damaged},

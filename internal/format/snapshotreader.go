@@ -1,6 +1,7 @@
 package format
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
@@ -12,10 +13,12 @@ import (
 // read blocks at the same time.
 type SnapshotReader struct {
 	Info      *Snapshot // the file's content without its pairs; verified
-	TrailerAt int64     // the trailer's offset, where the pairs end
+	PairsEnd  int64     // the offset where the pairs end
+	TrailerAt int64     // the trailer's offset
 
-	file io.ReaderAt
-	name string // base name, for errors
+	file      io.ReaderAt
+	name      string         // base name, for errors
+	deadlines *deadlineCache // nil if there are none, or none that can be trusted
 }
 
 // ReadSnapshot verifies a snapshot file of size bytes, except for its pairs. It
@@ -47,16 +50,20 @@ func ReadSnapshot(file io.ReaderAt, size int64, name string) (*SnapshotReader, e
 	switch {
 	case footer.version < Version:
 		return nil, r.damage(footerAt, "impossible version")
-	case footer.version > Version:
-		return nil, laterVersion(name, footerAt, footer.version)
+	case footer.version > versionWithDeadlines:
+		return nil, laterVersion(name, footerAt, footer.version, versionWithDeadlines)
 	}
 	header, err := r.read(0, SnapshotHeaderBytes)
 	if err != nil {
 		return nil, err
 	}
-	var reason string
-	if r.Info, reason = decodeTrailer(header, tail[:footer.trailerBytes], uint64(r.TrailerAt)); reason != "" {
+	info, reason := decodeTrailer(footer.version, header, tail[:footer.trailerBytes], uint64(r.TrailerAt))
+	if reason != "" {
 		return nil, r.damage(0, reason)
+	}
+	r.Info, r.PairsEnd = info, int64(info.pairsEnd(uint64(r.TrailerAt)))
+	if len(info.Deadlines) > 0 {
+		r.deadlines = newDeadlineCache(r)
 	}
 	return r, nil
 }
@@ -74,15 +81,41 @@ func (r *SnapshotReader) CheckNumber(number uint64) error {
 // point into the memory that ReadBlock returns, which is buf if the block fits
 // into it. The error is a [*Damage] or that of a read. With a Damage, add may
 // have been called with some pairs, and the caller must discard them.
+//
+// The deadlines of the pairs lie elsewhere in the file. ReadBlock reads and
+// verifies them too. If blocks are read in order, each deadline block is read
+// once, and few of them are in memory at a time.
 func (r *SnapshotReader) ReadBlock(i int, buf []byte, add func(Pair)) ([]byte, error) {
+	buf, deadlineErr, err := r.readPairs(i, buf, add)
+	return buf, cmp.Or(err, deadlineErr)
+}
+
+// ReadPairs is ReadBlock for tools that salvage pairs. If deadlines are damaged
+// or cannot be read, that is no error: their pairs have none.
+func (r *SnapshotReader) ReadPairs(i int, buf []byte, add func(Pair)) ([]byte, error) {
+	buf, _, err := r.readPairs(i, buf, add)
+	return buf, err
+}
+
+// readPairs is ReadBlock with an error of its own for the deadlines.
+func (r *SnapshotReader) readPairs(i int, buf []byte, add func(Pair)) (_ []byte, deadlineErr, err error) {
 	b, err := r.readBlock(i, buf)
 	if err != nil {
-		return buf, err
+		return buf, nil, err
+	}
+	if r.deadlines != nil {
+		var found blockDeadlines
+		found, deadlineErr = r.deadlines.of(i)
+		addPlain := add
+		add = func(p Pair) {
+			p.Deadline = found.next()
+			addPlain(p)
+		}
 	}
 	if reason := r.Info.Blocks[i].decode(b, add); reason != "" {
-		return b, r.damage(int64(r.Info.Blocks[i].Offset), reason)
+		return b, nil, r.damage(int64(r.Info.Blocks[i].Offset), reason)
 	}
-	return b, nil
+	return b, deadlineErr, nil
 }
 
 // decode verifies the block's bytes and passes its pairs to add. It returns
@@ -127,14 +160,14 @@ func (r *SnapshotReader) GuessBlock(i int, add func(Pair)) error {
 // file, which is not known if the trailer was guessed.
 func (r *SnapshotReader) readBlock(i int, buf []byte) ([]byte, error) {
 	at, end := int64(r.Info.Blocks[i].Offset), r.BlockEnd(i)
-	if at < SnapshotHeaderBytes || end < at || end > r.TrailerAt || end-at > maxBlockBytes {
+	if at < SnapshotHeaderBytes || end < at || end > r.PairsEnd || end-at > maxBlockBytes {
 		return nil, r.damage(r.TrailerAt, "impossible block")
 	}
 	return r.readInto(buf, at, end-at)
 }
 
 // BlockEnd returns the offset after block i.
-func (r *SnapshotReader) BlockEnd(i int) int64 { return int64(r.Info.blockEnd(i, uint64(r.TrailerAt))) }
+func (r *SnapshotReader) BlockEnd(i int) int64 { return int64(r.Info.blockEnd(i, uint64(r.PairsEnd))) }
 
 // CheckKeys checks that the number of different keys is that of the pairs. The
 // error is a [*Damage].
@@ -176,49 +209,59 @@ func decodeFooter(b []byte) footer {
 // decodeTrailer decodes the header and the trailer, whose checksum the caller
 // has verified. trailerAt is the trailer's offset in the file. It returns what
 // is wrong with them as reason, "" for nothing.
-func decodeTrailer(header, trailer []byte, trailerAt uint64) (info *Snapshot, reason string) {
+func decodeTrailer(version uint32, header, trailer []byte, trailerAt uint64) (info *Snapshot, reason string) {
 	if binary.BigEndian.Uint32(header) != snapshotMagic {
 		return nil, "no snapshot magic"
 	}
-	if len(trailer) < trailerBytes || (len(trailer)-trailerBytes)%blockBytes != 0 {
+	if len(trailer) < trailerBytes {
 		return nil, "trailer of impossible length"
 	}
 	if binary.BigEndian.Uint32(trailer) != crc32.Checksum(header, castagnoli) {
 		return nil, "header checksum mismatch"
 	}
-	info = decodeInfo(header, trailer)
-	if uint64(binary.BigEndian.Uint32(trailer[36:])) != uint64(len(info.Blocks)) {
+	info, whole := decodeInfo(version, header, trailer)
+	switch {
+	case !whole:
 		return nil, "wrong number of blocks"
+	case version == versionWithDeadlines && len(info.Deadlines) == 0:
+		return nil, "no deadlines in a version for them"
 	}
-	return info, info.checkBlocks(trailerAt)
+	return info, cmp.Or(info.checkBlocks(trailerAt), info.checkDeadlines(trailerAt))
 }
 
-// decodeInfo decodes the header and the trailer and verifies nothing.
-func decodeInfo(header, trailer []byte) *Snapshot {
-	info := &Snapshot{
+// decodeInfo decodes the header and the trailer and verifies nothing. whole says
+// that the trailer has as many blocks as are announced, and nothing else.
+func decodeInfo(version uint32, header, trailer []byte) (info *Snapshot, whole bool) {
+	info = &Snapshot{
 		Timestamp: int64(binary.BigEndian.Uint64(header[4:])),
 		Count:     binary.BigEndian.Uint32(header[12:]),
 		ID:        StoreID(trailer[4:20]),
 		Number:    binary.BigEndian.Uint64(trailer[20:]),
 		LastGroup: binary.BigEndian.Uint64(trailer[28:]),
 	}
-	for b := trailer[trailerBytes:]; len(b) > 0; b = b[blockBytes:] {
+	announced, b := binary.BigEndian.Uint32(trailer[36:]), trailer[trailerBytes:]
+	for n := announced; n > 0 && len(b) >= blockBytes; n-- {
 		info.Blocks = append(info.Blocks, Block{
 			Offset:   binary.BigEndian.Uint64(b),
 			Pairs:    binary.BigEndian.Uint32(b[8:]),
 			Checksum: binary.BigEndian.Uint32(b[12:]),
 		})
+		b = b[blockBytes:]
 	}
-	return info
+	whole = uint64(len(info.Blocks)) == uint64(announced)
+	if version == versionWithDeadlines {
+		return info, info.decodeDeadlines(b) && whole
+	}
+	return info, whole && len(b) == 0
 }
 
 // checkBlocks checks that the blocks cover all bytes between the header and the
-// trailer, and contain as many pairs as the header says. It returns what is
-// wrong, "" for nothing.
+// end of the pairs, and contain as many pairs as the header says. It returns
+// what is wrong, "" for nothing.
 func (info *Snapshot) checkBlocks(trailerAt uint64) string {
-	next, pairs := uint64(SnapshotHeaderBytes), uint64(0)
+	next, pairs, pairsEnd := uint64(SnapshotHeaderBytes), uint64(0), info.pairsEnd(trailerAt)
 	for i, b := range info.Blocks {
-		end := info.blockEnd(i, trailerAt)
+		end := info.blockEnd(i, pairsEnd)
 		if b.Offset != next || end <= b.Offset || end-b.Offset > maxBlockBytes ||
 			uint64(b.Pairs) > (end-b.Offset)/pairOverhead {
 			return "impossible block"
@@ -226,16 +269,24 @@ func (info *Snapshot) checkBlocks(trailerAt uint64) string {
 		next = end
 		pairs += uint64(b.Pairs)
 	}
-	if next != trailerAt || pairs != uint64(info.Count) {
+	if next != pairsEnd || pairs != uint64(info.Count) {
 		return "blocks do not add up"
 	}
 	return ""
 }
 
 // blockEnd returns the offset after block i.
-func (info *Snapshot) blockEnd(i int, trailerAt uint64) uint64 {
+func (info *Snapshot) blockEnd(i int, pairsEnd uint64) uint64 {
 	if i+1 < len(info.Blocks) {
 		return info.Blocks[i+1].Offset
+	}
+	return pairsEnd
+}
+
+// pairsEnd returns the offset after the pairs.
+func (info *Snapshot) pairsEnd(trailerAt uint64) uint64 {
+	if len(info.Deadlines) > 0 {
+		return info.Deadlines[0].Offset
 	}
 	return trailerAt
 }

@@ -39,7 +39,8 @@ func FromStart(file vfs.File) io.Writer { return io.NewOffsetWriter(file, 0) }
 // Copy makes file a verified copy of the snapshot file that r has, as the first
 // snapshot of a new store with this id, and with this number. The pairs are
 // verified by loading them, which takes the memory that the store will need.
-func Copy(file vfs.File, r io.Reader, id format.StoreID, number uint64) error {
+// With dropDeadlines, the copy is one without deadlines.
+func Copy(file vfs.File, r io.Reader, id format.StoreID, number uint64, dropDeadlines bool) error {
 	if _, err := io.Copy(FromStart(file), r); err != nil {
 		return err
 	}
@@ -54,6 +55,13 @@ func Copy(file vfs.File, r io.Reader, id format.StoreID, number uint64) error {
 	t.Release()
 	info := *snapshot.Info
 	info.ID, info.Number = id, number
-	_, err = file.WriteAt(format.AppendSnapshotTail(nil, &info), snapshot.TrailerAt)
+	tailAt := snapshot.TrailerAt
+	if dropDeadlines && len(info.Deadlines) > 0 {
+		info.Deadlines, tailAt = nil, snapshot.PairsEnd
+		if err := file.Truncate(tailAt); err != nil {
+			return err
+		}
+	}
+	_, err = file.WriteAt(format.AppendSnapshotTail(nil, &info), tailAt)
 	return err
 }

@@ -72,6 +72,7 @@ const (
 	OpWrite      OpKind = "write"
 	OpSize       OpKind = "size"
 	OpAllocate   OpKind = "allocate"
+	OpTruncate   OpKind = "truncate"
 	OpStartWrite OpKind = "start write"
 	OpWriteBack  OpKind = "write back"
 	OpStartSync  OpKind = "start sync"
@@ -513,7 +514,7 @@ func (h *memDirHandle) open(kind OpKind, name string, writable bool) (File, erro
 	case kind == OpOpen && !ok:
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
 	case kind == OpCreate && ok:
-		f.truncate()
+		f.empty()
 	case kind == OpCreate:
 		f = &memFile{name: name}
 		h.dir.put(name, f)

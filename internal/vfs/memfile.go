@@ -44,13 +44,18 @@ func (f *memFile) resize(size int) {
 	f.sizes = append(f.sizes, size)
 }
 
-// truncate empties the file, as Create does.
-func (f *memFile) truncate() {
-	clear(f.cache)
-	f.write(f.cache, 0) // so that the old bytes do not return when the file grows again
-	f.cache = nil
-	f.sizes = append(f.sizes, 0)
+// empty empties the file, as Create does.
+func (f *memFile) empty() {
+	f.truncate(0)
 	f.lost = nil // the file gets new blocks, and its old ones are freed
+}
+
+// truncate cuts off the file.
+func (f *memFile) truncate(size int) {
+	clear(f.cache[size:])
+	f.write(f.cache[size:], int64(size)) // so that the old bytes do not return when the file grows again
+	f.cache = slices.Clone(f.cache[:size])
+	f.sizes = append(f.sizes, size)
 }
 
 // sector returns sector s of b. At the end of b it is shorter.
@@ -189,7 +194,7 @@ func (h *memFileHandle) op(kind OpKind, off int64, n int) error {
 	h.m.mu.Lock()
 	name := h.file.name
 	h.m.mu.Unlock()
-	if !h.writable && (kind == OpWrite || kind == OpAllocate) {
+	if !h.writable && (kind == OpWrite || kind == OpAllocate || kind == OpTruncate) {
 		return &fs.PathError{Op: string(kind), Path: name, Err: fs.ErrPermission}
 	}
 	return h.enter(Op{Kind: kind, Name: name, Offset: off, Bytes: n})
@@ -241,6 +246,15 @@ func (h *memFileHandle) Allocate(size int64) error {
 	if int(size) > len(h.file.cache) {
 		h.file.resize(int(size))
 	}
+	return nil
+}
+
+func (h *memFileHandle) Truncate(size int64) error {
+	if err := h.op(OpTruncate, 0, int(size)); err != nil {
+		return err
+	}
+	defer h.m.mu.Unlock()
+	h.file.truncate(int(size))
 	return nil
 }
 

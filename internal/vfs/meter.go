@@ -151,6 +151,15 @@ func (f *meteredFile) Allocate(size int64) error {
 	return err
 }
 
+// Truncate implements [File].
+func (f *meteredFile) Truncate(size int64) error {
+	err := f.File.Truncate(size)
+	if err == nil {
+		f.meter.resize(f.size, size)
+	}
+	return err
+}
+
 // grown notes that the file reaches to end, at least.
 func (f *meteredFile) grown(end int64) {
 	if end > f.size.bytes.Load() { // most writes are to reserved space

@@ -45,6 +45,7 @@ func (*sink) ReadAt([]byte, int64) (int, error)      { return 0, io.EOF }
 func (*sink) WriteAt(b []byte, _ int64) (int, error) { return len(b), nil }
 func (s *sink) Size() (int64, error)                 { return s.size, nil }
 func (s *sink) Allocate(size int64) error            { s.size = size; return nil }
+func (s *sink) Truncate(size int64) error            { s.size = size; return nil }
 func (*sink) StartWrite(int64, int64) error          { return nil }
 func (*sink) StartSync()                             {}
 func (*sink) WriteBack(int64, int64) error           { return nil }

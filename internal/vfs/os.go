@@ -186,6 +186,12 @@ func (f osFile) WriteAt(b []byte, off int64) (int, error) {
 	return f.File.WriteAt(b, off)
 }
 
+// Truncate implements [File].
+func (f osFile) Truncate(size int64) error {
+	f.started.changed()
+	return f.File.Truncate(size)
+}
+
 // Close implements [File]. It waits for a sync that was begun and not waited
 // for.
 func (f osFile) Close() error {

@@ -91,6 +91,11 @@ type File interface {
 	// [IsExhausted].
 	Allocate(size int64) error
 
+	// Truncate cuts off what lies behind the first size bytes, which must be
+	// there. Bytes that come in its place later are zeros until they are
+	// written. The length is durable after Sync.
+	Truncate(size int64) error
+
 	// StartWrite lets the disk begin to write the n bytes from off on, and does
 	// not wait. It is advice that shortens the next Sync. It makes nothing
 	// durable. If the write fails later, the next Sync returns the error.

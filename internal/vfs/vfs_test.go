@@ -230,6 +230,21 @@ func TestBothAllocate(t *testing.T) {
 	})
 }
 
+func TestBothTruncate(t *testing.T) {
+	inDir(t, func(t *testing.T, dir vfs.Dir) {
+		f := create(t, dir, "a", "0123456789")
+		for _, size := range []int64{10, 4, 4} {
+			must(t, f.Truncate(size))
+			wantContent(t, dir, "a", "0123456789"[:size])
+		}
+		write(t, f, 6, "x")
+		must(t, f.Sync())
+		wantContent(t, dir, "a", "0123\x00\x00x")
+		must(t, f.Truncate(0))
+		wantContent(t, dir, "a", "")
+	})
+}
+
 func TestBothLock(t *testing.T) {
 	onBoth(t, func(t *testing.T, fsys vfs.FS, base string) {
 		dir, other := openDir(t, fsys, base), openDir(t, fsys, base)
@@ -286,6 +301,7 @@ func TestBothRefuseMisuseOfAHandle(t *testing.T) {
 			"write":    func(f vfs.File) error { _, err := f.WriteAt([]byte("y"), 0); return err },
 			"size":     func(f vfs.File) error { _, err := f.Size(); return err },
 			"allocate": func(f vfs.File) error { return f.Allocate(10) },
+			"truncate": func(f vfs.File) error { return f.Truncate(0) },
 			"sync":     func(f vfs.File) error { return f.Sync() },
 			"close":    func(f vfs.File) error { return f.Close() },
 		}
@@ -296,7 +312,7 @@ func TestBothRefuseMisuseOfAHandle(t *testing.T) {
 		}
 		reader, err := dir.OpenRead("a")
 		must(t, err)
-		for _, name := range []string{"write", "allocate"} {
+		for _, name := range []string{"write", "allocate", "truncate"} {
 			if err := uses[name](reader); err == nil {
 				t.Errorf("%s on a file opened for reading succeeds", name)
 			}
@@ -450,6 +466,23 @@ func TestMemEmptiedFileStaysEmpty(t *testing.T) {
 	wantContent(t, dir, "a", string(make([]byte, 11)))
 	m.PowerCut()
 	wantContent(t, openDir(t, m, "/d"), "a", string(make([]byte, 11)))
+}
+
+// A length is durable after Sync. Bytes that were cut off do not return.
+func TestMemTruncatedFile(t *testing.T) {
+	m, dir := newMem(t, nil)
+	f := durable(t, dir, "a", "old content")
+	must(t, f.Truncate(3))
+	m.PowerCut()
+	wantContent(t, openDir(t, m, "/d"), "a", "old content")
+
+	m, dir = newMem(t, nil)
+	f = durable(t, dir, "a", "old content")
+	must(t, f.Truncate(3))
+	must(t, f.Allocate(11))
+	must(t, f.Sync())
+	m.PowerCut()
+	wantContent(t, openDir(t, m, "/d"), "a", "old"+string(make([]byte, 8)))
 }
 
 // sectors returns n sectors of 512 bytes, filled with b.
@@ -719,6 +752,7 @@ func TestMemHookSeesAndFailsEachOperation(t *testing.T) {
 		}},
 		{vfs.Op{Kind: vfs.OpSize, Name: "a"}, func() error { _, err := f.Size(); return err }},
 		{vfs.Op{Kind: vfs.OpAllocate, Name: "a", Bytes: 99}, func() error { return f.Allocate(99) }},
+		{vfs.Op{Kind: vfs.OpTruncate, Name: "a", Bytes: 1}, func() error { return f.Truncate(1) }},
 		{vfs.Op{Kind: vfs.OpStartWrite, Name: "a", Offset: 6, Bytes: 3}, func() error { return f.StartWrite(6, 3) }},
 		{vfs.Op{Kind: vfs.OpWriteBack, Name: "a", Offset: 5, Bytes: 4}, func() error { return f.WriteBack(5, 4) }},
 		{vfs.Op{Kind: vfs.OpSync, Name: "a"}, func() error { return f.Sync() }},
