@@ -44,12 +44,11 @@ type work struct {
 	ranks    []int32  // the place of each operation in order
 	staged   []staged // the result for each operation, in that order
 	parts    []part
-	next     atomic.Int32   // the first part that no goroutine has taken
-	garbage  [][]byte       // memory to free when no lock is held
-	volatile bool           // some operations set a deadline
-	moved    bool           // the slice that is being published changes deadlines
-	touched  map[string]*Op // in Begin: the last write of each key that an operation touches
-	index    *index         // the index that Stage announces the commits to; nil if there was none in Begin
+	next     atomic.Int32 // the first part that no goroutine has taken
+	garbage  [][]byte     // memory to free when no lock is held
+	volatile bool         // some operations set a deadline
+	moved    bool         // the slice that is being published changes deadlines
+	index    *index       // the index that Stage announces the commits to; nil if there was none in Begin
 }
 
 // part is the operations of a group on some of the shards, and the result of
@@ -77,18 +76,18 @@ func (t *Table) Apply(commits []Commit) {
 // Begin takes a group of commits to stage. If the last group was not published,
 // Begin drops it.
 func (t *Table) Begin(commits []Commit) {
-	w, touches := t.work, false
+	w, touches, writes := t.work, false, false
 	w.volatile = false
 	w.commits, w.ops, w.hashes = commits, w.ops[:0], w.hashes[:0]
 	for _, c := range commits {
 		for i := range c.Ops {
 			w.ops = append(w.ops, &c.Ops[i])
 			w.hashes = append(w.hashes, t.hash(unsafeString(c.Ops[i].Key)))
-			touches = touches || c.Ops[i].Touch
+			touches, writes = touches || c.Ops[i].Touch, writes || !c.Ops[i].Touch
 			w.volatile = w.volatile || c.Ops[i].Deadline != 0
 		}
 	}
-	if touches {
+	if touches && writes {
 		w.resolveTouches()
 	}
 	w.index = t.index.Load()
@@ -100,14 +99,14 @@ func (t *Table) Begin(commits []Commit) {
 // written before. It sets what the group has set, with the new deadline, or
 // deletes what the group has deleted. The others touch keys of the table.
 func (w *work) resolveTouches() {
-	w.touched = map[string]*Op{}
+	touched := map[string]*Op{} // the last write of each key that is touched
 	for _, op := range w.ops {
 		if op.Touch {
-			w.touched[unsafeString(op.Key)] = nil
+			touched[unsafeString(op.Key)] = nil
 		}
 	}
 	for i, op := range w.ops {
-		last, ok := w.touched[unsafeString(op.Key)]
+		last, ok := touched[unsafeString(op.Key)]
 		switch {
 		case !ok || op.Touch && last == nil:
 			continue
@@ -116,9 +115,8 @@ func (w *work) resolveTouches() {
 		case op.Touch:
 			op = &Op{Key: op.Key, Value: last.Value, Deadline: op.Deadline}
 		}
-		w.ops[i], w.touched[unsafeString(op.Key)] = op, op
+		w.ops[i], touched[unsafeString(op.Key)] = op, op
 	}
-	w.touched = nil
 }
 
 // split orders the operations and divides them into parts.

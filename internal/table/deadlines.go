@@ -47,8 +47,8 @@ const (
 	spreadLeaves = 4
 	spreadRoom   = leafWords / 32 // of each leaf that is left for the next words
 
-	// A shard's only leaf grows with its words up to this number, on Go's heap.
-	maxHeapWords = leafWords * 3 / 4
+	// The leaves of a shard that has few grow with their words, on Go's heap.
+	maxHeapWords = leafWords * 7 / 8
 )
 
 // milliOf returns the millisecond of a word for a deadline.
@@ -93,9 +93,10 @@ type leafMemory struct {
 	garbage [][]byte // pages to free when no lock is held
 }
 
-// words returns memory for a leaf that has n words and gets more.
-func (m *leafMemory) words(n int) []uint64 {
-	if room := n + n/4 + 1; room < maxHeapWords {
+// words returns memory for n words of a leaf, and for more. few says that the
+// shard has few leaves.
+func (m *leafMemory) words(n int, few bool) []uint64 {
+	if room := n + n/8 + 2; few && room < maxHeapWords {
 		return make([]uint64, 0, room)
 	}
 	page, ok := []byte(nil), len(m.spare) > 0
@@ -165,7 +166,7 @@ func (x *deadlines) soonest() int64 {
 func (x *deadlines) insert(word uint64, deadline int64, m *leafMemory) {
 	x.count++
 	if len(x.leaves) == 0 {
-		x.leaves = append(x.leaves, deadlineLeaf{first: word, words: m.words(1), low: deadline, high: deadline})
+		x.leaves = append(x.leaves, deadlineLeaf{first: word, words: m.words(1, true), low: deadline, high: deadline})
 	}
 	i := x.leafOf(word)
 	at, _ := slices.BinarySearch(x.leaves[i].words, word)
@@ -176,7 +177,7 @@ func (x *deadlines) insert(word uint64, deadline int64, m *leafMemory) {
 	}
 	l := &x.leaves[i]
 	if len(l.words) == cap(l.words) {
-		l.move(m.words(len(l.words)), m)
+		l.move(m.words(len(l.words), x.few()), m)
 	}
 	l.words = slices.Insert(l.words, at, word)
 	l.first = l.words[0]
@@ -185,6 +186,9 @@ func (x *deadlines) insert(word uint64, deadline int64, m *leafMemory) {
 		x.leaves[i].include(deadline)
 	}
 }
+
+// few reports whether the leaves are so few that one which is not full matters.
+func (x *deadlines) few() bool { return len(x.leaves) <= spreadLeaves }
 
 // include widens the bounds on deadlines.
 func (l *deadlineLeaf) include(deadline int64) {
@@ -205,7 +209,7 @@ func (l *deadlineLeaf) move(to []uint64, m *leafMemory) {
 func (x *deadlines) makeRoom(i, at int, word uint64, m *leafMemory) {
 	if i == len(x.leaves)-1 && at >= leafWords*7/8 {
 		l := &x.leaves[i]
-		words := append(m.words(leafWords), l.words[at:]...)
+		words := append(m.words(leafWords-at, x.few()), l.words[at:]...)
 		next := deadlineLeaf{first: word, words: words, low: max(l.low, earliest(word)), high: l.high}
 		l.words = l.words[:at]
 		l.tighten()
@@ -248,14 +252,14 @@ func (x *deadlines) spread(from, to, k int, m *leafMemory) {
 	for i := range k {
 		l := &x.leaves[from+i]
 		l.low, l.high = low, high
-		l.set(all[len(all)*i/k:len(all)*(i+1)/k], m)
+		l.set(all[len(all)*i/k:len(all)*(i+1)/k], x.few(), m)
 	}
 }
 
 // set replaces the words.
-func (l *deadlineLeaf) set(words []uint64, m *leafMemory) {
+func (l *deadlineLeaf) set(words []uint64, few bool, m *leafMemory) {
 	if l.words = l.words[:0]; cap(l.words) < len(words) {
-		l.move(m.words(len(words)), m)
+		l.move(m.words(len(words), few), m)
 	}
 	l.words = append(l.words, words...)
 	l.tighten()
@@ -283,14 +287,12 @@ func (x *deadlines) remove(word uint64, m *leafMemory) {
 		return
 	}
 	l.tighten()
-	if len(x.leaves) == 1 {
-		if cap(l.words) > minSlots && len(l.words) < cap(l.words)/4 {
-			l.move(m.words(len(l.words)), m)
-		}
-		return
-	}
-	if from, to, n := x.around(i); n <= (to-from-1)*(leafWords-2*spreadRoom) {
+	from, to, n := x.around(i)
+	switch {
+	case n <= (to-from-1)*(leafWords-2*spreadRoom):
 		x.spread(from, to, to-from-1, m)
+	case x.few() && len(l.words) < cap(l.words)*3/4-2:
+		l.move(m.words(len(l.words), true), m)
 	}
 }
 
@@ -303,7 +305,7 @@ func (x *deadlines) build(all []uint64, low, high int64, m *leafMemory) {
 	*x = deadlines{count: len(all)}
 	for part := range slices.Chunk(all, leafWords) {
 		l := deadlineLeaf{low: low, high: high}
-		l.set(part, m)
+		l.set(part, len(all) <= spreadLeaves*leafWords, m)
 		x.leaves = append(x.leaves, l)
 	}
 }

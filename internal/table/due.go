@@ -30,34 +30,30 @@ func (t *Table) Now() int64 {
 // isDue reports whether a deadline has come. Nothing is due at math.MinInt64.
 func isDue(deadline, now int64) bool { return deadline != 0 && deadline <= now && now != math.MinInt64 }
 
-// held is the keys that a group under way touches, and when each of them is due
-// after that; 0 for never. It is immutable.
-type held map[string]int64
+// held is the keys that count as alive although they are due, see Hold. It is
+// immutable. A nil pointer is for none.
+type held map[string]struct{}
 
-// isAlive reports whether key, which is due, will not have been.
-func (h *held) isAlive(key string, now int64) bool {
+func (h *held) has(key string) bool {
 	if h == nil {
 		return false
 	}
-	until, ok := (*h)[key]
-	return ok && !isDue(until, now)
+	_, ok := (*h)[key]
+	return ok
 }
 
 // Hold names the keys that a group under way touches: those whose deadline it
 // changes. It is decided that they live on, and their old deadline may come
-// before the group is published. Until the next call they count as alive. nil
-// is for none. Only the goroutine that applies changes may call Hold: before it
-// has the group made durable, and after it was published or has failed.
+// before the group is published. Until the next call they count as alive. The
+// caller must not change keys any more; nil is for none. Only the goroutine
+// that applies changes may call Hold: before it has the group made durable, and
+// after it was published or has failed.
 func (t *Table) Hold(keys map[string]struct{}) {
 	if len(keys) == 0 {
 		t.held.Store(nil)
-		return
+	} else {
+		t.held.Store((*held)(&keys))
 	}
-	h := make(held, len(keys))
-	for key := range keys {
-		h[key] = 0
-	}
-	t.held.Store(&h)
 }
 
 // moment is a reading of the table's clock. It is taken when the first key with
@@ -73,7 +69,7 @@ func (t *Table) hides(m *moment, r record) bool {
 	if !m.read {
 		m.now, m.read = t.Now(), true
 	}
-	return isDue(r.deadline(), m.now) && !t.held.Load().isAlive(unsafeString(r.key()), m.now)
+	return isDue(r.deadline(), m.now) && !t.held.Load().has(unsafeString(r.key()))
 }
 
 // Deadline returns when key is gone, 0 for never. ok says whether it is
@@ -196,7 +192,7 @@ func (t *Table) countDue(now int64, h *held) (n int) {
 	}
 	for key := range *h {
 		hash := t.hash(key)
-		if slot, r := t.shardOf(hash).find(hash, key); slot >= 0 && isDue(r.deadline(), now) && h.isAlive(key, now) {
+		if slot, r := t.shardOf(hash).find(hash, key); slot >= 0 && isDue(r.deadline(), now) {
 			n--
 		}
 	}
@@ -386,7 +382,7 @@ func (t *Table) nextDue(c *dueCursor, now int64, n int) (keys []string, more boo
 	keys = make([]string, 0, len(words))
 	for part := range slices.Chunk(words, windowKeys) {
 		t.visitDue(part, func(_ *dueWord, r record) {
-			if key := unsafeString(r.key()); isDue(r.deadline(), now) && !h.isAlive(key, now) {
+			if key := unsafeString(r.key()); isDue(r.deadline(), now) && !h.has(key) {
 				keys = append(keys, strings.Clone(key))
 			}
 		})

@@ -4,10 +4,14 @@
 // two cache misses, one for the slot and one for the record that the slot leads
 // to.
 //
+// A key may have a deadline. From then on it is due, and no read shows it any
+// more, until the goroutine that applies changes deletes it. A key without one
+// costs nothing for that, neither memory nor a look at the clock.
+//
 // Any number of goroutines may read. One goroutine at a time may call Begin,
 // Publish, Apply, All or Release. Between Begin and Publish, several may call
 // Stage together. Load is for a table that nobody else uses yet. No method does
-// I/O or calls out while it holds a lock.
+// I/O or calls out while it holds a lock, but for a look at the clock.
 package table
 
 import (
