@@ -421,10 +421,10 @@ func TestDeadlinesAgreeWithAMap(t *testing.T) {
 				} else {
 					commits = nil
 				}
-				hold, held := map[string]struct{}{}, map[string]bool{}
+				hold, held := map[string]int64{}, map[string]bool{}
 				for range rapid.IntRange(0, 3).Draw(rt, "held") {
 					key := fmt.Sprint("key ", rapid.IntRange(0, keys).Draw(rt, "key"))
-					hold[key], held[key] = struct{}{}, true
+					hold[key], held[key] = 0, true
 				}
 				tab.Hold(hold)
 				tab.model.held = held

@@ -30,25 +30,26 @@ func (t *Table) Now() int64 {
 // isDue reports whether a deadline has come. Nothing is due at math.MinInt64.
 func isDue(deadline, now int64) bool { return deadline != 0 && deadline <= now && now != math.MinInt64 }
 
-// held is the keys that count as alive although they are due, see Hold. It is
-// immutable. A nil pointer is for none.
-type held map[string]struct{}
+// held is the keys that count as alive although they are due, up to other
+// deadlines, see Hold. It is immutable. A nil pointer is for none.
+type held map[string]int64
 
-func (h *held) has(key string) bool {
+// has reports whether key is alive.
+func (h *held) has(key string, now int64) bool {
 	if h == nil {
 		return false
 	}
-	_, ok := (*h)[key]
-	return ok
+	deadline, ok := (*h)[key]
+	return ok && !isDue(deadline, now)
 }
 
-// Hold names the keys that a group under way touches: those whose deadline it
-// changes. It is decided that they live on, and their old deadline may come
-// before the group is published. Until the next call they count as alive. The
-// caller must not change keys any more; nil is for none. Only the goroutine
-// that applies changes may call Hold: before it has the group made durable, and
-// after it was published or has failed.
-func (t *Table) Hold(keys map[string]struct{}) {
+// Hold names the keys that a group under way touches, with their new deadlines,
+// 0 for none. It is decided that they live on, and their old deadlines may come
+// before the group is published. Until the next call they are due at the new
+// ones. The caller must not change keys any more; nil is for none. Only the
+// goroutine that applies changes may call Hold: before it has the group made
+// durable, and after it was published or has failed.
+func (t *Table) Hold(keys map[string]int64) {
 	if len(keys) == 0 {
 		t.held.Store(nil)
 	} else {
@@ -69,7 +70,7 @@ func (t *Table) hides(m *moment, r record) bool {
 	if !m.read {
 		m.now, m.read = t.Now(), true
 	}
-	return isDue(r.deadline(), m.now) && !t.held.Load().has(unsafeString(r.key()))
+	return isDue(r.deadline(), m.now) && !t.held.Load().has(unsafeString(r.key()), m.now)
 }
 
 // Deadline returns when key is gone, 0 for never. ok says whether it is
@@ -190,9 +191,10 @@ func (t *Table) countDue(now int64, h *held) (n int) {
 	if h == nil || n == 0 {
 		return n
 	}
-	for key := range *h {
+	for key, deadline := range *h {
 		hash := t.hash(key)
-		if slot, r := t.shardOf(hash).find(hash, key); slot >= 0 && isDue(r.deadline(), now) {
+		slot, r := t.shardOf(hash).find(hash, key)
+		if slot >= 0 && isDue(r.deadline(), now) && !isDue(deadline, now) {
 			n--
 		}
 	}
@@ -382,7 +384,7 @@ func (t *Table) nextDue(c *dueCursor, now int64, n int) (keys []string, more boo
 	keys = make([]string, 0, len(words))
 	for part := range slices.Chunk(words, windowKeys) {
 		t.visitDue(part, func(_ *dueWord, r record) {
-			if key := unsafeString(r.key()); isDue(r.deadline(), now) && !h.has(key) {
+			if key := unsafeString(r.key()); isDue(r.deadline(), now) && !h.has(key, now) {
 				keys = append(keys, strings.Clone(key))
 			}
 		})

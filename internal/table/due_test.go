@@ -245,6 +245,7 @@ func TestDeadlineLeaves(t *testing.T) {
 		"nearly":     func(rng *rand.Rand, i int) int64 { return base + int64(i)*1e5 + rng.Int64N(1e6) },
 		"falling":    func(_ *rand.Rand, i int) int64 { return base - int64(i)*1e6 },
 		"few values": func(rng *rand.Rand, _ int) int64 { return base + rng.Int64N(3)*1e6 },
+		"one word":   func(_ *rand.Rand, i int) int64 { return base + int64(i) },
 		"clustered":  func(rng *rand.Rand, i int) int64 { return base + int64(i%7)*1e12 + rng.Int64N(1e9) },
 	} {
 		rng := rand.New(rand.NewPCG(seed, 0))
@@ -255,7 +256,12 @@ func TestDeadlineLeaves(t *testing.T) {
 			deadline int64
 		}
 		var all []entry
-		hash := func() uint64 { return rng.Uint64() & (0xff << 50) } // with many equal words
+		hash := func() uint64 { // with many equal words
+			if name == "one word" {
+				return 0
+			}
+			return rng.Uint64() & (0xff << 50)
+		}
 		check := func() {
 			t.Helper()
 			bounds, words := map[uint64][2]int64{}, []uint64{}
@@ -402,7 +408,7 @@ func TestHold(t *testing.T) {
 		tab.change(op)
 		setUntil(tab.Table, key, op.Value, op.Deadline)
 	}
-	tab.Hold(map[string]struct{}{"a": {}, "absent": {}})
+	tab.Hold(map[string]int64{"a": base + 20, "b": base + 10, "absent": 0})
 	tab.model.held = map[string]bool{"a": true}
 	tab.model.now = base + 10
 	tab.open()
@@ -471,6 +477,41 @@ func TestDeadlinesWhileWriting(t *testing.T) {
 	tab.checkDeadlines(t)
 }
 
+// The first use of a table that was loaded knows its deadlines, whatever it is.
+func TestLoadedDeadlines(t *testing.T) {
+	for name, due := range map[string]func(tab *Table) int{
+		"Len":          func(tab *Table) int { return tab.Size() - tab.Len() },
+		"Due":          func(tab *Table) int { n, _ := tab.Due(base); return n },
+		"DueKeys":      func(tab *Table) int { return len(tab.DueKeys(base, 10, 100, nil)) },
+		"NextDeadline": func(tab *Table) int { n, _ := tab.NextDeadline(); return int(n - base + 2) },
+		"View": func(tab *Table) int {
+			v := tab.View()
+			defer v.Close()
+			return v.Size() - v.Len()
+		},
+		"Apply": func(tab *Table) int {
+			touch(tab, "c", base)
+			return tab.Size() - tab.Len() - 1
+		},
+	} {
+		tab := New(0)
+		tab.clock = func() int64 { return base } // UseClock would use the deadlines
+		tab.Load([]Op{
+			{Key: []byte("a"), Deadline: base},
+			{Key: []byte("b"), Deadline: base},
+			{Key: []byte("c"), Deadline: base + 1},
+			{Key: []byte("d")},
+			{Key: []byte("e"), Deadline: base},
+		}, 1)
+		tab.Load([]Op{{Key: []byte("e"), Delete: true}}, 1)
+		if n := due(tab); n != 2 {
+			t.Errorf("%s: %d keys are due, want 2", name, n)
+		}
+		tab.checkDeadlines(t)
+		tab.Release()
+	}
+}
+
 // A released table has no deadlines.
 func TestReleaseOfDeadlines(t *testing.T) {
 	for _, loaded := range []bool{false, true} {
@@ -514,4 +555,29 @@ func TestReadingDeadlinesAllocatesNothing(t *testing.T) {
 	}); n != 0 && !raceEnabled {
 		t.Errorf("%v allocations", n)
 	}
+}
+
+// Compaction keeps deadlines, and takes room that a record needs no more.
+func TestCompactionKeepsDeadlines(t *testing.T) {
+	const keys, writes = 200, 20_000
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	tab, want := newTable(0, 0xffffffff00000000), map[string]int64{} // one shard
+	defer tab.Release()
+	for range writes {
+		op := Op{Key: fmt.Append(nil, "key ", rng.IntN(keys)), Deadline: rng.Int64N(3)}
+		if op.Touch = rng.IntN(2) == 0 && tab.has(string(op.Key)); !op.Touch {
+			op.Value = make([]byte, rng.IntN(300))
+		}
+		tab.Apply([]Commit{{Ops: []Op{op}, Version: tab.Version() + 1}})
+		want[string(op.Key)] = op.Deadline
+	}
+	for key, deadline := range want {
+		if d, ok := tab.Deadline(key); !ok || d != deadline {
+			t.Errorf("%q has %d, %v, want %d", key, d, ok, deadline)
+		}
+	}
+	tab.check(t)
+	tab.checkDeadlines(t)
 }

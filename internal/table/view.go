@@ -129,7 +129,7 @@ func (v *View) Find(dst []byte, key string) (value []byte, deadline int64, ok bo
 
 // shown returns what the view shows of a version of key: nothing if it is due.
 func (v *View) shown(key string, state oldVersion) oldVersion {
-	if isDue(state.deadline, v.now) && !v.held.has(key) {
+	if isDue(state.deadline, v.now) && !v.held.has(key, v.now) {
 		return oldVersion{}
 	}
 	return state
