@@ -3,8 +3,8 @@ package kvstore
 import (
 	"cmp"
 	"iter"
+	"math"
 	"slices"
-	"time"
 
 	"kvstore/internal/codec"
 	"kvstore/internal/table"
@@ -16,10 +16,18 @@ import (
 // reads it, in the writer's goroutine.
 type ahead struct {
 	serial *serial // immutable: runs functions
+	clock  *clock  // immutable
 	table  *table.Table
-	now    time.Time // the group's moment, by the store's clock
 
-	ops     map[string]table.Op // the last operation on each key; they point into the commands' entries
+	now     int64 // the moment at which keys are due or not: the group's, or what SetNow has asked for
+	stopped bool  // the clock stands still at the group's moment
+
+	// held is the living keys of the table whose deadlines the commands move
+	// that have looked at them first, with the new deadlines. Readers get it,
+	// and then it is immutable.
+	held map[string]int64
+
+	ops     map[string]table.Op // what becomes of each key; they point into the commands' entries
 	tracked int                 // of the group's writes, those in ops
 	view    *table.View         // of table, for loops over it; nil until there is one
 	keys    int                 // how many keys there are; valid if counted is set
@@ -30,10 +38,26 @@ type ahead struct {
 const maxKeptKeys = 1 << 10
 
 // begin makes it the state that the first command of a group meets.
-func (a *ahead) begin(t *table.Table, now time.Time) {
-	*a = ahead{serial: a.serial, table: t, now: now, ops: a.ops}
+func (a *ahead) begin(t *table.Table) {
+	*a = ahead{serial: a.serial, clock: a.clock, table: t, ops: a.ops}
 	if a.ops == nil {
 		a.ops = map[string]table.Op{}
+	}
+}
+
+// stop fixes the group's moment, which the clock shows until start is called.
+// Most groups have no command that asks what is ahead of it, and need none.
+func (a *ahead) stop() {
+	if !a.stopped {
+		a.now, a.stopped = a.clock.stop(), true
+	}
+}
+
+// start lets the clock go on.
+func (a *ahead) start() {
+	if a.stopped {
+		a.clock.start()
+		a.stopped = false
 	}
 }
 
@@ -50,13 +74,56 @@ func (a *ahead) end() {
 func (a *ahead) track(writes []*writeCommand) {
 	for _, c := range writes[a.tracked:] {
 		for op := range codec.Ops(c.list.entries) {
-			if a.counted {
-				a.keys += change(a.Has(string(op.Key)), !op.Delete)
+			key := string(op.Key)
+			if op.Touch {
+				a.touch(key, op)
+				continue
 			}
-			a.ops[string(op.Key)] = op
+			if a.counted {
+				a.keys += change(a.isThere(key), !op.Delete)
+			}
+			if _, changed := a.ops[key]; c.decide != nil && !op.Delete && !changed {
+				a.hold(key, op.Deadline)
+			}
+			a.ops[key] = op
 		}
 	}
 	a.tracked = len(writes)
+}
+
+// touch tracks the change of a deadline. What was ahead of it on the same key
+// stays, but for the deadline.
+func (a *ahead) touch(key string, op table.Op) {
+	switch before, ok := a.ops[key]; {
+	case ok && before.Delete:
+		return
+	case ok:
+		before.Deadline = op.Deadline
+		op = before
+		if _, isHeld := a.held[key]; isHeld {
+			a.held[key] = op.Deadline
+		}
+	case !isInTable(a.table, key):
+		return
+	default:
+		a.hold(key, op.Deadline)
+	}
+	a.ops[key] = op
+}
+
+// hold notes a key whose deadline is moved, if it is alive. By the table it may
+// fall due before readers see that, and would be gone and come back.
+func (a *ahead) hold(key string, until int64) {
+	if a.table.Expiring() == 0 {
+		return
+	}
+	if deadline, alive := a.table.HasAt(a.now, key); !alive || deadline == 0 {
+		return
+	}
+	if a.held == nil {
+		a.held = map[string]int64{}
+	}
+	a.held[key] = until
 }
 
 // change returns by how much the number of keys changes with one key, which was
@@ -75,16 +142,19 @@ func change(was, is bool) int {
 // keysAfter returns how many keys there are after these operations.
 func (a *ahead) keysAfter(ops iter.Seq2[table.Op, int64]) int {
 	if !a.counted {
-		a.keys, a.counted = a.table.Len(), true
+		a.keys, a.counted = a.table.Size(), true
 		for key, op := range a.ops {
-			a.keys += change(a.table.Has(key), !op.Delete)
+			a.keys += change(isInTable(a.table, key), !op.Delete)
 		}
 	}
 	keys, present := a.keys, map[string]bool{}
 	for op := range ops {
+		if op.Touch {
+			continue
+		}
 		was, known := present[string(op.Key)]
 		if !known {
-			was = a.Has(string(op.Key))
+			was = a.isThere(string(op.Key))
 		}
 		present[string(op.Key)] = !op.Delete
 		keys += change(was, !op.Delete)
@@ -92,31 +162,63 @@ func (a *ahead) keysAfter(ops iter.Seq2[table.Op, int64]) int {
 	return keys
 }
 
-// Get implements [txState].
-func (a *ahead) Get(dst []byte, key string) ([]byte, bool) {
-	op, ok := a.ops[key]
+// always is a moment at which no key is due.
+const always = math.MinInt64
+
+// isInTable reports whether the table has key, due or not.
+func isInTable(t *table.Table, key string) bool {
+	_, ok := t.HasAt(always, key)
+	return ok
+}
+
+// isThere reports whether the command finds key there, due or not.
+func (a *ahead) isThere(key string) bool {
+	if op, ok := a.ops[key]; ok {
+		return !op.Delete
+	}
+	return isInTable(a.table, key)
+}
+
+// Find implements [txState].
+func (a *ahead) Find(dst []byte, key string) (value []byte, deadline int64, ok bool) {
+	op, changed := a.ops[key]
 	switch {
-	case !ok:
-		return a.table.Get(dst, key)
-	case op.Delete:
-		return dst, false
+	case !changed:
+		return a.table.GetAt(a.now, dst, key)
+	case op.Delete || isDue(op.Deadline, a.now):
+		return dst, 0, false
+	case op.Touch:
+		value, _, ok = a.table.GetAt(always, dst, key)
+		return value, op.Deadline, ok
 	default:
 		if dst == nil {
 			dst = []byte{} // an empty value is not nil
 		}
-		return append(dst, op.Value...), true
+		return append(dst, op.Value...), op.Deadline, true
 	}
 }
 
-// Has implements [txState].
-func (a *ahead) Has(key string) bool {
-	if op, ok := a.ops[key]; ok {
-		return !op.Delete
+// Look implements [txState].
+func (a *ahead) Deadline(key string) (deadline int64, ok bool) {
+	op, changed := a.ops[key]
+	switch {
+	case !changed:
+		return a.table.HasAt(a.now, key)
+	case op.Delete || isDue(op.Deadline, a.now):
+		return 0, false
+	default:
+		return op.Deadline, true
 	}
-	return a.table.Has(key)
 }
 
-// Scan implements [txState].
+// isDue reports whether key is there and due.
+func (a *ahead) isDue(key string) bool {
+	_, alive := a.Deadline(key)
+	return !alive && a.isThere(key)
+}
+
+// Scan implements [txState]. Values that are ahead in the group show in a loop
+// over keys, too.
 func (a *ahead) Scan(b table.Bounds, l table.Loop) iter.Seq2[string, []byte] {
 	return overlay(a.opened().Scan(b, l), a.within(b, l.Reverse), l.Reverse)
 }
@@ -124,13 +226,23 @@ func (a *ahead) Scan(b table.Bounds, l table.Loop) iter.Seq2[string, []byte] {
 // within returns what the commands ahead write within bounds, in the order of a
 // loop.
 func (a *ahead) within(b table.Bounds, reverse bool) (own []written) {
-	for key, op := range a.ops {
+	for key := range a.ops {
 		if b.Has(key) {
-			own = append(own, written{key, op.Value, op.Delete})
+			own = append(own, a.written(key))
 		}
 	}
 	sortWritten(own, reverse)
 	return own
+}
+
+// written returns what a key becomes that is in ops. The value is not a copy.
+func (a *ahead) written(key string) written {
+	op := a.ops[key]
+	w := written{key: key, value: op.Value, deadline: op.Deadline, deleted: op.Delete || isDue(op.Deadline, a.now)}
+	if op.Touch && !w.deleted {
+		w.value, _, _ = a.table.GetAt(always, nil, key)
+	}
+	return w
 }
 
 // Pairs implements [txState].
@@ -141,8 +253,8 @@ func (a *ahead) Pairs(soonest *int64) iter.Seq2[string, []byte] {
 				return
 			}
 		}
-		for key, op := range a.ops {
-			if !op.Delete && !yield(key, cloneValue(op.Value)) {
+		for key := range a.ops {
+			if w := a.written(key); !w.deleted && !yield(key, cloneValue(w.value)) {
 				return
 			}
 		}
@@ -150,13 +262,22 @@ func (a *ahead) Pairs(soonest *int64) iter.Seq2[string, []byte] {
 }
 
 // unchanged reports whether neither the table's commits nor those ahead have
-// written any of the keys since v was opened.
+// written any of the keys since v was opened, and none that v shows has fallen
+// due.
 func (a *ahead) unchanged(v *table.View, keys []string) bool {
-	isAhead := func(key string) bool {
+	return !slices.ContainsFunc(keys, func(key string) bool {
 		_, ok := a.ops[key]
 		return ok
-	}
-	return !slices.ContainsFunc(keys, isAhead) && v.Unchanged(keys, nil)
+	}) && isUnchanged(v, keys, a.now)
+}
+
+// isUnchanged reports whether no commit has written any of the keys since v was
+// opened, and none that v shows is due now.
+func isUnchanged(v *table.View, keys []string, now int64) bool {
+	return !slices.ContainsFunc(keys, func(key string) bool {
+		deadline, ok := v.Deadline(key)
+		return ok && isDue(deadline, now)
+	}) && v.Unchanged(keys, nil)
 }
 
 // opened returns a view of the table.
@@ -164,6 +285,7 @@ func (a *ahead) opened() *table.View {
 	if a.view == nil {
 		a.view = a.table.View()
 	}
+	a.view.SetNow(a.now)
 	return a.view
 }
 
@@ -177,9 +299,12 @@ func (a *ahead) closeView() {
 
 // written is a pair that lies over a state, or a deletion.
 type written struct {
-	key     string
-	value   []byte
-	deleted bool
+	key      string
+	value    []byte
+	deadline int64 // 0 for none
+	deleted  bool
+	touched  bool // only the deadline was changed, and the value is that of the state
+	due      bool // deleted because its deadline has passed
 }
 
 // sortWritten sorts pairs in the order of a loop.

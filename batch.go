@@ -4,8 +4,9 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
-	"kvstore/internal/format"
+	"kvstore/internal/codec"
 )
 
 // minBatchBytes is the room that a new batch makes first.
@@ -18,9 +19,10 @@ const minBatchBytes = 1 << 10
 // Reuse a Batch when you commit many: it keeps its memory after Reset, and
 // allocating and collecting a new one can take a quarter of a commit's time.
 type Batch struct {
-	list  entryList
-	added int   // calls of Set and Delete
-	err   error // the first limit that was broken; nothing is added afterwards
+	list    entryList
+	added   int   // calls of Set, SetUntil and Delete
+	soonest int64 // the earliest deadline, 0 for none
+	err     error // the first limit that was broken; nothing is added afterwards
 
 	version int64 // what SetVersion asked for
 	isBound bool  // whether it did
@@ -29,14 +31,47 @@ type Batch struct {
 // Set adds a write of key. Key and value are copied. Limits are reported by
 // Apply.
 func (b *Batch) Set(key string, value []byte) {
-	if b.accept(key, value) {
-		b.list.set(key, value)
+	b.set(key, value, 0)
+}
+
+// SetUntil adds a write of a key that is gone at deadline, as [Store.SetUntil]
+// does. Apply reports a deadline that is impossible. If the deadline is not
+// after the time of Apply, Apply deletes the key.
+func (b *Batch) SetUntil(key string, value []byte, deadline time.Time) {
+	until, err := nanoseconds(deadline)
+	if err != nil && b.err == nil {
+		b.err = fmt.Errorf("%w (write %d, key %.40q)", err, b.added+1, key)
+	}
+	b.set(key, value, until)
+	if until != 0 && (b.soonest == 0 || until < b.soonest) {
+		b.soonest = until
+	}
+}
+
+// set adds a write of a key that is gone at a deadline, 0 for none.
+func (b *Batch) set(key string, value []byte, until int64) {
+	if b.accept(entryBytes(key, value, until), key, value) {
+		b.list.set(key, value, until)
+	}
+}
+
+// expire adds a change of a key's deadline.
+func (b *Batch) expire(key string, until int64) {
+	if b.accept(expireEntryBytes+len(key), key, nil) {
+		b.list.expire(key, until)
+	}
+}
+
+// deleteDue adds the deletion of a key because its deadline has passed.
+func (b *Batch) deleteDue(key string) {
+	if b.accept(causeEntryBytes+entryBytes(key, nil, 0), key, nil) {
+		b.list.deleteDue(key)
 	}
 }
 
 // Delete adds a deletion of key, which need not exist.
 func (b *Batch) Delete(key string) {
-	if b.accept(key, nil) {
+	if b.accept(entryBytes(key, nil, 0), key, nil) {
 		b.list.delete(key)
 	}
 }
@@ -58,14 +93,14 @@ func (b *Batch) Reset() {
 	*b = Batch{list: b.list}
 }
 
-// accept reports whether a write may be added. A batch that broke a limit is
-// never applied, so it takes no more memory.
-func (b *Batch) accept(key string, value []byte) bool {
+// accept reports whether a write may be added whose entries have so many bytes.
+// A batch that broke a limit is never applied, so it takes no more memory.
+func (b *Batch) accept(bytes int, key string, value []byte) bool {
 	b.added++
 	if b.err == nil {
 		b.err = checkWrite(b.added, key, value)
 	}
-	switch size := len(b.list.entries) + format.EntryOverhead + len(key) + len(value); {
+	switch size := len(b.list.entries) + bytes; {
 	case b.err != nil:
 	case size > MaxBatchBytes:
 		b.err = fmt.Errorf("%w: %d bytes with write %d, limit %d", ErrBatchTooLarge, size, b.added, MaxBatchBytes)
@@ -83,12 +118,31 @@ func (b *Batch) grow(size int) {
 	b.list.entries = slices.Grow(b.list.entries, room-have)
 }
 
-// fill makes c the commit of this batch, with a copy of its bytes.
-func (b *Batch) fill(c *writeCommand) {
+// fill makes c the commit of this batch, with a copy of its bytes, in which
+// keys that are due by the clock are deleted.
+func (b *Batch) fill(c *writeCommand, clock *clock) {
+	c.wanted, c.isBound = b.version, b.isBound
+	if b.soonest != 0 {
+		if now := clock.now(); isDue(b.soonest, now) {
+			b.fillAt(c, now)
+			return
+		}
+	}
 	bytes := append(c.list.entries[:0], b.list.entries...)
 	c.list = b.list
 	c.list.entries = bytes
-	c.wanted, c.isBound = b.version, b.isBound
+}
+
+// fillAt is fill write by write.
+func (b *Batch) fillAt(c *writeCommand, now int64) {
+	c.list.reset()
+	for op := range codec.Ops(b.list.entries) {
+		if key := string(op.Key); op.Delete || isDue(op.Deadline, now) {
+			c.list.delete(key)
+		} else {
+			c.list.set(key, op.Value, op.Deadline)
+		}
+	}
 }
 
 // move makes c the commit of this batch, with the batch's own bytes.

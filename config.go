@@ -21,11 +21,13 @@ const (
 	MaxValueBytes = format.MaxValueBytes
 
 	// MaxBatchBytes is the size of the largest batch, 1 GiB, counted as in the
-	// log: 21 bytes plus key and value for each write. A batch that waits for
-	// the disk is in memory twice: Apply makes a copy.
+	// log: 21 bytes plus key and value for each write, and for one with a
+	// deadline 29 bytes plus the key once more. A batch that waits for the disk
+	// is in memory twice: Apply makes a copy.
 	MaxBatchBytes = 1 << 30
 
-	// MaxKeys is the largest number of keys in a store. A snapshot counts them
+	// MaxKeys is the largest number of keys in a store, those included whose
+	// deadline has passed and that are not deleted yet. A snapshot counts them
 	// in 32 bits.
 	MaxKeys = 1<<32 - 1
 )
@@ -106,18 +108,25 @@ type Config struct {
 	// see [Store.Scan].
 	Ordered bool
 
+	// Replicated is for a store whose commits come from a log elsewhere, such
+	// as that of a consensus protocol, and must be the same in each replica.
+	// Such a store deletes no key by itself when the key's deadline has passed.
+	// Reads hide the key all the same, and it takes memory until a function
+	// given to Do deletes it: see [Store.Due] and [Tx.DeleteDue].
+	Replicated bool
+
 	// Now returns the wall time, from which commits get their versions, and the
-	// store its clock: see [Store.Now]. nil means time.Now. It is called often,
-	// from several goroutines, and must not block.
+	// store its clock for deadlines: see [Store.Now]. nil means time.Now. It is
+	// called often, from several goroutines, and must not block.
 	Now func() time.Time
 
 	// Logger gets what recovery found (Info; a torn tail as Warn), each
 	// snapshot (Info), snapshots that fail (Error), views that were forgotten
-	// (Warn), and why the store failed (Error). docs/OPERATIONS.md has a list.
-	// If Logger is nil, errors and warnings go to slog.Default, and Info
-	// nowhere; slog.DiscardHandler makes a store silent. Logger is called
-	// without locks: a handler may read from the store and write to it, but
-	// must not close it.
+	// (Warn), steps of the wall clock (Warn), and why the store failed (Error).
+	// docs/OPERATIONS.md has a list. If Logger is nil, errors and warnings go
+	// to slog.Default, and Info nowhere; slog.DiscardHandler makes a store
+	// silent. Logger is called without locks: a handler may read from the store
+	// and write to it, but must not close it.
 	Logger *slog.Logger
 }
 

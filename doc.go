@@ -46,6 +46,43 @@
 //     see [Store.Update], whose function runs in the caller's goroutine, and
 //     [Store.Do], whose function the writer runs.
 //
+// # Deadlines
+//
+// A key may have a deadline, after which it is gone:
+//
+//	err = s.SetFor("session/7", []byte("alice"), time.Hour)
+//	found, err := s.Expire("session/7", s.Now().Add(time.Hour)) // an hour more
+//
+// What holds for keys with a deadline:
+//
+//   - A key is absent from its deadline on, by the store's clock: for every
+//     read, every condition and every transaction, to the nanosecond. It does
+//     not come back in that session, unless somebody sets it again.
+//   - A deadline is a moment, not a span of time. It is in the log and in
+//     snapshots, so it outlives a restart, [View.WriteTo] and [Restore]. A key
+//     that falls due while the store is closed is gone at the next Open.
+//   - [Store.SetUntil], [Store.SetFor], [Batch.SetUntil] and [Tx.SetUntil] set
+//     a key with a deadline. [Store.Expire] and [Tx.Expire] change the deadline
+//     of a key. Set and CompareAndSwap remove it, and Add keeps it.
+//     [Store.Deadline] returns it.
+//   - The writer deletes keys that are due, in commits of its own. Nobody waits
+//     for that, and it waits for nobody: it takes at most a quarter of the
+//     writer's time while callers wait. Until then a key takes memory.
+//   - The store's clock is the wall time of Open, advanced by the monotonic
+//     clock: see [Store.Now]. It never goes back in a session, and does not
+//     follow a step forward of more than a minute at once. If the wall clock is
+//     set back while the store is closed, keys that were due and were not
+//     deleted yet show again until their deadline. A key whose deletion is
+//     durable never does.
+//   - A [View], and a transaction of [Store.Update], see one moment of the
+//     clock, that at which they begin. A transaction that has found a key which
+//     is due when the transaction is to be committed runs again.
+//
+// A directory in which no key has ever had a deadline has the same bytes as
+// before there were any, and earlier builds open it. Once a key has one,
+// earlier builds return [ErrVersion], until no key has one any more and a
+// snapshot covers the log.
+//
 // # Durability
 //
 //   - With SyncWrites ([Open], [DefaultConfig]), a write that returned nil
@@ -84,11 +121,11 @@
 //     have up to [MaxValueBytes]; nil is the empty value.
 //   - A batch has up to [MaxBatchBytes], and a store up to [MaxKeys] keys.
 //   - The store must fit in memory: keys and values; 25 to 40 bytes for each
-//     pair, or up to an eighth of values beyond about 1 KB; and up to a quarter
-//     more while values of changing sizes are overwritten. The store takes
-//     memory ahead of its needs: up to 10 MB, or a fifth of the data.
-//     On Linux this memory lies outside the Go heap, where GOMEMLIMIT and
-//     [runtime.MemStats] do not see it.
+//     pair, or up to an eighth of values beyond about 1 KB; about 20 more for a
+//     key with a deadline; and up to a quarter more while values of changing
+//     sizes are overwritten. The store takes memory ahead of its needs: up to
+//     16 MiB, or a third of the data. On Linux this memory lies outside the Go
+//     heap, where GOMEMLIMIT and [runtime.MemStats] do not see it.
 //   - Scans show keys in the order of their bytes. Nothing else has an order.
 //
 // docs/OPERATIONS.md says how to run a program with a store, docs/FORMAT.md

@@ -30,7 +30,7 @@ type Store struct {
 	table  atomic.Pointer[table.Table] // what readers use; nil once Close has begun
 	memory *table.Table                // immutable after Open: the same table, for views that outlive Close
 
-	clock   clock            // immutable after Open
+	clock   *clock           // immutable after Open
 	mailbox *mailbox.Mailbox // to the writer; nil if read-only
 	release func() error     // of a read-only store, which has no writer to do it
 
@@ -132,12 +132,15 @@ func openLocked(config Config, env environment, dir *directory) (*Store, error) 
 		state.Table.Order()
 	}
 	s := newStore(config, state, newClock(env.now))
+	state.Table.UseClock(s.clock.now)
 	s.disk = dir.dir
 	s.compacted(state, env.now())
 	if config.ReadOnly {
+		closing := s.lookAtTime()
 		s.release = func() error {
+			closing()
 			s.memory.Release()
-			return dir.close()
+			return errors.Join(s.goroutines.Wait(), dir.close())
 		}
 		return s, nil
 	}
@@ -158,14 +161,14 @@ func syncName(fsys vfs.FS, path string) error {
 }
 
 // newStore returns a store that serves what recovery has found.
-func newStore(config Config, state *recovery.State, clock clock) *Store {
+func newStore(config Config, state *recovery.State, clock *clock) *Store {
 	s := &Store{
 		config: config, recovery: newRecovery(state), status: &status{}, memory: state.Table, id: state.ID,
 		clock: clock, updates: newUpdates(),
 	}
 	s.table.Store(state.Table)
 	s.status.lastGroup.Store(state.LastGroup)
-	s.status.keys.Store(int64(state.Table.Len()))
+	s.status.keys.Store(int64(state.Table.Size()))
 	s.status.walBytes.Store(state.WALBytes)
 	return s
 }
@@ -184,8 +187,12 @@ func (s *Store) startWriter(state *recovery.State, env environment, dir *directo
 	}
 	w.serial = &serial{spawn: w.spawn, logger: w.logger}
 	w.group = group{
-		ahead: ahead{serial: w.serial}, clock: s.clock, wall: env.now,
+		ahead: ahead{serial: w.serial, clock: s.clock}, wall: env.now,
 		maxKeys: env.maxKeys, directBytes: env.directBytes,
+	}
+	w.expirer = expirer{
+		table: state.Table, clock: s.clock, mailbox: w.mailbox, spawn: w.spawn, warn: w.warn,
+		replicated: s.config.Replicated, cost: usualCost,
 	}
 	start := wal.Start{
 		ID: state.ID, Segment: state.NextSegment, Group: state.LastGroup, Version: state.Table.Version(),
@@ -223,7 +230,8 @@ func (s *Store) startWriter(state *recovery.State, env environment, dir *directo
 }
 
 // Get returns a copy of key's value, which belongs to the caller. If key is
-// absent or the store is closed, it returns nil and false. A value that is
+// absent or the store is closed, it returns nil and false. A key whose deadline
+// has passed is absent, for Get and for all other calls. A value that is
 // present but empty is not nil.
 func (s *Store) Get(key string) (value []byte, ok bool) {
 	return s.AppendGet(nil, key)
@@ -259,7 +267,9 @@ func (s *Store) MultiGet(keys []string) [][]byte {
 	return values
 }
 
-// Len returns the number of keys, 0 if the store is closed.
+// Len returns the number of keys, 0 if the store is closed. Keys whose deadline
+// has passed do not count, also those that are not deleted yet: while there are
+// any, Len takes some microseconds.
 func (s *Store) Len() int {
 	t := s.table.Load()
 	if t == nil {
@@ -281,12 +291,15 @@ func (s *Store) Keys() []string {
 
 // Set stores a copy of value under key. When it returns nil, the write is
 // visible and durable (SyncWrites false: the operating system has it). A nil
-// value is the empty value.
+// value is the empty value. If key had a deadline, it has none any more.
 //
 // Errors: ErrKeyTooLarge, ErrValueTooLarge, ErrClosed, ErrFailed, ErrReadOnly,
 // ErrStoreFull, and one that Is syscall.ENOSPC when the disk is full. After
 // that one nothing was written, and later writes may succeed.
-func (s *Store) Set(key string, value []byte) error {
+func (s *Store) Set(key string, value []byte) error { return s.set(key, value, 0) }
+
+// set is Set of a key that is gone at a deadline, 0 for none.
+func (s *Store) set(key string, value []byte, until int64) error {
 	ctx := context.Background()
 	if err := checkLimits(key, value); err != nil {
 		return err
@@ -294,11 +307,15 @@ func (s *Store) Set(key string, value []byte) error {
 	if err := s.checkWritable(ctx); err != nil {
 		return err
 	}
-	c, err := s.newCommand(ctx, format.EntryOverhead+len(key)+len(value), true)
+	c, err := s.newCommand(ctx, entryBytes(key, value, until), true)
 	if err != nil {
 		return err
 	}
-	c.list.set(key, value)
+	if until != 0 && isDue(until, s.clock.now()) {
+		c.list.delete(key)
+	} else {
+		c.list.set(key, value, until)
+	}
 	return s.commit(ctx, c)
 }
 
@@ -311,7 +328,7 @@ func (s *Store) Delete(key string) error {
 	if err := s.checkWritable(ctx); err != nil {
 		return err
 	}
-	c, err := s.newCommand(ctx, format.EntryOverhead+len(key), true)
+	c, err := s.newCommand(ctx, entryBytes(key, nil, 0), true)
 	if err != nil {
 		return err
 	}
@@ -334,7 +351,7 @@ func (s *Store) Apply(ctx context.Context, b *Batch) error {
 	if err != nil {
 		return err
 	}
-	b.fill(c)
+	b.fill(c, s.clock)
 	return s.commit(ctx, c)
 }
 
@@ -350,7 +367,7 @@ func (s *Store) ApplyAsync(ctx context.Context, b *Batch) *Commit {
 	}
 	c, err := s.newCommand(ctx, len(b.list.entries), false)
 	if err == nil {
-		b.fill(c)
+		b.fill(c, s.clock)
 		c.commit = commit
 		s.updates.note(c)
 		err = s.mailbox.SendWrite(c)

@@ -73,6 +73,11 @@ var (
 	// ErrOverflow is returned by Add if the sum is not an int64.
 	ErrOverflow = errors.New("kvstore: number overflows")
 
+	// ErrDeadline is returned for a deadline that is not within the years 1678
+	// to 2262, where nanoseconds since 1970 have 64 bits, and for a time to
+	// live that is not positive.
+	ErrDeadline = errors.New("kvstore: impossible deadline")
+
 	// ErrCursor is returned by Walk for a cursor that is not one of this
 	// session: the store was closed and opened since.
 	ErrCursor = errors.New("kvstore: cursor of another session")

@@ -742,44 +742,46 @@ func Example_queue() {
 	//  false <nil>
 }
 
-// stamp writes a time so that the order of the bytes is the order of the times.
-func stamp(t time.Time) string { return fmt.Sprintf("%020d", t.UnixNano()) }
-
-// renewSession stores a session that ends at a time, new or again.
-func renewSession(store *kvstore.Store, id, user string, end time.Time) error {
-	var b kvstore.Batch
-	b.Set("session/"+id, []byte(stamp(end)+user))
-	b.Set("end/"+stamp(end)+id, nil)
-	return store.Apply(context.Background(), &b)
+// login stores a token that is gone after an hour.
+func login(store *kvstore.Store, token, user string) error {
+	return store.SetFor("token/"+token, []byte(user), time.Hour)
 }
 
-// sessionUser returns the user of a session that has not ended.
-func sessionUser(store *kvstore.Store, id string, now time.Time) (user string, ok bool) {
-	value, ok := store.Get("session/" + id)
-	if !ok || string(value[:20]) <= stamp(now) {
-		return "", false
-	}
-	return string(value[20:]), true
+// stayLoggedIn has a token last for an hour from now. It reports false if the
+// token is gone already.
+func stayLoggedIn(store *kvstore.Store, token string) (ok bool, err error) {
+	return store.Expire("token/"+token, store.Now().Add(time.Hour))
 }
 
-// sweepSessions removes up to 1000 sessions that have ended.
-func sweepSessions(store *kvstore.Store, now time.Time) error {
-	ended := kvstore.Range{Prefix: "end/", To: "end/" + stamp(now), Limit: 1000}
-	return store.Update(context.Background(), func(tx *kvstore.Tx) error {
-		for key := range tx.Scan(ended) {
-			tx.Delete(key)
-			id := key[len("end/")+20:]
-			if value, ok := tx.Get("session/" + id); ok && string(value[:20]) <= stamp(now) {
-				tx.Delete("session/" + id) // it was not renewed
-			}
+// A key with a deadline is gone from then on, also if the store was closed
+// meanwhile.
+func ExampleStore_SetFor() {
+	dir, remove := exampleDir()
+	defer remove()
+	now := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	config := kvstore.DefaultConfig(dir)
+	config.Now = func() time.Time { return now } // without it, the time of the machine
+	for _, passed := range []time.Duration{0, 30 * time.Minute, 2 * time.Hour} {
+		now = now.Add(passed)
+		store, err := kvstore.OpenWithConfig(config)
+		if err != nil {
+			log.Fatal(err)
 		}
-		return nil
-	})
+		if passed == 0 {
+			err = login(store, "7f3a", "alice")
+		}
+		user, ok := store.Get("token/7f3a")
+		fmt.Printf("%s, %t, %v, %d keys\n", user, ok, err, store.Len())
+		closeStore(store)
+	}
+	// Output:
+	// alice, true, <nil>, 1 keys
+	// alice, true, <nil>, 1 keys
+	// , false, <nil>, 0 keys
 }
 
-// Sessions that expire: an index by the time of their end tells a sweep which
-// ones to remove.
-func Example_sessions() {
+// Expire changes the deadline of a key that is there. A zero time removes it.
+func ExampleStore_Expire() {
 	dir, remove := exampleDir()
 	defer remove()
 	store, err := kvstore.Open(dir)
@@ -788,23 +790,99 @@ func Example_sessions() {
 	}
 	defer closeStore(store)
 
+	left := func() string {
+		deadline, ok := store.Deadline("token/7f3a")
+		if !ok || deadline.IsZero() {
+			return fmt.Sprintf("there: %t, no deadline", ok)
+		}
+		return fmt.Sprint(deadline.Sub(store.Now()).Round(time.Minute))
+	}
+	if err := store.SetFor("token/7f3a", []byte("alice"), time.Minute); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(left())
+	ok, err := stayLoggedIn(store, "7f3a")
+	fmt.Println(ok, err, left())
+	ok, err = store.Expire("token/7f3a", time.Time{}) // the key stays
+	fmt.Println(ok, err, left())
+	ok, err = store.Expire("token/7f3a", store.Now()) // the key is deleted
+	fmt.Println(ok, err, left())
+	ok, err = stayLoggedIn(store, "7f3a")
+	fmt.Println(ok, err)
+	// Output:
+	// 1m0s
+	// true <nil> 1h0m0s
+	// true <nil> there: true, no deadline
+	// true <nil> there: false, no deadline
+	// false <nil>
+}
+
+// sessionTime is how long a session lasts after it was used.
+const sessionTime = 30 * time.Minute
+
+// beginSession stores a session, and lists it under the user's name. Both keys
+// are gone at the same moment.
+func beginSession(store *kvstore.Store, id, user string) error {
+	end := store.Now().Add(sessionTime)
+	var b kvstore.Batch
+	b.SetUntil("session/"+id, []byte(user), end)
+	b.SetUntil("user/"+user+"/session/"+id, nil, end)
+	return store.Apply(context.Background(), &b)
+}
+
+// useSession returns the user of a session that has not ended, and has it last
+// for sessionTime from now.
+func useSession(store *kvstore.Store, id string) (user string, ok bool, err error) {
+	err = store.Do(context.Background(), func(tx *kvstore.Tx) error {
+		value, found := tx.Get("session/" + id)
+		user, ok = string(value), found
+		end, _ := tx.Deadline("session/" + id)
+		if !ok || end.Sub(tx.Now()) > sessionTime-time.Minute {
+			return nil // it was used a moment ago, and a write for each request is too much
+		}
+		end = tx.Now().Add(sessionTime)
+		tx.Expire("session/"+id, end)
+		tx.Expire("user/"+user+"/session/"+id, end)
+		return nil
+	})
+	return user, ok && err == nil, err
+}
+
+// sessionsOf returns how many sessions a user has.
+func sessionsOf(store *kvstore.Store, user string) int {
+	return store.Count(kvstore.Prefix("user/" + user + "/session/"))
+}
+
+// Sessions with a sliding end: each use moves the deadlines of their keys.
+func Example_sessions() {
+	dir, remove := exampleDir()
+	defer remove()
 	now := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
-	err = errors.Join(
-		renewSession(store, "a", "alice", now.Add(time.Minute)),
-		renewSession(store, "b", "bob", now.Add(time.Minute)),
-		renewSession(store, "b", "bob", now.Add(time.Hour)), // renewed
-		sweepSessions(store, now.Add(2*time.Minute)),
-	)
+	config := kvstore.DefaultConfig(dir)
+	config.Now = func() time.Time { return now } // without it, the time of the machine
+	store, err := kvstore.OpenWithConfig(config)
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(store.Has("session/a"))
-	fmt.Println(sessionUser(store, "b", now.Add(2*time.Minute)))
-	fmt.Println(sessionUser(store, "b", now.Add(time.Hour)))
+	if err := errors.Join(beginSession(store, "a", "alice"), beginSession(store, "b", "alice")); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(sessionsOf(store, "alice"), "sessions")
+	for range 3 { // one of them is used every 20 minutes
+		closeStore(store)
+		now = now.Add(20 * time.Minute)
+		if store, err = kvstore.OpenWithConfig(config); err != nil {
+			log.Fatal(err)
+		}
+		user, ok, err := useSession(store, "b")
+		fmt.Println(user, ok, err, sessionsOf(store, "alice"), "sessions")
+	}
+	closeStore(store)
 	// Output:
-	// false
-	// bob true
-	//  false
+	// 2 sessions
+	// alice true <nil> 2 sessions
+	// alice true <nil> 1 sessions
+	// alice true <nil> 1 sessions
 }
 
 // metrics returns figures of a store for expvar.Publish, which shows them at
@@ -831,6 +909,12 @@ func metrics(store *kvstore.Store) expvar.Func {
 			"snapshots":     s.Snapshots, // a counter
 			"last_snapshot": s.LastSnapshot,
 			"failed":        store.Err() != nil,
+
+			"expiring":           s.Expiring, // keys with a deadline
+			"due":                s.Due,      // and those whose deadline has passed
+			"expire_lag_seconds": s.ExpireLag.Seconds(),
+			"expired":            s.Expired,    // a counter
+			"clock_steps":        s.ClockSteps, // a counter
 		}
 	}
 }

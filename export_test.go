@@ -77,7 +77,14 @@ func FillBatch(b *Batch, n int) {
 }
 
 // RestoreFS is Restore on another file system.
-func RestoreFS(fs vfs.FS, dataDir string, r io.Reader) error { return restore(fs, dataDir, r) }
+func RestoreFS(fs vfs.FS, dataDir string, r io.Reader) error {
+	return restore(fs, dataDir, r, RestoreOptions{})
+}
+
+// RestoreOptionsFS is RestoreWithOptions on another file system.
+func RestoreOptionsFS(fs vfs.FS, dataDir string, r io.Reader, options RestoreOptions) error {
+	return restore(fs, dataDir, r, options)
+}
 
 // HasIndex reports whether the store has its index of keys.
 func HasIndex(s *Store) bool { return s.memory.HasIndex() }

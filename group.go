@@ -3,6 +3,7 @@ package kvstore
 import (
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"kvstore/internal/codec"
@@ -33,7 +34,6 @@ type group struct {
 	ahead    ahead           // what the next command meets
 	pieces   [][]byte        // of the writes' entries, for the log
 
-	clock       clock            // immutable
 	wall        func() time.Time // immutable: for versions
 	maxKeys     uint64           // immutable: see environment
 	directBytes int              // immutable: see defaultDirectBytes
@@ -44,15 +44,17 @@ type group struct {
 
 	// Of writes.
 	bytes, ops, sets int
+	touches, expired int
+	decided          bool  // a condition, a transaction or a function writes something
 	copied           int   // bytes that the log's buffer takes
 	version          int64 // of the last one, or of the commit before the group
 }
 
 // begin begins a group behind the commit with this version.
 func (g *group) begin(t *table.Table, version int64, failure error) {
-	g.ahead.begin(t, g.clock.now())
+	g.ahead.begin(t)
 	g.now, g.version, g.failure = g.wall().UnixNano(), version, failure
-	g.room = int(min(g.maxKeys-min(uint64(t.Len()), g.maxKeys), math.MaxInt))
+	g.room = int(min(g.maxKeys-min(uint64(t.Size()), g.maxKeys), math.MaxInt))
 }
 
 // isFull reports whether no more commands are to be taken. The number of those
@@ -68,6 +70,7 @@ func (g *group) take(c *writeCommand) {
 	}
 	if c.decide != nil {
 		g.ahead.track(g.writes)
+		g.ahead.stop()
 		write, err := c.decide(&g.ahead)
 		if c.err = err; err != nil || !write {
 			return
@@ -94,6 +97,9 @@ func (g *group) accept(c *writeCommand) error {
 	g.bytes += len(c.list.entries)
 	g.ops += c.list.count
 	g.sets += c.list.sets
+	g.touches += c.list.touches
+	g.decided = g.decided || c.decide != nil
+	g.expired += c.list.expired
 	if !g.isDirect(c) {
 		g.copied += len(c.list.entries)
 	}
@@ -120,6 +126,24 @@ func (g *group) fail(err error) {
 	}
 }
 
+// leaveOutFirst takes back the first write, before the log has any. What the
+// others write does not depend on it, and their versions may leave a gap.
+func (g *group) leaveOutFirst() {
+	c := g.writes[0]
+	g.writes = slices.Delete(g.writes, 0, 1)
+	g.bytes -= len(c.list.entries)
+	g.ops -= c.list.count
+	g.sets -= c.list.sets
+	g.touches -= c.list.touches
+	g.expired -= c.list.expired
+	if !g.isDirect(c) {
+		g.copied -= len(c.list.entries)
+	}
+}
+
+// onlyDeletes reports whether the writes take no more memory.
+func (g *group) onlyDeletes() bool { return g.sets+g.touches == 0 }
+
 // reset empties the group and keeps its memory.
 func (g *group) reset() {
 	clear(g.commands)
@@ -128,7 +152,7 @@ func (g *group) reset() {
 	g.ahead.end()
 	*g = group{
 		commands: g.commands[:0], writes: g.writes[:0], pieces: g.pieces[:0], ahead: g.ahead,
-		clock: g.clock, wall: g.wall, maxKeys: g.maxKeys, directBytes: g.directBytes,
+		wall: g.wall, maxKeys: g.maxKeys, directBytes: g.directBytes,
 	}
 }
 

@@ -16,7 +16,8 @@ import (
 
 // levels are the functions that log, and the level at which they do.
 var levels = map[string]string{
-	"Info": "Info", "Warn": "Warn", "Error": "Error", "inform": "Info", "report": "Error",
+	"Info": "Info", "Warn": "Warn", "Error": "Error",
+	"inform": "Info", "warn": "Warn", "report": "Error",
 }
 
 // OPERATIONS lists each line that a store logs, with its level.

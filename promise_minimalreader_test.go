@@ -4,7 +4,8 @@ package kvstore_test
 // tables"). It shares no code with the package: it knows the layout of an
 // entry, SET, DELETE, and a snapshot's header and pairs, skips other ops, and
 // verifies nothing. It must read the right state from every directory that Open
-// or Close has left whole (P8).
+// or Close has left whole (P8). It shows keys that are due, until the store has
+// deleted them (P15).
 
 import (
 	"bytes"
@@ -20,6 +21,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"kvstore"
 	"kvstore/internal/testseed"
@@ -151,11 +153,15 @@ type minimalRun struct {
 	s    *kvstore.Store
 	dir  string
 	want map[string]string
+
+	until map[string]time.Time // deadlines of keys in want, if they have one
+	ahead time.Duration        // of the system's clock, the store's is
 }
 
 func newMinimalRun(t *testing.T) *minimalRun {
 	seed := testseed.New(t)
 	r := &minimalRun{t: t, rand: rand.New(rand.NewPCG(seed, 0)), dir: t.TempDir(), want: map[string]string{}}
+	r.until = map[string]time.Time{}
 	r.open()
 	t.Cleanup(func() { _ = r.s.Close() }) // of a test that failed; otherwise it is closed already
 	return r
@@ -163,12 +169,30 @@ func newMinimalRun(t *testing.T) *minimalRun {
 
 func (r *minimalRun) open() {
 	r.t.Helper()
-	s, err := kvstore.Open(r.dir)
+	config, ahead := kvstore.DefaultConfig(r.dir), r.ahead
+	config.Now = func() time.Time { return time.Now().Add(ahead) }
+	s, err := kvstore.OpenWithConfig(config)
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	r.s = s
+	r.expire()
 	r.check("Open")
+}
+
+// expire waits until the store has deleted what is due. Deadlines are many
+// minutes away from the moments at which a store is opened.
+func (r *minimalRun) expire() {
+	r.t.Helper()
+	if err := r.s.Sync(); err != nil { // the writer deletes before it answers
+		r.t.Fatal(err)
+	}
+	for key, deadline := range r.until {
+		if !deadline.After(r.s.Now()) {
+			delete(r.want, key)
+			delete(r.until, key)
+		}
+	}
 }
 
 func (r *minimalRun) close() {
@@ -230,15 +254,56 @@ func (r *minimalRun) value(maxBytes int) []byte {
 }
 
 func (r *minimalRun) set(maxBytes int) error {
-	key, value := r.key(), r.value(maxBytes)
+	key, value, deadline := r.key(), r.value(maxBytes), r.deadline()
+	r.sets(key, value, deadline)
+	return r.s.SetUntil(key, value, deadline)
+}
+
+// sets notes that a key is set.
+func (r *minimalRun) sets(key string, value []byte, deadline time.Time) {
+	r.deletes(key)
 	r.want[key] = string(value)
-	return r.s.Set(key, value)
+	r.moves(key, deadline)
+}
+
+// moves notes that a key has another deadline.
+func (r *minimalRun) moves(key string, deadline time.Time) {
+	delete(r.until, key)
+	if !deadline.IsZero() {
+		r.until[key] = deadline
+	}
+}
+
+func (r *minimalRun) deletes(key string) {
+	delete(r.want, key)
+	delete(r.until, key)
+}
+
+// deadline returns one in some hours, or none.
+func (r *minimalRun) deadline() time.Time {
+	if r.rand.IntN(3) > 0 {
+		return time.Time{}
+	}
+	return r.s.Now().Add(30*time.Minute + time.Duration(r.rand.IntN(3))*time.Hour)
 }
 
 func (r *minimalRun) delete() error {
 	key := r.key()
-	delete(r.want, key)
+	r.deletes(key)
 	return r.s.Delete(key)
+}
+
+// touch moves a deadline, or removes it.
+func (r *minimalRun) touch() error {
+	key, deadline := r.key(), r.deadline()
+	found, err := r.s.Expire(key, deadline)
+	if _, want := r.want[key]; found != want {
+		r.t.Errorf("Expire(%q): %v, %v", key, found, err)
+	}
+	if found {
+		r.moves(key, deadline)
+	}
+	return err
 }
 
 // batch commits up to four batches, in call order and without waiting in
@@ -249,13 +314,13 @@ func (r *minimalRun) batch(maxBytes int) error {
 	for range 1 + r.rand.IntN(4) {
 		b.Reset()
 		for range r.rand.IntN(6) {
-			key, value := r.key(), r.value(maxBytes)
+			key, value, deadline := r.key(), r.value(maxBytes), r.deadline()
 			if r.rand.IntN(3) == 0 {
 				b.Delete(key)
-				delete(r.want, key)
+				r.deletes(key)
 			} else {
-				b.Set(key, value)
-				r.want[key] = string(value)
+				b.SetUntil(key, value, deadline)
+				r.sets(key, value, deadline)
 			}
 		}
 		commits = append(commits, r.s.ApplyAsync(context.Background(), &b))
@@ -272,9 +337,11 @@ func (r *minimalRun) write(n, maxBytes int) {
 	r.t.Helper()
 	for range n {
 		var err error
-		switch r.rand.IntN(4) {
+		switch r.rand.IntN(5) {
 		case 0:
 			err = r.delete()
+		case 4:
+			err = r.touch()
 		case 1:
 			err = r.batch(maxBytes)
 		default:
@@ -315,6 +382,7 @@ func TestMinimalReader(t *testing.T) {
 				}
 			}
 			clear(r.want)
+			clear(r.until)
 			r.check("deleting")
 		}},
 		{"a store that was closed and written to again", func(r *minimalRun) {
@@ -336,6 +404,24 @@ func TestMinimalReader(t *testing.T) {
 			r.open()
 			r.write(50, 200)
 			r.crash()
+		}},
+		{"a store whose keys expire", func(r *minimalRun) {
+			for i := range 6 {
+				r.write(50, 200)
+				r.check("writing")
+				r.ahead += time.Hour
+				if i%2 == 0 {
+					r.crash()
+				} else {
+					r.close()
+					r.open()
+				}
+			}
+			r.ahead += 24 * time.Hour
+			r.crash()
+			if n := r.s.Stats().Expiring; n > 0 {
+				r.t.Errorf("%d keys have a deadline", n)
+			}
 		}},
 		{"a log of many segments", func(r *minimalRun) {
 			for r.segments() < 4 {

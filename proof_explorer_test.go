@@ -12,6 +12,12 @@ package kvstore_test
 // the kernel may drop pages that a failed fsync has left clean, so that a
 // second read of the same place finds other bytes.
 //
+// Keys get deadlines, and time passes, in a bubble of testing/synctest. What
+// the writer deletes because it is due is a commit like others. A recovery is
+// compared at a moment when nothing was due yet, so that it shows all that it
+// has. Some recoveries open the store at a later moment instead, when the
+// writer deletes keys at once: these must be gone from then on.
+//
 // A state is one pair of crash point and outcome, recovered and compared.
 // KVSTORE_STATES sets the number of states, and KVSTORE_WORKLOAD names a
 // workload to run alone. (An outcome that keeps a prefix of the operations
@@ -28,6 +34,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -110,14 +117,15 @@ type explorer struct {
 	config kvstore.Config
 	store  *kvstore.Store
 
-	history []map[string]string // the state after each number of commits
-	version map[int]int64       // after a number of commits, if it is known
-	acked   int                 // commits that survive the process's death
-	synced  int                 // commits that survive a power cut
-	failing int                 // fsyncs until one fails; 0 for none
-	oracle  *oracle             // of the workload, not of what is tried at its crash points
-	held    chan chan struct{}  // if not nil, stops the writer at its next operation: see async
-	serial  int                 // makes every value different
+	start   time.Time          // nothing is due then; deadlines are half a second away from its seconds
+	history []map[string]entry // the state after each number of commits
+	version map[int]int64      // after a number of commits, if it is known
+	acked   int                // commits that survive the process's death
+	synced  int                // commits that survive a power cut
+	failing int                // fsyncs until one fails; 0 for none
+	oracle  *oracle            // of the workload, not of what is tried at its crash points
+	held    chan chan struct{} // if not nil, stops the writer at its next operation: see async
+	serial  int                // makes every value different
 
 	points, states, recrashed, changed int64
 }
@@ -127,7 +135,7 @@ func (e *explorer) run(t testing.TB) {
 	e.random = rand.New(rand.NewPCG(e.seed, 1))
 	e.crash = rand.New(rand.NewPCG(e.seed, 2))
 	e.fs = vfs.NewMem(e.random.IntN)
-	e.history = []map[string]string{{}}
+	e.history, e.start = []map[string]entry{{}}, time.Now()
 	e.version = map[int]int64{}
 	e.oracle = newOracle(func(rule string) { e.fatal("order: %s", rule) })
 	e.fs.SetHook(e.visit)
@@ -215,7 +223,8 @@ func (e *explorer) explore(fs *vfs.Mem, depth int) {
 // recover opens what a crash has left and compares it with the model.
 func (e *explorer) recover(fs *vfs.Mem, promised, depth int) {
 	e.states++
-	if depth < maxCrashDepth && e.crash.IntN(recrashOneIn) == 0 {
+	switch {
+	case depth < maxCrashDepth && e.crash.IntN(recrashOneIn) == 0:
 		e.recrashed++
 		fs.SetHook(func(op vfs.Op) error {
 			if changes(op.Kind) && !e.t.Failed() {
@@ -223,8 +232,11 @@ func (e *explorer) recover(fs *vfs.Mem, promised, depth int) {
 			}
 			return nil
 		})
+	case e.hasDeadlines() && e.crash.IntN(4) == 0:
+		e.recoverLater(fs, promised)
+		return
 	}
-	store, err := e.tryOpen(fs)
+	store, err := e.tryOpen(fs, e.start, true)
 	if err != nil {
 		e.fatal("open after a crash: %v", err)
 		return
@@ -233,12 +245,70 @@ func (e *explorer) recover(fs *vfs.Mem, promised, depth int) {
 	e.survives(fs, store, promised)
 }
 
-// tryOpen opens a store that reads its log in pieces of any size, and may
-// replace it by a snapshot.
-func (e *explorer) tryOpen(fs *vfs.Mem) (*kvstore.Store, error) {
-	config := kvstore.Config{DataDir: exploreDir, SyncWrites: true}
+// tryOpen opens a store at a moment. It reads its log in pieces of any size,
+// and may replace it by a snapshot.
+func (e *explorer) tryOpen(fs *vfs.Mem, now time.Time, replicated bool) (*kvstore.Store, error) {
+	config := kvstore.Config{DataDir: exploreDir, SyncWrites: true, Replicated: replicated, Now: at(now)}
 	return kvstore.OpenFS(fs, config,
 		kvstore.WithPieceBytes(1<<(6+e.crash.IntN(8))), kvstore.WithMaxSegments(1+e.crash.IntN(4)))
+}
+
+// at returns a clock that stands still.
+func at(now time.Time) func() time.Time { return func() time.Time { return now } }
+
+// hasDeadlines reports whether a recovery may find keys with deadlines.
+func (e *explorer) hasDeadlines() bool {
+	return slices.ContainsFunc(e.history, func(state map[string]entry) bool {
+		return len(dueAt(state, math.MaxInt64)) > 0
+	})
+}
+
+// recoverLater opens what a crash has left at a later moment, and has the
+// writer delete what is due. None of that may be there afterwards.
+func (e *explorer) recoverLater(fs *vfs.Mem, promised int) {
+	const soon = 10 * time.Millisecond // the writer deletes a key some time after its deadline
+	later := time.Now().Add([]time.Duration{soon, time.Second, 2 * time.Second, time.Hour}[e.crash.IntN(4)])
+	store, err := e.tryOpen(fs, later, false)
+	if err == nil {
+		err = store.Sync() // the writer deletes before it answers
+	}
+	if err != nil {
+		e.fatal("open after a crash, later: %v", err)
+		return
+	}
+	now, got, due := store.Now().UnixNano(), contents(store), store.Stats().Due
+	fs.PowerCut()
+	_ = store.Close() // fails: its file system is gone
+	again := e.openReadOnly(fs)
+	if again == nil {
+		return
+	}
+	left := withDeadlines(again)
+	if err := again.Close(); err != nil {
+		e.fatal("close: %v", err)
+	}
+	for n := len(e.history) - 1; n >= promised; n-- {
+		want := maps.Clone(e.history[n])
+		for _, key := range dueAt(want, now) {
+			delete(want, key)
+		}
+		if maps.Equal(left, want) && maps.Equal(got, visible(want, now)) && due == 0 {
+			return
+		}
+	}
+	e.fatal("recovered %s later, with %d due keys, and left %s; %d commits of %d were promised",
+		summary(got), due, fullSummary(left, e.start.UnixNano()), promised, len(e.history)-1)
+}
+
+// openReadOnly opens a store at a moment when nothing is due, and returns nil
+// if it fails.
+func (e *explorer) openReadOnly(fs *vfs.Mem) *kvstore.Store {
+	store, err := kvstore.OpenFS(fs, kvstore.Config{DataDir: exploreDir, ReadOnly: true, Now: at(e.start)})
+	if err != nil {
+		e.fatal("open after a power cut behind recovery: %v", err)
+		return nil
+	}
+	return store
 }
 
 // recoverForgetting opens what the death of a process has left, while the
@@ -253,11 +323,11 @@ func (e *explorer) recoverForgetting(fs *vfs.Mem) {
 		}
 		return nil
 	})
-	store, err := e.tryOpen(fs)
+	store, err := e.tryOpen(fs, e.start, true)
 	if _, ok := errors.AsType[*format.Changed](err); ok {
 		e.changed++
 		fs.SetHook(nil)
-		store, err = e.tryOpen(fs)
+		store, err = e.tryOpen(fs, e.start, true)
 	}
 	if err != nil {
 		e.fatal("open while pages are dropped: %v", err)
@@ -272,19 +342,17 @@ func (e *explorer) recoverForgetting(fs *vfs.Mem) {
 func (e *explorer) survives(fs *vfs.Mem, store *kvstore.Store, promised int) {
 	found := e.compare(store, promised)
 	// What was served must stay, whatever happens next.
-	served := e.after(scan(store))
-	if served != found {
-		e.fatal("Scan shows the state after %d commits, Keys and Get that after %d", served, found)
+	if state := scan(store); found >= 0 && !maps.Equal(state, visible(e.history[found], e.start.UnixNano())) {
+		e.fatal("Scan shows %s after %d commits", summary(state), found)
 	}
 	fs.PowerCut()
 	_ = store.Close() // fails: its file system is gone
-	again, err := kvstore.OpenFS(fs, kvstore.Config{DataDir: exploreDir, ReadOnly: true})
-	if err != nil {
-		e.fatal("open after a power cut behind recovery: %v", err)
+	again := e.openReadOnly(fs)
+	if again == nil {
 		return
 	}
-	if n := e.length(again); n != served {
-		e.fatal("recovery served %d commits, of which %d survive a power cut", served, n)
+	if n := e.length(again); n != found {
+		e.fatal("recovery served %d commits, of which %d survive a power cut", found, n)
 	}
 	if err := again.Close(); err != nil {
 		e.fatal("close: %v", err)
@@ -303,28 +371,39 @@ func (e *explorer) exploreRecovery(fs *vfs.Mem, promised, depth int) {
 // compare checks that the store holds a prefix of the commits with all promised
 // ones, and returns its length.
 func (e *explorer) compare(store *kvstore.Store, promised int) (found int) {
-	if found = e.length(store); found < promised {
-		e.fatal("recovered %d commits of %d, %d were promised: %s",
-			found, len(e.history)-1, promised, summary(contents(store)))
-	}
 	got := store.Stats().Version
-	if want, known := e.version[found]; known && got != want || got <= e.version[found-1] && found > 0 {
-		e.fatal("recovered %d commits with version %d, want %d, after %d", found, got, want, e.version[found-1])
+	if found = e.length(store); found < promised {
+		e.fatal("recovered %d commits of %d with version %d, %d were promised: %s",
+			found, len(e.history)-1, got, promised, fullSummary(withDeadlines(store), e.start.UnixNano()))
+	}
+	if found > 0 && got <= e.version[found-1] {
+		e.fatal("recovered %d commits with version %d, after %d", found, got, e.version[found-1])
 	}
 	return found
 }
 
 // length returns the number of commits that the store holds, -1 if its state
-// fits none: every commit writes a new value.
-func (e *explorer) length(store *kvstore.Store) int { return e.after(contents(store)) }
+// and version fit none. It must show all that it has.
+func (e *explorer) length(store *kvstore.Store) int {
+	return e.after(withDeadlines(store), store.Stats().Version)
+}
 
-func (e *explorer) after(got map[string]string) int {
-	for n := len(e.history) - 1; n >= 0; n-- {
-		if maps.Equal(got, e.history[n]) {
-			return n
+// after is length for a state and a version. Almost every commit makes a new
+// state; those that delete what is due do not.
+func (e *explorer) after(got map[string]entry, version int64) (n int) {
+	n = -1
+	for i, state := range e.history {
+		if !maps.Equal(got, state) {
+			continue
+		}
+		switch want, known := e.version[i]; {
+		case known && version == want:
+			return i
+		case !known:
+			n = i
 		}
 	}
-	return -1
+	return n
 }
 
 func contents(store *kvstore.Store) map[string]string {
@@ -351,11 +430,16 @@ func scan(store *kvstore.Store) map[string]string {
 var inline = kvstore.WithBackground(func(task func() error) { _ = task() })
 
 func (e *explorer) open() {
-	e.config = kvstore.Config{DataDir: exploreDir, SyncWrites: e.random.IntN(3) > 0, SyncInterval: time.Hour}
+	e.config = kvstore.Config{
+		DataDir: exploreDir, SyncWrites: e.random.IntN(3) > 0, SyncInterval: time.Hour,
+		Replicated: e.random.IntN(4) == 0,
+	}
 	options := []kvstore.EnvOption{
 		inline, kvstore.WithMaxSegments(1 + e.random.IntN(4)),
 		kvstore.WithDirectBytes(1 << (5 + e.random.IntN(7))), // groups of one piece and of many
 	}
+	n := e.look()
+	e.expect(time.Now())
 	store, err := kvstore.OpenFS(e.fs, e.config, options...)
 	if errors.Is(err, errInjected) {
 		store, err = kvstore.OpenFS(e.fs, e.config, options...) // it was the one fsync that fails
@@ -366,23 +450,88 @@ func (e *explorer) open() {
 	}
 	e.store = store
 	e.oracle.opened()
+	if got, want := contents(store), visible(e.history[n], store.Now().UnixNano()); !maps.Equal(got, want) {
+		e.fatal("opened with %s, want %s", summary(got), summary(want))
+	}
+	// What Open serves is durable.
+	e.acked, e.synced = max(e.acked, n), max(e.synced, n)
+	e.expired()
+}
+
+// look opens a copy of the store at a moment when nothing is due, and returns
+// how many commits it has. What it does not find will never appear.
+func (e *explorer) look() int {
+	copied := e.fs.Clone(e.crash.IntN)
+	store, err := e.tryOpen(copied, e.start, true)
+	if err != nil {
+		e.fatal("open of a copy: %v", err)
+		e.t.FailNow()
+	}
 	n := e.length(store)
 	if n < e.acked {
 		e.fatal("opened with %d commits, %d were acknowledged", n, e.acked)
+		e.t.FailNow()
 	}
-	// What Open serves is durable, and what it did not find will never appear.
 	e.history = e.history[:n+1]
-	e.acked, e.synced = n, n
 	maps.DeleteFunc(e.version, func(commits int, _ int64) bool { return commits > n })
 	e.version[n] = store.Stats().Version
+	copied.Kill()
+	_ = store.Close() // fails: its file system is gone
+	return n
+}
+
+// expect adds to the model the commit with which the writer deletes what is due
+// at a moment.
+func (e *explorer) expect(now time.Time) {
+	state := maps.Clone(e.history[len(e.history)-1])
+	due := dueAt(state, now.UnixNano())
+	if e.config.Replicated || len(due) == 0 {
+		return
+	}
+	for _, key := range due {
+		delete(state, key)
+	}
+	e.history = append(e.history, state)
+}
+
+// expired counts the commit that was expected, once the writer has made it.
+func (e *explorer) expired() {
+	synctest.Wait()
+	if err := e.store.Err(); err != nil {
+		e.reopenFailed(err)
+		return
+	}
+	if e.acked == len(e.history)-1 {
+		return
+	}
+	if due := e.store.Stats().Due; due > 0 {
+		e.fatal("%d keys are due, and not deleted", due)
+	}
+	e.acknowledged(e.store.Stats().Version)
+	e.inOrder()
+}
+
+// pass lets time pass, to the beginning of the next second.
+func (e *explorer) pass() {
+	next := e.start.Add(time.Since(e.start).Truncate(time.Second) + time.Second)
+	e.expect(next)
+	pass(time.Until(next))
+	e.expired()
+}
+
+// deadline returns one in the next seconds, or far away. No other is the same.
+func (e *explorer) deadline() int64 {
+	second := time.Since(e.start).Truncate(time.Second)
+	after := time.Duration([]int{0, 0, 1, 2, 1000}[e.random.IntN(5)]) * time.Second
+	e.serial++
+	return e.start.Add(second + after + time.Second/2 + time.Duration(e.serial)).UnixNano()
 }
 
 // step makes one random call.
 func (e *explorer) step() {
-	switch e.random.IntN(19) {
+	switch e.random.IntN(25) {
 	case 0, 1, 2, 3:
-		c := e.commit(1)
-		e.result(e.write(c[0]))
+		e.result(e.write(e.commit(1)[0]))
 	case 4, 5, 6:
 		c := e.commit(2 + e.random.IntN(3))
 		e.result(e.store.Apply(context.Background(), c.batch()))
@@ -421,6 +570,10 @@ func (e *explorer) step() {
 		e.add()
 	case 18:
 		e.setVersion()
+	case 19, 20:
+		e.expire()
+	case 21, 22, 23, 24:
+		e.pass()
 	}
 }
 
@@ -428,9 +581,9 @@ func (e *explorer) step() {
 // than by returning nil: then its writes must never appear.
 func (e *explorer) do() {
 	end := []string{"", "", "error", "exit"}[e.random.IntN(4)]
-	before, c := e.history[len(e.history)-1], commit{{"a", value("never")}}
+	before, c := e.history[len(e.history)-1], commit{{key: "a", value: value("never")}}
 	if end == "" {
-		c = e.commit(1 + e.random.IntN(3))
+		c = e.commitWith(1+e.random.IntN(3), true)
 	}
 	want := map[string]error{"error": errMine, "exit": errExited}[end]
 	switch err := callDo(e.store, e.function(before, c, end)); {
@@ -449,12 +602,13 @@ func (e *explorer) do() {
 
 // function returns a function that reads this state, makes the writes of a
 // commit, and ends.
-func (e *explorer) function(state map[string]string, c commit, end string) func(tx *kvstore.Tx) error {
+func (e *explorer) function(state map[string]entry, c commit, end string) func(tx *kvstore.Tx) error {
 	return func(tx *kvstore.Tx) error {
-		f := &function{state: maps.Clone(state), end: end, steps: []functionStep{{kind: "all"}, {kind: "scan"}}}
-		for _, w := range c {
-			f.steps = append(f.steps, functionStep{kind: "write", write: w}, functionStep{kind: "get", write: w})
+		f := &function{
+			state: maps.Clone(state), now: tx.Now().UnixNano(), end: end,
+			steps: []functionStep{{kind: "all"}, {kind: "scan"}},
 		}
+		f.steps = append(f.steps, stepsOf(c)...)
 		defer func() {
 			if len(f.problems) > 0 {
 				e.fatal("a function: %s", f.problems)
@@ -464,17 +618,60 @@ func (e *explorer) function(state map[string]string, c commit, end string) func(
 	}
 }
 
-// add adds to a number, so that it rises.
+// stepsOf returns the steps of a function that makes a commit, and reads what
+// it has written.
+func stepsOf(c commit) (steps []functionStep) {
+	for _, w := range c {
+		kind := "write"
+		if w.touch {
+			kind = "touch"
+		}
+		for _, kind := range []string{kind, "get", "deadline"} {
+			steps = append(steps, functionStep{kind: kind, write: w})
+		}
+	}
+	return steps
+}
+
+// add adds to a number, and keeps its deadline.
 func (e *explorer) add() {
 	state, delta := maps.Clone(e.history[len(e.history)-1]), 1+e.random.Int64N(100)
-	before, _ := strconv.ParseInt(state["n"], 10, 64) // 0 if it is absent
-	state["n"] = strconv.FormatInt(before+delta, 10)
+	n := state["n"]
+	if n.isDue(e.store.Now().UnixNano()) {
+		n = entry{}
+	}
+	before, _ := strconv.ParseInt(n.value, 10, 64) // 0 if it is absent
+	state["n"] = entry{strconv.FormatInt(before+delta, 10), n.until}
 	e.history = append(e.history, state)
 	sum, err := e.store.Add("n", delta)
 	if err == nil && sum != before+delta {
 		e.fatal("the sum of %d and %d is %d", before, delta, sum)
 	}
 	e.result(err)
+}
+
+// expire moves the deadline of a key, which may be absent, or removes it.
+func (e *explorer) expire() {
+	key, until := "abcden"[e.random.IntN(6):][:1], int64(0)
+	state, now := maps.Clone(e.history[len(e.history)-1]), e.store.Now().UnixNano()
+	before, want := state[key]
+	if want = want && !before.isDue(now); !want || before.until == 0 || e.random.IntN(3) > 0 {
+		until = e.deadline()
+	}
+	if want {
+		state[key] = entry{before.value, until}
+		e.history = append(e.history, state)
+	}
+	found, err := e.store.Expire(key, moment(until))
+	switch {
+	case err == nil && found != want:
+		e.fatal("Expire(%q): %v, want %v", key, found, want)
+	case want:
+		e.result(err)
+	case err != nil:
+		synctest.Wait()
+		e.reopenFailed(err)
+	}
 }
 
 // setVersion makes a commit with a version of its own, or asks for one that is
@@ -507,7 +704,7 @@ func (e *explorer) update() {
 	store, runs, last := e.store, 0, 1+e.random.IntN(2)
 	err := store.Update(context.Background(), func(tx *kvstore.Tx) error {
 		runs++
-		state := e.history[len(e.history)-1]
+		state := visible(e.history[len(e.history)-1], tx.Now().UnixNano())
 		key := string(rune('a' + e.random.IntN(5)))
 		if value, ok := tx.Get(key); string(value) != state[key] || ok != (value != nil) {
 			e.fatal("a transaction reads %.20q, %v under %q, want %.20q", value, ok, key, state[key])
@@ -522,14 +719,8 @@ func (e *explorer) update() {
 			}
 			return nil
 		}
-		for _, w := range e.commit(2 + e.random.IntN(3)) {
-			if w.value == nil {
-				tx.Delete(w.key)
-			} else {
-				tx.Set(w.key, w.value)
-			}
-		}
-		return nil
+		before := e.history[len(e.history)-1]
+		return e.function(before, e.commitWith(2+e.random.IntN(3), true), "")(tx)
 	})
 	switch {
 	case e.store != store:
@@ -541,23 +732,33 @@ func (e *explorer) update() {
 }
 
 // commit adds a commit of n writes to the model.
-func (e *explorer) commit(n int) commit {
+func (e *explorer) commit(n int) commit { return e.commitWith(n, false) }
+
+// commitWith may make some of its writes touch a key, which may be absent.
+func (e *explorer) commitWith(n int, touches bool) commit {
 	var c commit
-	state := maps.Clone(e.history[len(e.history)-1])
 	for i := range n {
 		e.serial++
 		w := write{key: string(rune('a' + e.random.IntN(5)))}
 		if i == n-1 || e.random.IntN(3) > 0 { // the last write always changes the state
 			w.value = fmt.Appendf(nil, "%d%*s", e.serial, e.random.IntN(600), "")
 		}
+		switch {
+		case touches && i < n-1 && e.random.IntN(3) == 0:
+			w = write{key: w.key, until: e.deadline(), touch: true}
+		case w.value != nil && e.random.IntN(3) == 0:
+			w.until = e.deadline()
+		}
 		c = append(c, w)
 	}
-	c.apply(state)
+	before := e.history[len(e.history)-1]
+	state := maps.Clone(before)
+	resolve(c, before, e.store.Now().UnixNano()).apply(state)
 	e.history = append(e.history, state)
 	return c
 }
 
-func (e *explorer) write(w write) error { return e.store.Set(w.key, w.value) }
+func (e *explorer) write(w write) error { return e.store.SetUntil(w.key, w.value, moment(w.until)) }
 
 // async queues several commits before it waits for the first: batches, and
 // functions that read what the ones before them write. The writer is held while

@@ -133,18 +133,18 @@ var errFault = errors.New("injected fault")
 
 func (s *session) set(n int) {
 	for range n {
-		c := commit{{"key", fmt.Appendf(nil, "%d%s", s.next(), strings.Repeat(".", 900))}}
+		c := commit{{key: "key", value: fmt.Appendf(nil, "%d%s", s.next(), strings.Repeat(".", 900))}}
 		s.commit(c, func() error { return s.store.Set(c[0].key, c[0].value) })
 	}
 }
 
 func (s *session) apply() {
-	c := commit{{"other", fmt.Appendf(nil, "%d", s.next())}, {"key", nil}}
+	c := commit{{key: "other", value: fmt.Appendf(nil, "%d", s.next())}, {key: "key"}}
 	s.commit(c, func() error { return s.store.Apply(context.Background(), c.batch()) })
 }
 
 func (s *session) update() {
-	c := commit{{"moved", fmt.Appendf(nil, "%d", s.next())}, {"other", nil}}
+	c := commit{{key: "moved", value: fmt.Appendf(nil, "%d", s.next())}, {key: "other"}}
 	s.commit(c, func() error {
 		return s.store.Update(context.Background(), func(tx *kvstore.Tx) error {
 			state := contents(s.store)
@@ -169,8 +169,9 @@ func (s *session) commit(c commit, do func() error) {
 		return
 	}
 	before := contents(s.store)
-	after := maps.Clone(before)
-	c.apply(after)
+	model := withDeadlines(s.store)
+	c.apply(model)
+	after := visible(model, 0)
 	err := do()
 	synctest.Wait() // for what the writer does after it has answered
 	switch {

@@ -12,9 +12,12 @@ import (
 	"errors"
 	"hash/crc32"
 	"maps"
+	"math"
+	"slices"
 	"testing"
 	"time"
 
+	"kvstore/internal/codec"
 	"kvstore/internal/format"
 	"kvstore/internal/vfs"
 )
@@ -154,10 +157,11 @@ func stateOf(s *Store) map[string]string {
 
 // Sizes in docs/FORMAT.md that the tests need to make files.
 const (
-	headerBytes  = 16 // of a snapshot
-	trailerBytes = 40 // without its blocks
-	blockBytes   = 16 // of a block in the trailer
-	footerBytes  = 16
+	headerBytes        = 16 // of a snapshot
+	trailerBytes       = 40 // without its blocks
+	blockBytes         = 16 // of a block in the trailer
+	deadlineBlockBytes = 20 // of a block of deadlines
+	footerBytes        = 16
 )
 
 var (
@@ -203,6 +207,11 @@ func FuzzSegment(f *testing.F) {
 	f.Add(byte(fuzzWrap), format.AppendEntry(nil, format.OpSet, 1, "", ""), []byte("KVLG"))
 	f.Add(byte(fuzzWrap), format.AppendEntry(nil, 0x7f, 1, "k", "v"), []byte{})
 	f.Add(byte(fuzzWrap), format.AppendEntry(nil, format.OpDelete, 1, "k", "v"), []byte{})
+	set = slices.Clip(set)
+	f.Add(byte(fuzzWrap), codec.AppendExpire(set, "k", 0), []byte{})
+	f.Add(byte(fuzzWrap), codec.AppendExpire(set, "k", math.MaxInt64), []byte{})
+	f.Add(byte(fuzzWrap), codec.AppendExpire(nil, "k", 1), []byte{})
+	f.Add(byte(fuzzWrap), codec.AppendDelete(codec.AppendCause(nil), "k"), []byte{})
 	f.Add(byte(fuzzRaw), []byte{}, []byte{})
 	f.Fuzz(func(t *testing.T, mode byte, first, second []byte) {
 		files := map[string][]byte{}
@@ -303,8 +312,8 @@ func wrapGroup(entries []byte) []byte {
 	return s.Data
 }
 
-// wrappedState returns the state that SET and DELETE entries make. It returns
-// nil if b is empty or anything else.
+// wrappedState returns the state that entries make that set no deadline and
+// have no cause. It returns nil if b is empty or anything else.
 func wrappedState(b []byte) map[string]string {
 	var state map[string]string
 	for len(b) > 0 {
@@ -320,6 +329,7 @@ func wrappedState(b []byte) map[string]string {
 			state[string(e.Key)] = string(e.Value)
 		case e.Op == format.OpDelete && len(e.Value) == 0:
 			delete(state, string(e.Key))
+		case e.Op == format.OpExpire && string(e.Value) == "\x00\x00\x00\x00\x00\x00\x00\x00":
 		default:
 			return nil
 		}
@@ -332,12 +342,16 @@ func FuzzSnapshot(f *testing.F) {
 	pairs := format.AppendPair(nil, format.Pair{Key: []byte("city"), Value: []byte("Oslo")})
 	pairs = format.AppendPair(pairs, format.Pair{Key: []byte("note")})
 	whole := wrapPairs(pairs, 2, 2)
-	if repaired := repairSnapshot(whole); !bytes.Equal(repaired, whole) {
-		f.Fatal("repairSnapshot breaks a whole snapshot")
+	for _, whole := range [][]byte{whole, twoBlocks(0), twoBlocks(1)} {
+		if repaired := repairSnapshot(whole); !bytes.Equal(repaired, whole) {
+			f.Fatal("repairSnapshot breaks a whole snapshot")
+		}
 	}
 	for mode := byte(0); mode < fuzzModes; mode++ {
 		f.Add(mode, uint32(2), uint32(2), whole)
-		f.Add(mode, uint32(2), uint32(2), twoBlocks())
+		f.Add(mode, uint32(2), uint32(2), twoBlocks(0))
+		f.Add(mode, uint32(2), uint32(2), twoBlocks(math.MaxInt64))
+		f.Add(mode, uint32(2), uint32(2), twoBlocks(1))
 		f.Add(mode, uint32(0), uint32(0), wrapPairs(nil, 0, 0))
 		f.Add(mode, uint32(2), uint32(2), pairs)
 		f.Add(mode, uint32(0), uint32(0), []byte{})
@@ -364,16 +378,24 @@ func wrapPairs(body []byte, count, blockPairs uint32) []byte {
 	return format.AppendSnapshotTail(append(format.AppendSnapshotHeader(nil, info), body...), info)
 }
 
-// twoBlocks returns a snapshot of two blocks, each of one pair.
-func twoBlocks() []byte {
+// twoBlocks returns a snapshot of two blocks, each of one pair. The second one
+// has this deadline.
+func twoBlocks(deadline int64) []byte {
 	one := format.AppendPair(nil, format.Pair{Key: []byte("city"), Value: []byte("Oslo")})
 	two := format.AppendPair(nil, format.Pair{Key: []byte("note")})
 	info := &format.Snapshot{Timestamp: 1, Count: 2, ID: someID, Number: 1, LastGroup: 1, Blocks: []format.Block{
 		{Offset: headerBytes, Pairs: 1, Checksum: crc32.Checksum(one, castagnoli)},
 		{Offset: headerBytes + uint64(len(one)), Pairs: 1, Checksum: crc32.Checksum(two, castagnoli)},
 	}}
-	b := append(format.AppendSnapshotHeader(nil, info), one...)
-	return format.AppendSnapshotTail(append(b, two...), info)
+	b := slices.Concat(format.AppendSnapshotHeader(nil, info), one, two)
+	if deadline != 0 {
+		entry := binary.BigEndian.AppendUint64([]byte{0, 0, 0, 1}, uint64(deadline))
+		info.Deadlines = []format.DeadlineBlock{
+			{Offset: uint64(len(b)), First: 1, Entries: 1, Checksum: crc32.Checksum(entry, castagnoli)},
+		}
+		b = append(b, entry...)
+	}
+	return format.AppendSnapshotTail(b, info)
 }
 
 // repairSnapshot returns data with right checksums of the blocks, the header,
@@ -391,13 +413,22 @@ func repairSnapshot(data []byte) []byte {
 	trailerAt := footerAt - int(n)
 	trailer := data[trailerAt:footerAt]
 	binary.BigEndian.PutUint32(trailer, crc32.Checksum(data[:headerBytes], castagnoli))
-	end := uint64(trailerAt)
-	for at := trailerBytes + (int(n)-trailerBytes)/blockBytes*blockBytes; at > trailerBytes; {
-		at -= blockBytes
-		if offset := binary.BigEndian.Uint64(trailer[at:]); offset < end {
-			binary.BigEndian.PutUint32(trailer[at+12:], crc32.Checksum(data[offset:end], castagnoli))
-			end = offset
+	end, pairs := uint64(trailerAt), trailer[trailerBytes:]
+	// seal goes backwards through the entries of blocks, in which the checksum
+	// is last.
+	seal := func(entries []byte, size int) {
+		for at := len(entries) - size; at >= 0; at -= size {
+			if offset := binary.BigEndian.Uint64(entries[at:]); offset < end {
+				binary.BigEndian.PutUint32(entries[at+size-4:], crc32.Checksum(data[offset:end], castagnoli))
+				end = offset
+			}
 		}
 	}
+	blocks := uint64(binary.BigEndian.Uint32(trailer[36:])) * blockBytes
+	if version := binary.BigEndian.Uint32(data[footerAt:]); version == 2 && blocks+4 <= uint64(len(pairs)) {
+		seal(pairs[blocks+4:], deadlineBlockBytes)
+		pairs = pairs[:blocks]
+	}
+	seal(pairs[:len(pairs)/blockBytes*blockBytes], blockBytes)
 	return format.Seal(data, trailerAt, 0)
 }

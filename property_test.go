@@ -17,6 +17,10 @@ package kvstore_test
 //  6. A function that the writer runs reads the state after all commits before
 //     it, and commits all of its writes or none, however it ends (P14).
 //  7. Versions rise by each commit and are what SetVersion asked for (P13).
+//  8. By the store's clock a key is gone at its deadline, and not before. The
+//     deadline is as durable as the value. A key that was deleted because it
+//     was due never comes back, even if the clock is set back across a
+//     restart (P15).
 
 import (
 	"context"
@@ -28,9 +32,10 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -40,62 +45,24 @@ import (
 
 const propertyDir = "/data/store"
 
-// commit is one commit of the model.
-type commit []write
-
-// write is one write of the model; a nil value deletes.
-type write struct {
-	key   string
-	value value
-}
-
-// value prints as its length and first byte.
-type value []byte
-
-func (v value) GoString() string {
-	if len(v) == 0 {
-		return fmt.Sprintf("value(%t)", v != nil)
-	}
-	return fmt.Sprintf("%d x %d", len(v), v[0])
-}
-
-func (c commit) apply(state map[string]string) {
-	for _, w := range c {
-		if w.value == nil {
-			delete(state, w.key)
-		} else {
-			state[w.key] = string(w.value)
-		}
-	}
-}
-
-func (c commit) batch() *kvstore.Batch {
-	b := new(kvstore.Batch)
-	for _, w := range c {
-		if w.value == nil {
-			b.Delete(w.key)
-		} else {
-			b.Set(w.key, w.value)
-		}
-	}
-	return b
-}
-
 // machine drives a store on a file system in memory, with the model beside it.
 type machine struct {
 	fs     *vfs.Mem
 	config kvstore.Config
 	store  *kvstore.Store
+	start  int64         // the store's clock has shown nothing earlier; deadlines are between its seconds
+	ahead  time.Duration // of the bubble's time, wall time is; it changes between sessions
+	view   *openView     // nil for none
 
-	base    map[string]string // the state at the last Open
-	commits []commit          // since the last Open, in call order
-	acked   int               // number of acknowledged commits
-	synced  int               // number of commits known to survive a power cut
-	pending []pending         // of the commits behind acked, in order
-	version int64             // of the last acknowledged commit
-	failed  bool              // the store has failed or the process is dead
-	armed   bool              // the process is to be killed at a later file operation
-	cut     atomic.Bool       // the process was killed by a power cut
+	base    map[string]entry // the state at the last Open
+	commits []commit         // since the last Open, in call order
+	acked   int              // number of acknowledged commits
+	synced  int              // number of commits known to survive a power cut
+	pending []pending        // of the commits behind acked, in order
+	version int64            // of the last acknowledged commit
+	failed  bool             // the store has failed or the process is dead
+	armed   bool             // the process is to be killed at a later file operation
+	cut     atomic.Bool      // the process was killed by a power cut
 }
 
 // pending is an asynchronous commit.
@@ -104,13 +71,23 @@ type pending struct {
 	function *function // nil for a batch
 }
 
+// openView is a view and what it must show.
+type openView struct {
+	*kvstore.View
+	state map[string]entry
+	at    int // commits since the last Open, when it was opened
+}
+
 func newMachine(t *rapid.T) *machine {
 	seed := rapid.Uint64().Draw(t, "disk seed")
 	random := rand.New(rand.NewPCG(seed, 0))
 	m := &machine{
-		fs:     vfs.NewMem(random.IntN),
-		config: kvstore.Config{DataDir: propertyDir, SyncWrites: rapid.Bool().Draw(t, "SyncWrites")},
-		base:   map[string]string{},
+		fs: vfs.NewMem(random.IntN),
+		config: kvstore.Config{
+			DataDir: propertyDir, SyncWrites: rapid.Bool().Draw(t, "SyncWrites"),
+			Replicated: rapid.IntRange(0, 2).Draw(t, "Replicated") == 0,
+		},
+		base: map[string]entry{}, start: time.Now().UnixNano(),
 	}
 	if err := errors.Join(m.fs.Mkdir("/data"), m.fs.SyncParent("/data")); err != nil {
 		t.Fatal(err)
@@ -121,7 +98,7 @@ func newMachine(t *rapid.T) *machine {
 
 func (m *machine) open(t *rapid.T) {
 	m.fs.SetHook(nil)
-	store, err := kvstore.OpenFS(m.fs, m.config)
+	store, err := m.tryOpen()
 	if err != nil {
 		t.Fatalf("open: %v", err)
 	}
@@ -129,8 +106,16 @@ func (m *machine) open(t *rapid.T) {
 	m.cut.Store(false)
 }
 
-// state returns the model's state after n commits.
-func (m *machine) state(n int) map[string]string {
+func (m *machine) tryOpen() (*kvstore.Store, error) {
+	ahead := m.ahead
+	return kvstore.OpenFS(m.fs, m.config, kvstore.WithClock(func() time.Time { return time.Now().Add(ahead) }))
+}
+
+// now is the time by the store's clock.
+func (m *machine) now() int64 { return m.store.Now().UnixNano() }
+
+// state returns the model's state after n commits, with the keys that are due.
+func (m *machine) state(n int) map[string]entry {
 	state := maps.Clone(m.base)
 	for _, c := range m.commits[:n] {
 		c.apply(state)
@@ -138,13 +123,28 @@ func (m *machine) state(n int) map[string]string {
 	return state
 }
 
-// summary describes a state in a line.
-func summary(state map[string]string) string {
-	var b strings.Builder
-	for _, key := range slices.Sorted(maps.Keys(state)) {
-		fmt.Fprintf(&b, "%q=%#v ", key, value(state[key]))
+// visible returns what readers see after n commits.
+func (m *machine) visible(n int) map[string]string { return visible(m.state(n), m.now()) }
+
+// resolve returns what a commit writes whose calls are made now: a write that
+// is due is a deletion, and a key that is not there is not touched.
+func (m *machine) resolve(c commit) commit {
+	return resolve(c, m.state(len(m.commits)), m.now())
+}
+
+func resolve(c commit, state map[string]entry, now int64) commit {
+	state, resolved := maps.Clone(state), commit{}
+	for _, w := range c {
+		if before, ok := state[w.key]; w.touch && (!ok || before.isDue(now)) {
+			continue
+		}
+		if (entry{until: w.until}).isDue(now) {
+			w = write{key: w.key}
+		}
+		commit{w}.apply(state)
+		resolved = append(resolved, w)
 	}
-	return b.String()
+	return resolved
 }
 
 func (m *machine) stored() map[string]string {
@@ -228,21 +228,76 @@ func (m *machine) await(t *rapid.T) {
 }
 
 // reopen opens the store after a crash or a close, and checks what came back.
+// It does so at a moment when nothing was due yet, and once more at any other.
 func (m *machine) reopen(t *rapid.T, atLeast int) {
+	m.rewind()
 	m.open(t)
-	got := m.stored()
-	for n := len(m.commits); n >= atLeast; n-- {
-		if want := m.state(n); maps.Equal(got, want) {
-			if v := m.store.Stats().Version; v < m.version && atLeast >= m.acked {
-				t.Fatalf("version %d, it was %d", v, m.version)
-			}
-			m.base, m.commits, m.acked, m.synced = want, nil, 0, 0
-			m.version = m.store.Stats().Version
-			return
+	got, found := withDeadlines(m.store), -1
+	for n := len(m.commits); n >= atLeast && found < 0; n-- {
+		if maps.Equal(got, m.state(n)) {
+			found = n
 		}
 	}
-	t.Fatalf("recovered %s, which is no prefix of %d commits with %d promised: %#v after %s",
-		summary(got), len(m.commits), atLeast, m.commits, summary(m.base))
+	if found < 0 {
+		t.Fatalf("recovered %s, which is no prefix of %d commits with %d promised: %#v after %s",
+			fullSummary(got, m.start), len(m.commits), atLeast, m.commits, fullSummary(m.base, m.start))
+	}
+	if v := m.store.Stats().Version; v < m.version && atLeast >= m.acked {
+		t.Fatalf("version %d, it was %d", v, m.version)
+	}
+	m.base, m.commits, m.acked, m.synced = got, nil, 0, 0
+	m.version = m.store.Stats().Version
+	if rapid.Bool().Draw(t, "closes it") {
+		if err := m.store.Close(); err != nil {
+			t.Fatalf("Close: %v", err)
+		}
+	} else {
+		m.fs.Kill()
+		_ = m.store.Close() // writes nothing: its handles are dead
+	}
+	clock := rapid.IntRange(0, 8).Draw(t, "seconds since the start")
+	m.rewind()
+	m.ahead += time.Duration(clock) * time.Second
+	m.open(t)
+	m.expired(t)
+}
+
+// rewind sets wall time back to a moment when nothing was due.
+func (m *machine) rewind() { m.ahead = time.Until(time.Unix(0, m.start)) }
+
+// expired adds to the model the commit with which the writer has deleted what
+// is due.
+func (m *machine) expired(t *rapid.T) {
+	synctest.Wait()
+	due := dueAt(m.state(len(m.commits)), m.now())
+	if m.failed || m.config.Replicated || len(due) == 0 {
+		return
+	}
+	c := commit{}
+	for _, key := range due {
+		c = append(c, write{key: key})
+	}
+	m.commits = append(m.commits, c)
+	switch stats := m.store.Stats(); {
+	case m.store.Err() != nil:
+		m.fail()
+	case stats.Due > 0:
+		t.Fatalf("%d keys are due, and not deleted", stats.Due)
+	default:
+		m.acked = len(m.commits)
+		if m.config.SyncWrites {
+			m.synced = m.acked
+		}
+		m.advance(t, true)
+	}
+}
+
+// dropView closes the view, before the store is closed.
+func (m *machine) dropView() {
+	if m.view != nil {
+		_ = m.view.Close() // it returns nil
+		m.view = nil
+	}
 }
 
 // crash ends the process, by a power cut or a kill, and opens the store again.
@@ -268,6 +323,7 @@ func (m *machine) promised(power bool) int {
 // buryDead ends the goroutines of a store whose file system has crashed.
 func (m *machine) buryDead(t *rapid.T) {
 	m.await(t)
+	m.dropView()
 	if err := m.store.Close(); err == nil {
 		t.Fatal("Close of a crashed store returned nil")
 	}
@@ -296,30 +352,91 @@ var (
 		n := rapid.SampledFrom([]int{0, 1, 20, 400, 600, 5000}).Draw(t, "length")
 		return slices.Repeat(value{rapid.Byte().Draw(t, "fill")}, n)
 	})
-	writes = rapid.Custom(func(t *rapid.T) write {
+	// The deadline of a write that was drawn is a number of seconds, see
+	// [machine.dated].
+	seconds = rapid.SampledFrom([]int64{1, 1, 2, 3, 5, 1000, -1})
+	writes  = rapid.Custom(func(t *rapid.T) write {
 		w := write{key: keys.Draw(t, "key")}
 		if rapid.IntRange(0, 3).Draw(t, "set") > 0 {
 			w.value = values.Draw(t, "value")
+			if rapid.IntRange(0, 2).Draw(t, "expires") == 0 {
+				w.until = seconds.Draw(t, "seconds")
+			}
 		}
 		return w
 	})
 )
 
+// dated returns a commit that was drawn, with its deadlines.
+func (m *machine) dated(c commit) commit {
+	c = slices.Clone(c)
+	for i, w := range c {
+		if w.until != 0 {
+			c[i].until = m.inSeconds(w.until)
+		}
+	}
+	return c
+}
+
+// inSeconds returns a deadline that falls into the n-th second from now, or
+// before now if n is not positive. Deadlines are half a second away from what
+// the clock shows.
+func (m *machine) inSeconds(n int64) int64 {
+	second := int64(time.Second)
+	return m.start + (m.now()-m.start)/second*second + (n-1)*second + second/2
+}
+
+// Pass lets time pass, to the beginning of a later second.
+func (m *machine) Pass(t *rapid.T) {
+	m.await(t)
+	for range rapid.IntRange(1, 3).Draw(t, "seconds") {
+		second := int64(time.Second)
+		pass(time.Duration(second - (m.now()-m.start)%second))
+		m.expired(t)
+	}
+}
+
 func (m *machine) Set(t *rapid.T) {
 	key, value := keys.Draw(t, "key"), values.Draw(t, "value")
-	m.commit(t, commit{{key, value}}, m.store.Set(key, value))
+	m.commit(t, commit{{key: key, value: value}}, m.store.Set(key, value))
+}
+
+func (m *machine) SetUntil(t *rapid.T) {
+	w := write{key: keys.Draw(t, "key"), value: values.Draw(t, "value"), until: seconds.Draw(t, "seconds")}
+	raw := m.dated(commit{w})
+	c, until := m.resolve(raw), raw[0].until
+	if ttl := time.Duration(until - m.now()); ttl > 0 && rapid.Bool().Draw(t, "for") {
+		m.commit(t, c, m.store.SetFor(w.key, w.value, ttl))
+		return
+	}
+	m.commit(t, c, m.store.SetUntil(w.key, w.value, moment(until)))
+}
+
+// Expire moves a deadline, or removes it.
+func (m *machine) Expire(t *rapid.T) {
+	w := write{key: keys.Draw(t, "key"), touch: true}
+	if rapid.IntRange(0, 3).Draw(t, "expires") > 0 {
+		w.until = seconds.Draw(t, "seconds")
+	}
+	raw := m.dated(commit{w})
+	c := m.resolve(raw)
+	found, err := m.store.Expire(w.key, moment(raw[0].until))
+	if err == nil && found != (len(c) > 0) {
+		t.Fatalf("Expire(%q): %v, want %v", w.key, found, len(c) > 0)
+	}
+	m.commit(t, c, err)
 }
 
 func (m *machine) Delete(t *rapid.T) {
 	key := keys.Draw(t, "key")
-	m.commit(t, commit{{key, nil}}, m.store.Delete(key))
+	m.commit(t, commit{{key: key}}, m.store.Delete(key))
 }
 
 // CompareAndSwap expects the value after all pending commits, or another one.
 func (m *machine) CompareAndSwap(t *rapid.T) {
 	key := keys.Draw(t, "key")
 	var old, next value
-	if now, ok := m.state(len(m.commits))[key]; ok {
+	if now, ok := m.visible(len(m.commits))[key]; ok {
 		old = append(value{}, now...)
 	}
 	want := rapid.IntRange(0, 3).Draw(t, "expects what is there") > 0
@@ -335,7 +452,7 @@ func (m *machine) CompareAndSwap(t *rapid.T) {
 	if err == nil && swapped != want {
 		t.Fatalf("CompareAndSwap(%q, %#v): %v, want %v", key, old, swapped, want)
 	}
-	c := commit{{key, next}}
+	c := commit{{key: key, value: next}}
 	if !want {
 		c = commit{}
 	}
@@ -348,17 +465,17 @@ func (m *machine) Update(t *rapid.T) {
 	from, to := keys.Draw(t, "from"), keys.Draw(t, "to")
 	some := ranges.Draw(t, "range")
 	some.Limit = 1
-	between := rapid.SliceOfN(writes, 0, 2).Draw(t, "between")
+	between := m.dated(rapid.SliceOfN(writes, 0, 2).Draw(t, "between"))
 	var c commit
 	err := m.store.Update(context.Background(), func(tx *kvstore.Tx) error {
-		if b := commit(between); len(b) > 0 && !m.failed {
+		if b := between; len(b) > 0 && !m.failed {
 			between = nil
-			m.commit(t, b, m.store.Apply(context.Background(), b.batch()))
+			m.commit(t, m.resolve(b), m.store.Apply(context.Background(), b.batch()))
 			if m.failed {
 				return kvstore.ErrFailed
 			}
 		}
-		w := write{to, nil}
+		w := write{key: to}
 		if b, ok := tx.Get(from); ok {
 			tx.Set(to, b)
 			w.value = b
@@ -368,7 +485,7 @@ func (m *machine) Update(t *rapid.T) {
 		c = commit{w}
 		for key := range tx.Scan(some) {
 			tx.Delete(key)
-			c = append(c, write{key, nil})
+			c = append(c, write{key: key})
 		}
 		return nil
 	})
@@ -379,17 +496,18 @@ func (m *machine) Update(t *rapid.T) {
 }
 
 func (m *machine) Apply(t *rapid.T) {
-	c := commit(rapid.SliceOfN(writes, 1, 6).Draw(t, "batch"))
-	m.commit(t, c, m.store.Apply(context.Background(), c.batch()))
+	c := m.dated(rapid.SliceOfN(writes, 1, 6).Draw(t, "batch"))
+	m.commit(t, m.resolve(c), m.store.Apply(context.Background(), c.batch()))
 }
 
 func (m *machine) ApplyAsync(t *rapid.T) {
-	c := commit(rapid.SliceOfN(writes, 1, 6).Draw(t, "batch"))
+	c := m.dated(rapid.SliceOfN(writes, 1, 6).Draw(t, "batch"))
+	resolved := m.resolve(c)
 	if m.failed {
-		m.commit(t, c, m.store.ApplyAsync(context.Background(), c.batch()).Wait(context.Background()))
+		m.commit(t, resolved, m.store.ApplyAsync(context.Background(), c.batch()).Wait(context.Background()))
 		return
 	}
-	m.commits = append(m.commits, c)
+	m.commits = append(m.commits, resolved)
 	m.pending = append(m.pending, pending{Commit: m.store.ApplyAsync(context.Background(), c.batch())})
 }
 
@@ -397,8 +515,12 @@ func (m *machine) ApplyAsync(t *rapid.T) {
 // ends as it is told.
 type function struct {
 	steps []functionStep
-	end   string            // "", or how it ends instead: "error", "panic" or "exit"
-	state map[string]string // what it reads; owned by the function once it is given to the store
+	end   string           // "", or how it ends instead: "error", "panic" or "exit"
+	state map[string]entry // what it reads; owned by the function once it is given to the store
+	now   int64            // its moment, or so
+
+	view      *kvstore.View   // nil for none
+	unchanged map[string]bool // for keys of steps: what Unchanged answers, if that is known
 
 	runs     int
 	problems []string // that the function has seen, in the writer's goroutine
@@ -413,7 +535,9 @@ type functionStep struct {
 
 var functionSteps = rapid.Custom(func(t *rapid.T) functionStep {
 	return functionStep{
-		kind:  rapid.SampledFrom([]string{"get", "has", "write", "write", "scan", "all"}).Draw(t, "step"),
+		kind: rapid.SampledFrom([]string{
+			"get", "has", "deadline", "write", "write", "write", "touch", "scan", "all", "unchanged",
+		}).Draw(t, "step"),
 		write: writes.Draw(t, "write"),
 		scan:  ranges.Draw(t, "range"),
 	}
@@ -426,15 +550,53 @@ func (m *machine) function(t *rapid.T) (*function, commit) {
 	f := &function{
 		steps: rapid.SliceOfN(functionSteps, 0, 6).Draw(t, "steps"),
 		end:   rapid.SampledFrom([]string{"", "", "", "error", "panic", "exit"}).Draw(t, "end"),
-		state: m.state(len(m.commits)),
+		state: m.state(len(m.commits)), now: m.now(), unchanged: map[string]bool{},
+	}
+	if m.view != nil {
+		f.view = m.view.View
 	}
 	c := commit{}
-	for _, step := range f.steps {
-		if step.kind == "write" && f.end == "" {
+	for i := range f.steps {
+		step := &f.steps[i]
+		step.write = m.dated(commit{step.write})[0]
+		if answer, known := m.isUnchanged(step.write.key); known {
+			f.unchanged[step.write.key] = answer
+		}
+		switch step.kind {
+		case "touch":
+			step.write = write{key: step.write.key, until: step.write.until, touch: true}
+			fallthrough
+		case "write":
 			c = append(c, step.write)
 		}
 	}
-	return f, c
+	if f.end != "" {
+		return f, commit{}
+	}
+	return f, m.resolve(c)
+}
+
+// isUnchanged returns what Unchanged has to answer. It may give any answer if a
+// key was deleted that was not there, and nothing else has become of it.
+func (m *machine) isUnchanged(key string) (answer, known bool) {
+	if m.view == nil || m.view.state[key].isDue(m.now()) {
+		return false, true
+	}
+	state, known := m.state(m.view.at), true
+	for _, c := range m.commits[m.view.at:] {
+		for _, w := range c {
+			_, there := state[key]
+			switch {
+			case w.key != key:
+			case there || w.value != nil:
+				return false, true
+			default:
+				known = false
+			}
+			commit{w}.apply(state)
+		}
+	}
+	return true, known
 }
 
 // Helper and Fatalf make a function a tester. Fatalf goes on after a failure.
@@ -463,33 +625,60 @@ func (f *function) run(tx *kvstore.Tx) error {
 
 func (f *function) take(step functionStep, tx *kvstore.Tx) {
 	key := step.write.key
-	value, present := f.state[key]
+	e, present := f.state[key]
+	if e.isDue(f.now) {
+		e, present = entry{}, false
+	}
 	switch step.kind {
 	case "get":
-		if got, ok := tx.Get(key); string(got) != value || ok != present {
-			f.Fatalf("Get(%q) = %.20q, %v, want %.20q, %v", key, got, ok, value, present)
+		if got, ok := tx.Get(key); string(got) != e.value || ok != present {
+			f.Fatalf("Get(%q) = %.20q, %v, want %.20q, %v", key, got, ok, e.value, present)
 		}
 	case "has":
 		if ok := tx.Has(key); ok != present {
 			f.Fatalf("Has(%q) = %v", key, ok)
 		}
-	case "write":
-		if step.write.value == nil {
-			tx.Delete(key)
-		} else {
-			tx.Set(key, step.write.value)
+	case "deadline":
+		if got, ok := tx.Deadline(key); nanoseconds(got) != e.until || ok != present {
+			f.Fatalf("Deadline(%q) = %v, %v, want %v, %v", key, got, ok, moment(e.until), present)
 		}
-		commit{step.write}.apply(f.state)
+	case "write":
+		f.write(step.write, tx)
+	case "touch":
+		if found := tx.Expire(key, moment(step.write.until)); found != present {
+			f.Fatalf("Expire(%q) = %v", key, found)
+		}
 	case "scan":
-		wantScan(f, f.state, step.scan, tx.Scan(step.scan))
+		wantScan(f, visible(f.state, f.now), step.scan, tx.Scan(step.scan))
 	case "all":
-		got := map[string]string{}
+		got, want := map[string]string{}, visible(f.state, f.now)
 		for key, value := range tx.All() {
 			got[key] = string(value)
 		}
-		if !maps.Equal(got, f.state) {
-			f.Fatalf("All shows %s, want %s", summary(got), summary(f.state))
+		if !maps.Equal(got, want) {
+			f.Fatalf("All shows %s, want %s", summary(got), summary(want))
 		}
+	case "unchanged":
+		if f.view == nil {
+			break
+		}
+		if want, known := f.unchanged[key]; known && tx.Unchanged(f.view, key) != want {
+			f.Fatalf("Unchanged(%q), want %v", key, want)
+		}
+	}
+	if step.kind == "write" || step.kind == "touch" {
+		resolve(commit{step.write}, f.state, f.now).apply(f.state)
+	}
+}
+
+func (f *function) write(w write, tx *kvstore.Tx) {
+	switch {
+	case w.value == nil:
+		tx.Delete(w.key)
+	case w.until != 0:
+		tx.SetUntil(w.key, w.value, moment(w.until))
+	default:
+		tx.Set(w.key, w.value)
 	}
 }
 
@@ -553,6 +742,94 @@ func (m *machine) DoAsync(t *rapid.T) {
 	m.pending = append(m.pending, pending{p, f})
 }
 
+// UpdateSteps runs a function as a transaction of the caller's. Nothing comes
+// between.
+func (m *machine) UpdateSteps(t *rapid.T) {
+	if m.await(t); m.failed {
+		return // one without writes does not notice
+	}
+	f, c := m.function(t)
+	if f.end != "" {
+		f.end = "error"
+	}
+	err := m.store.Update(context.Background(), f.run)
+	if errors.Is(err, kvstore.ErrFailed) && f.runs == 0 {
+		return // it failed before it called the function
+	}
+	m.commit(t, c, f.outcome(t, err))
+}
+
+// DeleteDue deletes what is due in a store whose commits come from elsewhere.
+func (m *machine) DeleteDue(t *rapid.T) {
+	m.await(t)
+	if m.failed || !m.config.Replicated {
+		return
+	}
+	state := m.state(len(m.commits))
+	want, got := dueAt(state, m.now()), m.store.Due(100)
+	if !slices.IsSortedFunc(got, func(a, b string) int { return int(state[a].until - state[b].until) }) ||
+		!slices.Equal(slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(want))) {
+		t.Fatalf("due are %q, want %q", got, want)
+	}
+	c := commit{}
+	for _, key := range want[:rapid.IntRange(0, len(want)).Draw(t, "keys")] {
+		c = append(c, write{key: key})
+	}
+	n := 0
+	err := m.store.Do(context.Background(), func(tx *kvstore.Tx) error {
+		for _, w := range c {
+			n += tx.DeleteDue(w.key, "absent")
+		}
+		for key, e := range state {
+			if !e.isDue(m.now()) {
+				n += tx.DeleteDue(key)
+			}
+		}
+		return nil
+	})
+	if err == nil && n != len(c) {
+		t.Fatalf("DeleteDue deletes %d keys, want %d", n, len(c))
+	}
+	m.commit(t, c, err)
+}
+
+// OpenView opens a view, which replaces the one before it.
+func (m *machine) OpenView(t *rapid.T) {
+	if m.await(t); m.failed {
+		return
+	}
+	m.dropView()
+	v, err := m.store.View()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.view = &openView{View: v, state: map[string]entry{}, at: len(m.commits)}
+	for key, e := range m.state(m.acked) {
+		if !e.isDue(m.now()) {
+			m.view.state[key] = e
+		}
+	}
+}
+
+// checkView compares the view with what it showed at first.
+func (m *machine) checkView(t *rapid.T) {
+	if m.view == nil {
+		return
+	}
+	got := map[string]entry{}
+	for key, value := range m.view.Scan(kvstore.Range{}) {
+		deadline, ok := m.view.Deadline(key)
+		if !ok || !m.view.Has(key) {
+			t.Fatalf("a view shows %q to Scan alone", key)
+		}
+		got[key] = entry{string(value), nanoseconds(deadline)}
+	}
+	if !maps.Equal(got, m.view.state) || m.view.Len() != len(got) {
+		t.Fatalf("a view shows %s, and did show %s; Len %d",
+			fullSummary(got, m.start), fullSummary(m.view.state, m.start), m.view.Len())
+	}
+}
+
 // DoVersion has a function or a batch ask for a version.
 func (m *machine) DoVersion(t *rapid.T) {
 	m.await(t)
@@ -561,7 +838,9 @@ func (m *machine) DoVersion(t *rapid.T) {
 	f, c := m.function(t)
 	var err error
 	if rapid.Bool().Draw(t, "batch") {
-		b := c.batch()
+		writes := m.dated(rapid.SliceOfN(writes, 0, 3).Draw(t, "writes"))
+		c = m.resolve(writes)
+		b := writes.batch()
 		b.SetVersion(v)
 		f.end, f.runs = "", 1
 		err = m.store.Apply(context.Background(), b)
@@ -588,13 +867,16 @@ func (m *machine) DoVersion(t *rapid.T) {
 func (m *machine) Add(t *rapid.T) {
 	key := rapid.SampledFrom([]string{"n", "n", "n", "a", "b"}).Draw(t, "key")
 	delta := rapid.SampledFrom([]int64{0, 1, -1, 10, math.MaxInt64, math.MinInt64}).Draw(t, "delta")
-	text, present := m.state(len(m.commits))[key]
+	text, present := m.visible(len(m.commits))[key]
 	before, notNumber := strconv.ParseInt(text, 10, 64)
 	if !present {
 		notNumber = nil
 	}
 	sum := before + delta
-	c, want := commit{{key, strconv.AppendInt(nil, sum, 10)}}, error(nil)
+	c, want := commit{{key: key, value: strconv.AppendInt(nil, sum, 10)}}, error(nil)
+	if present {
+		c[0].until = m.state(len(m.commits))[key].until
+	}
 	switch {
 	case notNumber != nil || present && strconv.FormatInt(before, 10) != text:
 		c, want = commit{}, kvstore.ErrNotNumber
@@ -616,8 +898,8 @@ func (m *machine) Add(t *rapid.T) {
 // Between, another commit may come, of what it has read.
 func (m *machine) UpdateMany(t *rapid.T) {
 	m.await(t) // or what is pending is what comes between
-	w := writes.Draw(t, "write")
-	between := rapid.SliceOfN(writes, 0, 3).Draw(t, "between")
+	w := m.dated(commit{writes.Draw(t, "write")})[0]
+	between := m.dated(rapid.SliceOfN(writes, 0, 3).Draw(t, "between"))
 	all := rapid.Bool().Draw(t, "all")
 	runs, most := 0, 1
 	var seen map[string]string
@@ -634,27 +916,23 @@ func (m *machine) UpdateMany(t *rapid.T) {
 		for i := range 600 {
 			tx.Has(fmt.Sprint("absent ", i))
 		}
-		if b := commit(between); len(b) > 0 && !m.failed {
+		if b := between; len(b) > 0 && !m.failed {
 			between, most = nil, 2
-			m.commit(t, b, m.store.Apply(context.Background(), b.batch()))
+			m.commit(t, m.resolve(b), m.store.Apply(context.Background(), b.batch()))
 			if m.failed {
 				return kvstore.ErrFailed
 			}
 		}
-		if w.value == nil {
-			tx.Delete(w.key)
-		} else {
-			tx.Set(w.key, w.value)
-		}
+		(&function{}).write(w, tx)
 		return nil
 	})
 	if errors.Is(err, kvstore.ErrFailed) && runs == 0 {
 		return // Update failed before it called the function
 	}
-	if state := m.state(len(m.commits)); err == nil && (runs > most || !maps.Equal(seen, state)) {
+	if state := m.visible(len(m.commits)); err == nil && (runs > most || !maps.Equal(seen, state)) {
 		t.Fatalf("%d runs, want up to %d; it read %s, want %s", runs, most, summary(seen), summary(state))
 	}
-	m.commit(t, commit{w}, err)
+	m.commit(t, m.resolve(commit{w}), err)
 }
 
 func (m *machine) Await(t *rapid.T) { m.await(t) }
@@ -675,7 +953,27 @@ func (m *machine) Sync(t *rapid.T) {
 	}
 }
 
+// Snapshot writes one while the store is open.
+func (m *machine) Snapshot(t *rapid.T) {
+	m.await(t)
+	err := m.store.Snapshot(context.Background())
+	switch {
+	case err == nil && m.failed:
+		t.Fatal("Snapshot succeeded on a failed store")
+	case err == nil:
+		m.synced = m.acked
+	case errors.Is(err, kvstore.ErrFailed):
+		m.fail()
+	case !m.armed:
+		t.Fatalf("Snapshot: %v", err)
+	}
+}
+
 func (m *machine) Close(t *rapid.T) {
+	if m.view != nil {
+		m.await(t) // functions may ask what has changed since the view
+		m.dropView()
+	}
 	err := m.store.Close()
 	m.await(t)
 	switch {
@@ -710,9 +1008,10 @@ func (m *machine) KillInOpen(t *rapid.T) {
 	power := rapid.Bool().Draw(t, "power cut")
 	m.fs.Kill()
 	m.buryDead(t)
+	m.rewind()
 	for range 2 {
 		m.arm(rapid.IntRange(1, 40).Draw(t, "after operations"), power)
-		store, err := kvstore.OpenFS(m.fs, m.config)
+		store, err := m.tryOpen()
 		if err == nil {
 			// Recovery had ended before the crash, so what it served is
 			// durable.
@@ -742,13 +1041,13 @@ func (m *machine) FailSync(t *rapid.T) {
 		return nil
 	})
 	before := m.stored()
-	c := commit{{"failing", values.Draw(t, "value")}}
+	c := commit{{key: "failing", value: values.Draw(t, "value")}}
 	err := m.store.Set(c[0].key, c[0].value)
 	m.commit(t, c, err)
 	if err == nil {
 		// SyncWrites is off: the write succeeds, and the fsync that fails may
 		// come at any time. Sync waits for it.
-		c.apply(before)
+		before[c[0].key] = string(c[0].value)
 		err = m.store.Sync()
 	}
 	if !errors.Is(err, kvstore.ErrFailed) {
@@ -760,6 +1059,7 @@ func (m *machine) FailSync(t *rapid.T) {
 	if err := m.store.Set("later", nil); !errors.Is(err, kvstore.ErrFailed) {
 		t.Fatalf("a write after the failure: %v", err)
 	}
+	m.dropView()
 	if err := m.store.Close(); !errors.Is(err, kvstore.ErrFailed) {
 		t.Fatalf("Close after the failure: %v", err)
 	}
@@ -769,10 +1069,12 @@ func (m *machine) FailSync(t *rapid.T) {
 // Check compares reads with the model while the store is healthy and nothing is
 // under way.
 func (m *machine) Check(t *rapid.T) {
+	m.checkView(t)
 	if m.failed || len(m.pending) > 0 {
 		return
 	}
-	want := m.state(m.acked)
+	m.checkDeadlines(t)
+	want := m.visible(m.acked)
 	got := m.stored()
 	if !maps.Equal(got, want) {
 		t.Fatalf("reads show %s, want %s", summary(got), summary(want))
@@ -793,13 +1095,62 @@ func (m *machine) Check(t *rapid.T) {
 	}
 }
 
+// checkDeadlines compares deadlines with the model, those of keys that are due
+// by their number.
+func (m *machine) checkDeadlines(t *rapid.T) {
+	state, now := m.state(m.acked), m.now()
+	expiring, due := 0, dueAt(state, now)
+	for key, e := range state {
+		if e.until != 0 {
+			expiring++
+		}
+		want := e
+		if e.isDue(now) {
+			want = entry{}
+		}
+		if got, ok := m.store.Deadline(key); nanoseconds(got) != want.until || ok == e.isDue(now) {
+			t.Fatalf("Deadline(%q) = %v, %v, want %v", key, got, ok, moment(want.until))
+		}
+	}
+	stats, lag := m.store.Stats(), time.Duration(0)
+	if len(due) > 0 {
+		lag = time.Duration(now - state[due[0]].until)
+	}
+	if stats.Expiring != expiring || stats.Due != len(due) || stats.ExpireLag != lag {
+		t.Fatalf("%d keys have a deadline, %d are due, for %v; want %d, %d, %v",
+			stats.Expiring, stats.Due, stats.ExpireLag, expiring, len(due), lag)
+	}
+}
+
 func TestStoreAgreesWithAMap(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		m := newMachine(t)
-		defer func() {
-			m.fs.SetHook(nil)
-			_ = m.store.Close() // it may be crashed; goleak sees whether its goroutines end
-		}()
-		t.Repeat(rapid.StateMachineActions(m))
+	rapid.Check(t, func(r *rapid.T) {
+		inBubble(t, func() {
+			m := newMachine(r)
+			defer func() {
+				m.fs.SetHook(nil)
+				m.dropView()
+				_ = m.store.Close() // it may be crashed; goleak sees whether its goroutines end
+			}()
+			r.Repeat(rapid.StateMachineActions(m))
+		})
 	})
+}
+
+// inBubble runs a rapid check in a bubble of testing/synctest. Rapid ends
+// checks by panics, which are brought out of the bubble. It tells them apart by
+// their places, and a failure must have another one than the end of a check
+// that rapid gives up.
+func inBubble(t *testing.T, check func()) {
+	var panicked any
+	synctest.Test(t, func(*testing.T) {
+		defer func() { panicked = recover() }()
+		check()
+	})
+	switch fmt.Sprintf("%T", panicked) {
+	case "<nil>":
+	case "rapid.invalidData":
+		panic(panicked)
+	default:
+		panic(panicked)
+	}
 }

@@ -3,6 +3,7 @@ package kvstore
 import (
 	"cmp"
 	"maps"
+	"math"
 	"slices"
 
 	"kvstore/internal/table"
@@ -22,6 +23,8 @@ type readSet struct {
 	keys   map[string]struct{} // looked up in view, absent ones too
 	ranges []table.Bounds      // that were scanned; in order and apart once prepared
 	pairs  int                 // that the scans have found, without regard to the transaction's own writes
+
+	soonest int64 // the earliest deadline of the keys found: at that moment they are not found
 
 	unchanged []unchangedKeys // what Tx.Unchanged has answered with true
 
@@ -55,7 +58,7 @@ const (
 )
 
 func newReadSet(v *table.View) *readSet {
-	return &readSet{view: v, keys: map[string]struct{}{}}
+	return &readSet{view: v, keys: map[string]struct{}{}, soonest: math.MaxInt64}
 }
 
 // bytes returns about how much memory the set takes.
@@ -122,7 +125,7 @@ func (r *readSet) close() {
 
 // check looks whether the set holds for a command that meets this state.
 func (r *readSet) check(a *ahead) verdict {
-	if r.isAhead(a) || slices.ContainsFunc(r.unchanged, func(u unchangedKeys) bool {
+	if r.soonest <= a.now || r.isAhead(a) || slices.ContainsFunc(r.unchanged, func(u unchangedKeys) bool {
 		return !a.unchanged(u.view.view, u.keys)
 	}) {
 		return changed

@@ -17,8 +17,10 @@ import (
 // Restore makes a store in dataDir, created if need be, of a snapshot file that
 // [View.WriteTo] has written or that lies in a data directory. The store gets
 // an identity of its own, so that its files and those of the store it comes
-// from cannot be mixed up; it goes on with versions after the snapshot's. When
-// Restore returns nil, all of it is durable.
+// from cannot be mixed up; it goes on with versions after the snapshot's. Keys
+// keep their deadlines: those that have passed by now are absent in the new
+// store, and deleted when it is opened, unless [RestoreOptions] say otherwise.
+// When Restore returns nil, all of it is durable.
 //
 // The file is read to its end and verified, with the memory that the store will
 // need, before it gets its name. Errors: fs.ErrExist if there is a store in
@@ -27,10 +29,20 @@ import (
 // those of r and of the file system. After an error everything in dataDir is as
 // before, and the directories that Restore has made are removed.
 func Restore(dataDir string, r io.Reader) error {
-	return restore(vfs.OS{}, dataDir, r)
+	return RestoreWithOptions(dataDir, r, RestoreOptions{})
 }
 
-func restore(fsys vfs.FS, dataDir string, r io.Reader) error {
+// RestoreOptions says how to restore.
+type RestoreOptions struct {
+	NoExpire bool // drop all deadlines: all keys in the file stay, also those whose deadline has passed
+}
+
+// RestoreWithOptions is [Restore] with options.
+func RestoreWithOptions(dataDir string, r io.Reader, options RestoreOptions) error {
+	return restore(vfs.OS{}, dataDir, r, options)
+}
+
+func restore(fsys vfs.FS, dataDir string, r io.Reader, options RestoreOptions) error {
 	config, err := DefaultConfig(dataDir).withDefaults()
 	if err != nil {
 		return err
@@ -39,7 +51,7 @@ func restore(fsys vfs.FS, dataDir string, r io.Reader) error {
 	if err != nil {
 		return err
 	}
-	if err := restoreInto(dir, r); err != nil {
+	if err := restoreInto(dir, r, options); err != nil {
 		return errors.Join(publicError(err), dir.abandon())
 	}
 	return publicError(dir.close())
@@ -48,7 +60,7 @@ func restore(fsys vfs.FS, dataDir string, r io.Reader) error {
 // restoreInto makes the first snapshot of a directory that is locked. After an
 // error it has changed nothing. It leaves unfinished files to the next Open,
 // and chooses a number with which it overwrites none of them.
-func restoreInto(d *directory, r io.Reader) error {
+func restoreInto(d *directory, r io.Reader, options RestoreOptions) error {
 	files, err := datadir.List(d.dir)
 	if err != nil {
 		return err
@@ -67,7 +79,7 @@ func restoreInto(d *directory, r io.Reader) error {
 	}
 	name := format.SnapshotName(number)
 	err = datadir.WriteFile(d.dir, name, func(file vfs.File) error {
-		return snapfile.Copy(file, r, id, number, false)
+		return snapfile.Copy(file, r, id, number, options.NoExpire)
 	})
 	if err != nil {
 		return fmt.Errorf("restore: %w", err)

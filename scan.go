@@ -58,7 +58,7 @@ func (v *View) Scan(r Range) iter.Seq2[string, []byte] {
 	return func(yield func(string, []byte) bool) {
 		defer runtime.KeepAlive(v)
 		shown := 0
-		for key, value := range r.of(v.view) {
+		for key, value := range v.view.Scan(r.bounds(), r.loop(nil)) {
 			if !yield(key, value) {
 				return
 			}
@@ -142,9 +142,9 @@ func (s *Store) Walk(cursor uint64, n int) (keys []string, next uint64, err erro
 	return keys, uint64(t.ID())<<table.WalkBits | place, nil
 }
 
-// of returns the loop over the pairs of a state within r, without its limit.
-func (r *Range) of(state txState) iter.Seq2[string, []byte] {
-	return state.Scan(r.bounds(), table.Loop{Reverse: r.Reverse, KeysOnly: r.KeysOnly})
+// loop returns how a loop goes over the pairs within r, without its limit.
+func (r *Range) loop(soonest *int64) table.Loop {
+	return table.Loop{Reverse: r.Reverse, KeysOnly: r.KeysOnly, Soonest: soonest}
 }
 
 // bounds returns the range as a single interval.

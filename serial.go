@@ -182,11 +182,12 @@ func (s *serial) run(f *function, c *writeCommand, a *ahead) (write bool, err er
 	if err := f.ctx.Err(); err != nil || !f.state.CompareAndSwap(isQueued, hasBegun) {
 		return false, err
 	}
-	tx, returned := &Tx{state: a, ahead: a, writes: map[string]written{}, now: a.now}, false
+	tx, returned, now := &Tx{state: a, ahead: a, writes: map[string]written{}, now: a.now}, false, a.now
 	s.enter(f)
 	defer func() {
 		tx.ended = true
 		a.closeView()
+		a.now = now // SetNow was for this function
 		s.leave()
 		if !returned {
 			value := recover()

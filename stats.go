@@ -10,11 +10,11 @@ import (
 
 // Stats are figures about a store. Counters count from Open.
 type Stats struct {
-	Keys     int    // keys present
+	Keys     int    // keys present, as Len counts them
 	WALBytes int64  // bytes of groups in the log that no snapshot covers; Close does not change it
 	Syncs    uint64 // fsyncs that made a group of writes durable; 0 with SyncWrites false
 	Groups   uint64 // groups of commits written together
-	Commits  uint64 // commits: each Set, Delete and non-empty batch is one
+	Commits  uint64 // commits: each Set, Delete and non-empty batch is one, and each deletion of keys that are due
 	Version  int64  // of the last commit that readers see, as [View.Version] gives it; not reset by Open
 	Recovery Recovery
 
@@ -32,6 +32,12 @@ type Stats struct {
 	// index is not in it.
 	MemoryMapped int64
 	MemoryUsed   int64
+
+	Expiring   int           // keys with a deadline, those included whose deadline has passed
+	Due        int           // keys whose deadline has passed and that are not deleted yet; Keys has none of them
+	ExpireLag  time.Duration // how long ago the earliest of their deadlines was, 0 if there is none
+	Expired    uint64        // keys deleted because their deadline had passed
+	ClockSteps uint64        // times that the wall clock stepped forward by more than a minute: see [Store.Now]
 
 	Snapshots    uint64    // snapshots written, that of Close too
 	LastSnapshot time.Time // when the last of them was complete; zero if there is none
@@ -51,9 +57,13 @@ func (s *Store) Stats() Stats {
 		Version:  s.memory.Version(),
 		Recovery: s.recovery,
 
+		Expired:    s.status.expired.Load(),
+		ClockSteps: s.clock.steps.Load(),
+
 		Snapshots: s.status.snapshots.Load(),
 		DiskBytes: s.disk.Bytes(),
 	}
+	s.addDue(&stats)
 	if s.config.InMemory {
 		stats.WALBytes, stats.Syncs, stats.DiskBytes = 0, 0, 0
 	}
@@ -72,11 +82,24 @@ func (s *Store) Stats() Stats {
 	return stats
 }
 
+// addDue adds the figures about deadlines, as they are now.
+func (s *Store) addDue(stats *Stats) {
+	t := s.table.Load()
+	if t == nil {
+		return
+	}
+	now, oldest := t.Now(), int64(0)
+	stats.Keys, stats.Expiring = t.Len(), t.Expiring()
+	if stats.Due, oldest = t.Due(now); stats.Due > 0 {
+		stats.ExpireLag = time.Duration(now - oldest)
+	}
+}
+
 // Recovery is what Open found; it is part of [Stats].
 type Recovery struct {
 	Snapshot string        // base name of the snapshot that was loaded, "" if there was none
 	Groups   uint64        // groups replayed from the log
-	Entries  uint64        // SET and DELETE entries in them
+	Entries  uint64        // entries in them: SET and DELETE, EXPIRE for a deadline, CAUSE for a deletion of due keys
 	Dropped  []Dropped     // torn tails: incomplete writes that a crash left, none of them acknowledged as durable
 	Took     time.Duration // from the call of Open until the store could serve
 }
@@ -110,7 +133,7 @@ func (s *Store) compacted(state *recovery.State, now time.Time) {
 	case state.Newest != state.Snapshot:
 		s.status.snapshots.Store(1)
 		s.status.lastSnapshot.Store(&now)
-		l.Info("kvstore: snapshot written", "file", format.SnapshotName(state.Newest), "keys", state.Table.Len())
+		l.Info("kvstore: snapshot written", "file", format.SnapshotName(state.Newest), "keys", state.Table.Size())
 	}
 }
 

@@ -21,15 +21,17 @@ import (
 //
 // fn reads the state at its beginning, and its own writes. If something that it
 // has read is changed by others before the commit, nothing happens and fn runs
-// again, until it succeeds. A key that was absent counts as read, and so does a
-// range as far as the scan went. So fn should have no other effects. After a
-// few losses, each followed by a longer pause, a transaction takes its turn:
-// the writer waits for it, for at most 10 ms, and commits nothing else
-// meanwhile. So only a transaction that takes longer may lose again and again.
-// If ctx ends first, the error Is ErrConflict and ctx.Err(). If fn returns an
-// error, Update returns it unchanged and commits nothing. If fn panics, nothing
-// is committed either. A transaction that only reads commits nothing and runs
-// once. See [Store.Do] for short functions on keys that many change.
+// again, until it succeeds. A key that it has found and whose deadline has
+// passed at the commit counts as changed. A key that was absent counts as read,
+// and so does a range as far as the scan went. So fn should have no other
+// effects. After a few losses, each followed by a longer pause, a transaction
+// takes its turn: the writer waits for it, for at most 10 ms, and commits
+// nothing else meanwhile. So only a transaction that takes longer may lose
+// again and again. If ctx ends first, the error Is ErrConflict and ctx.Err().
+// If fn returns an error, Update returns it unchanged and commits nothing. If
+// fn panics, nothing is committed either. A transaction that only reads commits
+// nothing and runs once. See [Store.Do] for short functions on keys that many
+// change.
 //
 // fn may call the store's other methods. They are not part of the transaction.
 // With them, fn must not write to a key or a range that it has read in the
@@ -138,7 +140,7 @@ func (u *update) try(ctx context.Context) error {
 	defer func() { _ = view.Close() }() // it returns nil
 	reads := newReadSet(view.view)
 	defer reads.close()
-	tx := &Tx{state: view.view, reads: reads, writes: map[string]written{}, now: u.store.clock.now()}
+	tx := &Tx{state: view.view, reads: reads, writes: map[string]written{}, now: view.view.Now()}
 	defer func() { tx.ended = true }()
 	if err := u.call(tx); err != nil {
 		return err

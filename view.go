@@ -17,6 +17,9 @@ import (
 // and no writer waits for a view. A view works on a store that has failed,
 // while a disk hangs, and after the store was closed.
 //
+// The store's clock stands still in a view: it shows the keys whose deadline
+// was not reached when it was opened, and goes on showing them.
+//
 // While a view is open, the store keeps in memory every value that later
 // commits replace. So close it. Stats says how many views are open, how old the
 // oldest is, and what they hold.
@@ -113,7 +116,7 @@ func (v *View) All() iter.Seq2[string, []byte] {
 	}
 }
 
-// Len returns the number of keys, 0 if the view is closed.
+// Len returns the number of keys that the view shows, 0 if it is closed.
 func (v *View) Len() int {
 	defer runtime.KeepAlive(v)
 	return v.view.Len()
@@ -125,8 +128,9 @@ func (v *View) Version() int64 { return v.view.Version() }
 
 // WriteTo writes the view to w as a snapshot file, from which [Restore] makes a
 // store, and returns the number of bytes written. The store goes on meanwhile.
-// Errors are those of w, and ErrClosed if the view is closed or is being
-// closed.
+// The file has the keys' deadlines, and the keys whose deadline has passed and
+// that are not deleted yet: it does not depend on the clock. Errors are those
+// of w, and ErrClosed if the view is closed or is being closed.
 func (v *View) WriteTo(w io.Writer) (int64, error) {
 	defer runtime.KeepAlive(v)
 	info := &format.Snapshot{

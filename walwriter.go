@@ -30,6 +30,7 @@ type walWriter struct {
 	snapshots snapshotter
 	group     group
 	serial    *serial
+	expirer   expirer
 
 	inMemory bool // immutable: there are no files
 
@@ -47,6 +48,7 @@ type status struct {
 	keys      atomic.Int64 // as of the last group; for Stats after Close
 	walBytes  atomic.Int64 // of groups in the log that the newest snapshot does not cover
 	syncs     atomic.Uint64
+	expired   atomic.Uint64 // keys that were deleted because their deadlines have passed
 	groups    atomic.Uint64
 	lastGroup atomic.Uint64 // number of the last group that was applied
 	commits   atomic.Uint64
@@ -62,7 +64,9 @@ type status struct {
 //  1. [walWriter.gather] waits for a command and takes, with it, those that are
 //     queued already. While one group is being synced, the next one queues up:
 //     the slower the disk, the larger the groups. There is no timer, and a lone
-//     caller never waits for company.
+//     caller never waits for company. [walWriter.expire] begins the group with
+//     the deletion of keys that are due. If there are any, and no command, it
+//     is a group of its own.
 //  2. [group.take] decides what swaps, transactions and functions write, in
 //     commit order. It runs the functions given to [Store.Do].
 //  3. [wal.Log.Reserve] rotates to the next segment if the group does not fit.
@@ -94,6 +98,9 @@ type status struct {
 //     waits for a disk.
 //   - The first error of a write or an fsync is the last: the log keeps it, and
 //     every later command gets it.
+//   - The store's clock stands still from the first condition in step 2 until
+//     readers know which keys the group moves the deadlines of. So no key that
+//     a reader has found gone comes back.
 //   - Every command is answered exactly once, in commit order, failed or not,
 //     and gives its bytes back to the mailbox afterwards. So a caller that
 //     waits for an answer or for room is released when the writer goes on, or
@@ -120,6 +127,8 @@ func (w *walWriter) run() error {
 		case *turnCommand:
 			w.giveTurn(c)
 			w.mailbox.ReleaseControl()
+		case *wakeCommand:
+			w.expirer.armed = 0
 		case *closeCommand:
 			return w.shutdown()
 		}
@@ -136,11 +145,17 @@ func (w *walWriter) goOn() {
 	}
 }
 
-// gather fills the group: it waits for one command and takes those behind it
-// that are queued already. A control command ends the group and is returned.
+// gather fills the group: it waits for one command, unless it is time to delete
+// keys that are due, and takes those behind it that are queued already. A
+// control command ends the group and is returned.
 func (w *walWriter) gather() (control any) {
+	w.expirer.look()
 	for !w.group.isFull() && !w.serial.isLate() {
-		c := w.mailbox.Receive(len(w.group.commands) == 0)
+		wait := len(w.group.commands) == 0 && !w.expirer.isTime()
+		if wait {
+			w.expirer.sleep()
+		}
+		c := w.mailbox.Receive(wait)
 		write, ok := c.(*writeCommand)
 		if !ok {
 			return c
@@ -153,32 +168,61 @@ func (w *walWriter) gather() (control any) {
 // take adds a command to the group.
 func (w *walWriter) take(c *writeCommand) {
 	if len(w.group.commands) == 0 {
-		w.log.SettleFlush()
-		w.group.begin(w.table, w.log.Version(), w.log.Err())
+		w.beginGroup(true)
 	}
 	w.group.take(c)
 	w.serial.exited = false // it has come back
 }
 
+// beginGroup begins a group. shared says that it is one of callers.
+func (w *walWriter) beginGroup(shared bool) {
+	w.log.SettleFlush()
+	w.group.begin(w.table, w.log.Version(), w.log.Err())
+	w.expire(shared)
+}
+
 // commitGroup makes the group durable, visible and answered, or fails all of
 // it.
 func (w *walWriter) commitGroup() {
-	if len(w.group.commands) == 0 {
-		return
+	shared := len(w.group.commands) > 0
+	if !shared {
+		if !w.expirer.isTime() {
+			return
+		}
+		w.beginGroup(shared)
 	}
-	if err := w.persist(); err != nil {
+	w.hold()
+	err := w.persist()
+	if err != nil {
 		w.group.fail(err)
 	} else if len(w.group.writes) > 0 {
 		w.apply()
 	}
-	w.answer()
+	if w.group.ahead.held != nil {
+		w.table.Hold(nil) // it is in the table now, or has failed
+	}
+	if shared {
+		w.answer()
+	}
+	w.expirer.ended(shared, err)
 	w.group.reset()
 	w.serial.spent = 0
 	w.log.PrepareRotation()
 	w.snapshots.beginIfDue()
-	if tuning.Handoff {
+	if tuning.Handoff && shared {
 		w.waiter.Wait(w.finished, w.mailbox.Waiting)
 	}
+}
+
+// hold tells readers which keys stay, whatever their deadlines in the table
+// say, and lets the clock go on.
+func (w *walWriter) hold() {
+	g := &w.group
+	if g.decided && w.table.Expiring() > 0 {
+		g.ahead.track(g.writes)
+		w.table.Hold(g.ahead.held)
+	}
+	g.ahead.start()
 }
 
 // persist brings the group's writes to the disk (SyncWrites false: to the
@@ -192,7 +236,7 @@ func (w *walWriter) persist() error {
 	if len(g.writes) == 0 {
 		return nil // what the answers depend on is durable
 	}
-	if err := w.log.Reserve(g.bytes, g.sets == 0); err != nil {
+	if err := w.reserve(); err != nil {
 		return publicError(err)
 	}
 	g.stampDirect()
@@ -213,6 +257,17 @@ func (w *walWriter) persist() error {
 	return err
 }
 
+// reserve makes room for the group in the log. The ballast is for the deletions
+// of callers.
+func (w *walWriter) reserve() error {
+	g := &w.group
+	err := w.log.Reserve(g.bytes, g.onlyDeletes() && w.expirer.taken == 0)
+	if err != nil && w.leaveOutExpired() {
+		err = w.log.Reserve(g.bytes, g.onlyDeletes())
+	}
+	return err
+}
+
 // apply shows the group to readers.
 func (w *walWriter) apply() {
 	w.staging.publish()
@@ -220,6 +275,7 @@ func (w *walWriter) apply() {
 	w.status.groups.Add(1)
 	w.status.lastGroup.Store(w.log.Written())
 	w.status.commits.Add(uint64(len(w.group.writes)))
+	w.status.expired.Add(uint64(w.group.expired))
 }
 
 // answer replies to the callers, which may use their commands again at once.
@@ -280,6 +336,14 @@ func (w *walWriter) fail(cause error) error {
 func (w *walWriter) report(message string, err error) {
 	w.spawn(func() error {
 		w.logger.Error(message, "error", err)
+		return nil
+	})
+}
+
+// warn is report for a warning.
+func (w *walWriter) warn(message string, attributes ...any) {
+	w.spawn(func() error {
+		w.logger.Warn(message, attributes...)
 		return nil
 	})
 }

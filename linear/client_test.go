@@ -29,8 +29,12 @@ import (
 // fault.
 type target interface {
 	Set(key string, value []byte) error
+	SetUntil(key string, value []byte, deadline time.Time) error
+	Expire(key string, deadline time.Time) (bool, error)
 	Delete(key string) error
 	Get(key string) ([]byte, bool)
+	Deadline(key string) (time.Time, bool)
+	Now() time.Time
 	Has(key string) bool
 	AppendGet(dst []byte, key string) ([]byte, bool)
 	Len() int
@@ -53,6 +57,8 @@ type txn interface {
 	Get(key string) ([]byte, bool)
 	Scan(r kvstore.Range) iter.Seq2[string, []byte]
 	Set(key string, value []byte)
+	SetUntil(key string, value []byte, deadline time.Time)
+	Expire(key string, deadline time.Time) bool
 	Delete(key string)
 }
 
@@ -121,7 +127,11 @@ func fill(b *kvstore.Batch, writes []write) {
 			continue
 		}
 		buf := encode(w.Key, w.Value)
-		b.Set(keyNames[w.Key], buf)
+		if w.Until == 0 {
+			b.Set(keyNames[w.Key], buf)
+		} else {
+			b.SetUntil(keyNames[w.Key], buf, moment(w.Until))
+		}
 		scribble(buf)
 	}
 }
@@ -186,6 +196,14 @@ func decode(key int, b []byte, ok bool) value {
 	return garbage
 }
 
+// moment returns the time of a deadline, the zero time for none.
+func moment(until int64) time.Time {
+	if until == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, until)
+}
+
 // ---- plans ----
 
 // planned is an operation with all choices made in advance, so that a seed
@@ -229,6 +247,8 @@ func (p *planner) key(s shape) int {
 type planner struct {
 	*rand.Rand
 	last value // the latest value used in the history
+
+	soon []int64 // deadlines that pass while clients use the store
 }
 
 func (p *planner) session(epoch int, s shape) [][]planned {
@@ -262,30 +282,40 @@ func (p *planner) operation(s shape) planned {
 		opSet, opSet, opDelete, opGet, opGet, opHas, opAppendGet,
 		opApply, opApply, opAsync, opAsync, opLen, opLen, opKeys,
 	}
-	kinds = append(kinds, opScan, opSwap, opUpdate, opUpdate)
+	kinds = append(kinds, opScan, opSwap, opUpdate, opUpdate, opUntil, opExpire, opDeadline)
 	switch {
 	case s.singles:
-		kinds = kinds[:7]
+		kinds = append(kinds[:7], opUntil, opExpire, opDeadline)
 	case s.transactions:
 		kinds = []kind{
 			opSet, opDelete, opGet, opApply, opAsync, opAsync, opScan, opScan, opScan,
-			opSwap, opSwap, opSwap, opUpdate, opUpdate, opUpdate, opUpdate,
+			opSwap, opSwap, opSwap, opUpdate, opUpdate, opUpdate, opUpdate, opUntil, opExpire,
 		}
 	case s.serial:
 		kinds = []kind{
 			opSet, opDelete, opGet, opApply, opAsync, opScan, opSwap, opUpdate, opUpdate, opView, opMultiGet,
 			opDo, opDo, opDo, opDoAsync, opDoAsync, opDoAsync, opAdd, opAdd, opAdd, opAdd,
+			opUntil, opExpire, opDeadline,
 		}
+	}
+	if p.soon != nil {
+		kinds = append(slices.DeleteFunc(kinds, func(k kind) bool {
+			return k == opDeadline || k == opSwap || k == opUpdate
+		}), opUntil, opUntil, opExpire, opExpire, opGet, opGet)
 	}
 	switch o.Kind = kinds[p.IntN(len(kinds))]; o.Kind {
 	case opSet:
-		o.Key, o.Writes = 0, []write{{key, p.value(s)}}
+		o.Key, o.Writes = 0, []write{{Key: key, Value: p.value(s)}}
+	case opUntil:
+		o.Key, o.Writes = 0, []write{{Key: key, Value: p.value(s), Until: p.until()}}
+	case opExpire:
+		o.Key, o.Writes = 0, []write{{Key: key, Until: p.until(), Touch: true}}
 	case opDelete:
-		o.Key, o.Writes = 0, []write{{key, absent}}
+		o.Key, o.Writes = 0, []write{{Key: key}}
 	case opApply, opAsync:
 		p.batch(&o, s)
 	case opSwap:
-		o.Key, o.Writes = 0, []write{{key, p.maybe(s)}}
+		o.Key, o.Writes = 0, []write{{Key: key, Value: p.maybe(s)}}
 		if o.Blind = p.IntN(4) == 0; o.Blind {
 			o.Old = value(p.IntN(2)) // absent or empty
 		}
@@ -304,7 +334,7 @@ func (p *planner) operation(s shape) planned {
 			r := p.span()
 			o.Steps = append(o.Steps, txStep{Scan: &r})
 		}
-	case opGet, opHas, opAppendGet, opLen, opKeys, opClose, opOpen:
+	case opGet, opHas, opAppendGet, opDeadline, opLen, opKeys, opClose, opOpen, opPass:
 	}
 	return o
 }
@@ -313,9 +343,10 @@ func (p *planner) operation(s shape) planned {
 func (p *planner) batch(o *planned, s shape) {
 	o.Key = 0
 	for range p.IntN(5) - p.IntN(2)*p.IntN(2) {
-		w := write{p.key(s), absent}
+		w := write{Key: p.key(s)}
 		if p.IntN(3) > 0 {
 			w.Value = p.value(s)
+			w.Until = p.until()
 		}
 		o.Writes = append(o.Writes, w)
 	}
@@ -344,7 +375,7 @@ func (p *planner) transaction(o *planned, s shape) {
 			r := p.span()
 			step = txStep{Scan: &r}
 		case 1, 2:
-			step = txStep{Write: &write{step.Key, p.maybe(s)}}
+			step = txStep{Write: &write{Key: step.Key, Value: p.maybe(s), Until: p.until(), Touch: p.IntN(4) == 0}}
 		}
 		o.Steps = append(o.Steps, step)
 	}
@@ -371,9 +402,9 @@ func (p *planner) transaction(o *planned, s shape) {
 func (p *planner) rivals(o *planned, s shape) {
 	key := p.key(s)
 	o.Steps = append([]txStep{{Key: key}}, o.Steps...)
-	o.Steps = append(o.Steps, txStep{Write: &write{p.key(s), p.value(s)}})
+	o.Steps = append(o.Steps, txStep{Write: &write{Key: p.key(s), Value: p.value(s)}})
 	for range 4 {
-		o.Rivals = append(o.Rivals, planned{op: op{Kind: opSet, Writes: []write{{key, p.value(s)}}}})
+		o.Rivals = append(o.Rivals, planned{op: op{Kind: opSet, Writes: []write{{Key: key, Value: p.value(s)}}}})
 	}
 }
 
@@ -383,6 +414,16 @@ func (p *planner) maybe(s shape) value {
 		return absent
 	}
 	return p.value(s)
+}
+
+// until returns a deadline that has passed, or is far away, or none. If there
+// are some that pass in the session, it is mostly one of these.
+func (p *planner) until() int64 {
+	far := time.Date(2200, 1, 1, p.IntN(3), 0, 0, 0, time.UTC).UnixNano()
+	if p.soon != nil && p.IntN(3) > 0 {
+		return p.soon[p.IntN(len(p.soon))]
+	}
+	return []int64{0, 0, 0, far, far, far, longAgo}[p.IntN(7)]
 }
 
 func (p *planner) span() (r span) {
@@ -538,6 +579,17 @@ func (c *client) do(p planned) {
 		buf := encode(p.Writes[0].Key, p.Writes[0].Value)
 		err = c.store.Set(keyNames[p.Writes[0].Key], buf)
 		scribble(buf)
+	case opUntil:
+		buf := encode(p.Writes[0].Key, p.Writes[0].Value)
+		err = c.store.SetUntil(keyNames[p.Writes[0].Key], buf, moment(p.Writes[0].Until))
+		scribble(buf)
+	case opExpire:
+		var found bool
+		found, err = c.store.Expire(keyNames[p.Writes[0].Key], moment(p.Writes[0].Until))
+		r := judge(err, p)
+		r.Swapped = found
+		c.journal.answer(index, r)
+		return
 	case opDelete:
 		err = c.store.Delete(keyNames[p.Writes[0].Key])
 	case opApply:
@@ -585,7 +637,7 @@ func (c *client) do(p planned) {
 	case opMultiGet:
 		c.journal.answer(index, c.multiGet(p))
 		return
-	case opGet, opHas, opAppendGet, opLen, opKeys, opScan, opOpen:
+	case opGet, opHas, opAppendGet, opDeadline, opLen, opKeys, opScan, opOpen, opPass:
 		c.journal.answer(index, c.read(p.op))
 		return
 	}
@@ -698,11 +750,17 @@ func (p planned) transact(tx txn) (reads [][]pair) {
 			runtime.Gosched() // other commits may happen between two steps
 		}
 		switch w := step.Write; {
+		case w != nil && w.Touch:
+			tx.Expire(keyNames[w.Key], moment(w.Until))
 		case w != nil && w.Value == absent:
 			tx.Delete(keyNames[w.Key])
 		case w != nil:
 			buf := encode(w.Key, w.Value)
-			tx.Set(keyNames[w.Key], buf)
+			if w.Until == 0 {
+				tx.Set(keyNames[w.Key], buf)
+			} else {
+				tx.SetUntil(keyNames[w.Key], buf, moment(w.Until))
+			}
 			scribble(buf)
 		case step.Scan != nil:
 			reads = append(reads, step.Scan.take(tx.Scan))
@@ -832,6 +890,13 @@ func (c *client) read(o op) result {
 		case ok:
 			r.Value = decode(o.Key, tail, true)
 		}
+	case opDeadline:
+		if deadline, ok := c.store.Deadline(name); ok {
+			r.Value = empty
+			if !deadline.IsZero() {
+				r.Until = deadline.UnixNano()
+			}
+		}
 	case opLen:
 		r.Count = c.store.Len()
 	case opKeys:
@@ -847,8 +912,8 @@ func (c *client) read(o op) result {
 		}
 	case opScan:
 		r.Reads = [][]pair{o.Scan.take(c.store.Scan)}
-	case opSet, opDelete, opApply, opAsync, opSwap, opUpdate, opDo, opDoAsync, opAdd, opView, opMultiGet,
-		opClose, opOpen: // no reads, or elsewhere
+	case opSet, opUntil, opExpire, opDelete, opApply, opAsync, opSwap, opUpdate, opDo, opDoAsync, opAdd, opView,
+		opMultiGet, opClose, opOpen, opPass: // no reads, or elsewhere
 	}
 	return r
 }

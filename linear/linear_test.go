@@ -14,6 +14,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -201,6 +202,83 @@ func TestHistoriesOfFunctions(t *testing.T) {
 			t.Error("no turns, or no sums, or nothing but sums")
 		}
 	})
+}
+
+// P15: time passes the deadlines of keys while goroutines set, touch and read
+// them. That a deadline passes is an operation: it happens between the last
+// look at the store's clock that has shown an earlier moment and the first one
+// that has not. Before it, keys with that deadline are there, and after it they
+// are not. Two kinds of operations are left out, for what others may see while
+// the disk is slow. A swap or a transaction is decided by the clock of its
+// group, and readers may find a key gone that it has found, before they see
+// what it writes. And the deadline of a key that is touched may show after it
+// has passed, until the new one does.
+func TestHistoriesOfDeadlines(t *testing.T) {
+	bothModes(t, func(t *testing.T, syncWrites bool) {
+		passed := 0
+		rounds(t, 2, func(t *testing.T, p *planner) []porcupine.Operation {
+			history := recordDeadlines(t, p, openReal(t, t.TempDir(), syncWrites))
+			check(t, wholeMap, history)
+			for i, o := range history { // in the order of calls
+				if o.Input.(op).Kind == opPass && i > keyCount && i < len(history)-2*keyCount {
+					passed++
+				}
+			}
+			return history
+		})
+		t.Logf("%d deadlines have passed in the middle of a history", passed)
+		if passed == 0 {
+			t.Error("no deadline has passed while keys were in use")
+		}
+	})
+}
+
+func recordDeadlines(t *testing.T, p *planner, s target) []porcupine.Operation {
+	t.Helper()
+	var h history
+	h.opened()
+	first := s.Now().Add(200 * time.Microsecond).UnixNano()
+	for i := range 1 + p.Int64N(4) {
+		p.soon = append(p.soon, first+i*p.Int64N(2*int64(time.Millisecond)))
+	}
+	slices.Sort(p.soon)
+	p.soon = slices.Compact(p.soon)
+	plans := p.session(h.epoch, shape{clients: 2 + p.IntN(4), ops: 8 + p.IntN(8)})
+	clock := &journal{base: time.Now()}
+	journals := []*journal{clock}
+	for range plans {
+		journals = append(journals, &journal{base: clock.base})
+	}
+	var watching sync.WaitGroup
+	watching.Go(func() { clock.watch(s, h.epoch, p.soon) })
+	runClients(s, plans, journals[1:])
+	watching.Wait()
+	h.add(journals...)
+	h.use(s, [][]planned{readAll(h.epoch)})
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	h.point(op{Kind: opClose, Epoch: h.epoch})
+	return h.finish()
+}
+
+// watch records when the store's clock passes these deadlines.
+func (j *journal) watch(s target, epoch int, deadlines []int64) {
+	before := int64(0) // a moment that is not later than the last look that has shown an earlier time
+	for _, deadline := range deadlines {
+		for {
+			at := time.Since(j.base).Nanoseconds()
+			if s.Now().UnixNano() >= deadline {
+				break
+			}
+			before = at
+			runtime.Gosched()
+		}
+		j.ops = append(j.ops, porcupine.Operation{
+			Input: op{Kind: opPass, Epoch: epoch, Until: deadline}, Output: result{Outcome: done},
+			Call: before, Return: time.Since(j.base).Nanoseconds(),
+		})
+	}
 }
 
 func recordFunctions(t *testing.T, p *planner, open func() target) []porcupine.Operation {
@@ -439,7 +517,7 @@ func TestBadHistoriesAreRejected(t *testing.T) {
 	point := func(k kind, from, to int64) row {
 		return row{Input: op{Kind: k, Epoch: 1}, Output: result{Outcome: done}, Call: from, Return: to}
 	}
-	w := func(key int, v value) write { return write{key, v} }
+	w := func(key int, v value) write { return write{Key: key, Value: v} }
 	scan := func(r span, from, to int64, pairs ...pair) row {
 		return row{
 			Input:  op{Kind: opScan, Epoch: 1, Scan: r},
@@ -452,8 +530,23 @@ func TestBadHistoriesAreRejected(t *testing.T) {
 			Output: result{Outcome: done, Swapped: swapped}, Call: from, Return: to,
 		}
 	}
+	until := func(client, order int, deadline int64, from, to int64, next write) row {
+		next.Until = deadline
+		return set(client, order, from, to, next)
+	}
+	passes := func(deadline int64, from, to int64) row {
+		r := point(opPass, from, to)
+		r.Input = op{Kind: opPass, Epoch: 1, Until: deadline}
+		return r
+	}
+	deadline := func(key int, deadline int64, from, to int64) row {
+		return row{
+			Input:  op{Kind: opDeadline, Epoch: 1, Key: key},
+			Output: result{Outcome: done, Value: empty, Until: deadline}, Call: from, Return: to,
+		}
+	}
 	look := func(key int) txStep { return txStep{Key: key} }
-	put := func(key int, v value) txStep { return txStep{Write: &write{key, v}} }
+	put := func(key int, v value) txStep { return txStep{Write: &write{Key: key, Value: v}} }
 	over := func(r span) txStep { return txStep{Scan: &r} }
 	update := func(client, order int, from, to int64, reads [][]pair, steps ...txStep) row {
 		o := op{Kind: opUpdate, Client: client, Epoch: 1, Order: order, Steps: steps}
@@ -504,6 +597,34 @@ func TestBadHistoriesAreRejected(t *testing.T) {
 			"a read that goes back while the write is under way",
 			[]row{set(0, 1, 1, 9, w(0, 2)), get(0, 2, 2, 3), get(0, absent, 4, 5)},
 			[]row{set(0, 1, 1, 9, w(0, 2)), get(0, absent, 2, 3), get(0, 2, 4, 5)},
+			true,
+		},
+		{
+			"a key that is there after its deadline",
+			[]row{until(0, 1, 9, 1, 2, w(0, 2)), passes(9, 3, 4), get(0, 2, 5, 6)},
+			[]row{until(0, 1, 9, 1, 2, w(0, 2)), passes(9, 3, 5), get(0, 2, 5, 6)},
+			false,
+		},
+		{
+			"a key that is gone before its deadline",
+			[]row{until(0, 1, 9, 1, 2, w(0, 2)), get(0, absent, 3, 4), passes(9, 5, 6)},
+			[]row{until(0, 1, 9, 1, 2, w(0, 2)), get(0, absent, 3, 5), passes(9, 5, 6)},
+			false,
+		},
+		{
+			"a key that comes back after its deadline",
+			[]row{
+				until(0, 1, 9, 1, 7, w(0, 2)), passes(9, 2, 6), get(0, absent, 3, 4), get(0, 2, 5, 8), length(1, 7, 9),
+			},
+			[]row{
+				until(0, 1, 9, 1, 7, w(0, 2)), passes(9, 2, 6), get(0, absent, 3, 4), get(0, 2, 5, 8), length(0, 7, 9),
+			},
+			false,
+		},
+		{
+			"a deadline that a set does not clear",
+			[]row{until(0, 1, 9, 1, 2, w(0, 2)), set(0, 2, 3, 4, w(0, 3)), deadline(0, 9, 5, 6)},
+			[]row{until(0, 1, 9, 1, 2, w(0, 2)), set(0, 2, 3, 5, w(0, 3)), deadline(0, 9, 5, 6)},
 			true,
 		},
 		{
@@ -910,6 +1031,7 @@ func TestPlantedFaultsAreFound(t *testing.T) {
 		"careless add":   func(r real, f *fault) target { return carelessAdd{r, f} },
 		"careless do":    func(r real, f *fault) target { return carelessDo{r, f} },
 		"early do":       func(r real, f *fault) target { return earlyDo{r, f} },
+		"no deadline":    func(r real, f *fault) target { return noDeadline{r, f} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			rounds := most
@@ -1194,6 +1316,17 @@ func (n noted) Set(key string, value []byte) {
 	n.Tx.Set(key, value)
 }
 
+func (n noted) SetUntil(key string, value []byte, deadline time.Time) {
+	value = append([]byte{}, value...)
+	*n.writes = append(*n.writes, func(tx *kvstore.Tx) { tx.SetUntil(key, value, deadline) })
+	n.Tx.SetUntil(key, value, deadline)
+}
+
+func (n noted) Expire(key string, deadline time.Time) bool {
+	*n.writes = append(*n.writes, func(tx *kvstore.Tx) { tx.Expire(key, deadline) })
+	return n.Tx.Expire(key, deadline)
+}
+
 func (n noted) Delete(key string) {
 	*n.writes = append(*n.writes, func(tx *kvstore.Tx) { tx.Delete(key) })
 	n.Tx.Delete(key)
@@ -1225,6 +1358,16 @@ type rangeless struct {
 
 func (r *rangeless) Set(key string, value []byte) { r.written = true; r.Tx.Set(key, value) }
 func (r *rangeless) Delete(key string)            { r.written = true; r.Tx.Delete(key) }
+
+func (r *rangeless) SetUntil(key string, value []byte, deadline time.Time) {
+	r.written = true
+	r.Tx.SetUntil(key, value, deadline)
+}
+
+func (r *rangeless) Expire(key string, deadline time.Time) bool {
+	r.written = true
+	return r.Tx.Expire(key, deadline)
+}
 
 func (r *rangeless) Scan(some kvstore.Range) iter.Seq2[string, []byte] {
 	if r.written {
@@ -1267,9 +1410,39 @@ func (d delayed) Set(key string, value []byte) {
 	*d.writes = append(*d.writes, func(tx *kvstore.Tx) { tx.Set(key, value) })
 }
 
+func (d delayed) SetUntil(key string, value []byte, deadline time.Time) {
+	if len(*d.writes) == 0 {
+		d.Tx.SetUntil(key, value, deadline)
+	}
+	value = append([]byte{}, value...)
+	*d.writes = append(*d.writes, func(tx *kvstore.Tx) { tx.SetUntil(key, value, deadline) })
+}
+
+func (d delayed) Expire(key string, deadline time.Time) bool {
+	found := d.Has(key)
+	if len(*d.writes) == 0 {
+		d.Tx.Expire(key, deadline)
+	}
+	*d.writes = append(*d.writes, func(tx *kvstore.Tx) { tx.Expire(key, deadline) })
+	return found
+}
+
 func (d delayed) Delete(key string) {
 	if len(*d.writes) == 0 {
 		d.Tx.Delete(key)
 	}
 	*d.writes = append(*d.writes, func(tx *kvstore.Tx) { tx.Delete(key) })
+}
+
+// noDeadline forgets a deadline now and then.
+type noDeadline struct {
+	real
+	*fault
+}
+
+func (s noDeadline) SetUntil(key string, value []byte, deadline time.Time) error {
+	if s.strikes(2) && deadline.After(s.Now()) {
+		return s.Set(key, value)
+	}
+	return s.real.SetUntil(key, value, deadline)
 }

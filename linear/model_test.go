@@ -62,9 +62,11 @@ type kind string
 
 const (
 	opSet       kind = "set"
+	opUntil     kind = "setUntil"
 	opDelete    kind = "delete"
 	opApply     kind = "apply"
 	opAsync     kind = "async"
+	opExpire    kind = "expire"
 	opSwap      kind = "swap"   // CompareAndSwap
 	opUpdate    kind = "update" // a transaction
 	opDo        kind = "do"     // a function that the writer runs
@@ -76,16 +78,23 @@ const (
 	opGet       kind = "get"
 	opHas       kind = "has"
 	opAppendGet kind = "appendGet"
+	opDeadline  kind = "deadline"
 	opLen       kind = "len"
 	opKeys      kind = "keys"
 	opClose     kind = "close"
 	opOpen      kind = "open" // of the next session, after a Close or a crash
+	opPass      kind = "pass" // the store's clock passes a deadline
 )
 
 type write struct {
 	Key   int
-	Value value // absent deletes
+	Value value // absent deletes, unless Touch is set
+	Until int64 `json:",omitempty"` // the deadline in ns since 1970, 0 for none
+	Touch bool  `json:",omitempty"` // changes the deadline alone, if the key is there
 }
+
+// longAgo is a deadline that has always passed.
+const longAgo = 1
 
 // span is the range of a scan. Its bounds are indexes of boundNames, because a
 // journal is JSON, which cannot hold keys that are not text.
@@ -142,6 +151,7 @@ type op struct {
 	Epoch  int     `json:",omitempty"` // the session's number
 	Order  int     `json:",omitempty"` // numbers the writes of a client in a session, from 1
 	Key    int     `json:",omitempty"` // of reads
+	Until  int64   `json:",omitempty"` // of opPass
 	Writes []write `json:",omitempty"`
 	Old    value   `json:",omitempty"` // of a swap
 	Delta  int     `json:",omitempty"` // of an add, whose only write has no value
@@ -169,9 +179,10 @@ const (
 type result struct {
 	Outcome outcome
 	Value   value  `json:",omitempty"` // of a read
+	Until   int64  `json:",omitempty"` // of Deadline
 	Count   int    `json:",omitempty"` // of Len
 	Keys    uint32 `json:",omitempty"` // of Keys: a bit for each key
-	Swapped bool   `json:",omitempty"`
+	Swapped bool   `json:",omitempty"` // of an expire: found
 	Runs    int    `json:",omitempty"` // the number of attempts of an update or a function
 	Error   string `json:",omitempty"`
 
@@ -183,6 +194,8 @@ type result struct {
 // state is comparable, so that the checker recognizes states that it has seen.
 type state struct {
 	values [keyCount]value
+	until  [keyCount]int64 // deadlines, none of which is up to now; 0 for none
+	now    int64           // the latest deadline that the clock has passed, or 0
 	order  [maxClients]int // the Order of each client's last commit in this session
 	epoch  int
 	closed bool
@@ -197,7 +210,7 @@ type state struct {
 func (s state) step(o op, r result) (bool, state) {
 	switch o.Kind {
 	case opOpen:
-		next := state{values: s.values, epoch: s.epoch + 1, settled: s.settled}
+		next := state{values: s.values, until: s.until, now: s.now, epoch: s.epoch + 1, settled: s.settled}
 		next.settled[next.epoch%2] = 0
 		return r.Outcome == done, next
 	case opClose:
@@ -206,7 +219,16 @@ func (s state) step(o op, r result) (bool, state) {
 		}
 		s.closed = true
 		return r.Outcome == done || r.Outcome == unknown, s.settle(o)
-	case opGet, opAppendGet, opHas, opLen, opKeys, opScan:
+	case opPass:
+		if o.Until <= s.now {
+			return false, s
+		}
+		s.now = o.Until
+		for key, until := range s.until {
+			s.put(write{Key: key, Value: s.values[key], Until: until})
+		}
+		return true, s
+	case opGet, opAppendGet, opHas, opDeadline, opLen, opKeys, opScan:
 		return s.shows(o, r), s
 	case opMultiGet:
 		return s.opened().reads(o, r), s
@@ -226,7 +248,14 @@ func (s state) step(o op, r result) (bool, state) {
 		if r.Outcome == done && r.Swapped != (s.values[o.Writes[0].Key] == o.Old) {
 			return false, s
 		}
-	case opSet, opDelete, opApply, opAsync:
+	case opExpire:
+		if r.Outcome == done && r.Swapped != (s.values[o.Writes[0].Key] != absent) {
+			return false, s
+		}
+	case opSet, opUntil, opDelete, opApply, opAsync:
+	}
+	if o.Kind == opUpdate && r.Outcome == done && !s.writes(o) {
+		return true, s // it has read, and made no commit
 	}
 	// The commits of a goroutine happen in the order of its calls.
 	inOrder := s.epoch == o.Epoch && o.Order > s.order[o.Client]
@@ -279,6 +308,10 @@ func (s state) shows(o op, r result) bool {
 	if o.Kind == opHas {
 		return (r.Value != absent) == (s.values[o.Key] != absent)
 	}
+	if o.Kind == opDeadline {
+		v := s.values[o.Key]
+		return (r.Value != absent) == (v != absent) && (v == absent || r.Until == s.until[o.Key])
+	}
 	if o.Kind == opLen {
 		return r.Count == count
 	}
@@ -306,7 +339,7 @@ func (s state) reads(o op, r result) bool {
 	reads := r.Reads
 	for _, step := range o.Steps {
 		if w := step.Write; w != nil {
-			s.values[w.Key] = w.Value
+			s.put(*w)
 			continue
 		}
 		want := []pair{{step.Key, s.values[step.Key]}}
@@ -332,13 +365,33 @@ func (s state) commit(o op) state {
 		if n, ok := sum.num(); ok {
 			sum = zero + value(n+o.Delta)
 		}
-		o.Writes = []write{{key, sum}}
+		o.Writes = []write{{Key: key, Value: sum, Until: s.until[key]}}
 	}
 	for _, w := range o.Writes {
-		s.values[w.Key] = w.Value
+		s.put(w)
 	}
 	s.order[o.Client] = o.Order
 	return s.settle(o)
+}
+
+// writes reports whether an operation writes anything: it may touch nothing but
+// keys that are not there.
+func (s state) writes(o op) bool {
+	return slices.ContainsFunc(o.Writes, func(w write) bool { return !w.Touch || s.values[w.Key] != absent })
+}
+
+// put carries out a write.
+func (s *state) put(w write) {
+	switch {
+	case w.Touch && s.values[w.Key] == absent:
+		return
+	case w.Touch:
+		w.Value = s.values[w.Key]
+	}
+	if w.Value == absent || w.Until != 0 && (w.Until == longAgo || w.Until <= s.now) {
+		w.Value, w.Until = absent, 0
+	}
+	s.values[w.Key], s.until[w.Key] = w.Value, w.Until
 }
 
 // wholeMap is the model of histories with batches. Its state is all keys,
@@ -404,6 +457,8 @@ func (o op) String() string {
 	case o.Kind == opLen, o.Kind == opKeys, o.Kind == opClose, o.Kind == opOpen:
 	case o.Kind == opScan:
 		b.WriteString(o.Scan.String())
+	case o.Kind == opPass:
+		fmt.Fprint(&b, o.Until)
 	case o.Kind == opSwap:
 		fmt.Fprintf(&b, "%v: ", o.Old)
 	case o.Kind == opAdd:
@@ -412,7 +467,7 @@ func (o op) String() string {
 		for _, step := range o.Steps {
 			switch {
 			case step.Write != nil:
-				fmt.Fprintf(&b, "k%d=%v ", step.Write.Key, step.Write.Value)
+				fmt.Fprintf(&b, "%v ", step.Write)
 			case step.Scan != nil:
 				fmt.Fprintf(&b, "scan %v ", step.Scan)
 			default:
@@ -430,10 +485,21 @@ func (o op) String() string {
 		if i > 0 {
 			b.WriteByte(' ')
 		}
-		fmt.Fprintf(&b, "k%d=%v", w.Key, w.Value)
+		b.WriteString(w.String())
 	}
 	b.WriteByte(')')
 	return b.String()
+}
+
+func (w write) String() string {
+	text := fmt.Sprintf("k%d", w.Key)
+	if !w.Touch {
+		text += "=" + w.Value.String()
+	}
+	if w.Until != 0 {
+		text += fmt.Sprint(" until ", w.Until)
+	}
+	return text
 }
 
 func (r result) describe(o op) string {
@@ -442,11 +508,13 @@ func (r result) describe(o op) string {
 		return string(r.Outcome) + ": " + r.Error
 	case o.Kind == opGet || o.Kind == opAppendGet || o.Kind == opHas:
 		return r.Value.String()
+	case o.Kind == opDeadline:
+		return fmt.Sprint(r.Value, " until ", r.Until)
 	case o.Kind == opLen:
 		return fmt.Sprint(r.Count)
 	case o.Kind == opKeys:
 		return fmt.Sprintf("%0*b", keyCount, r.Keys)
-	case o.Kind == opSwap:
+	case o.Kind == opSwap, o.Kind == opExpire:
 		return fmt.Sprint(r.Outcome, " ", r.Swapped)
 	case o.Kind == opAdd:
 		return fmt.Sprint(r.Outcome, " ", r.Value)
@@ -477,7 +545,7 @@ func (v value) String() string {
 }
 
 func (s state) String() string {
-	text := fmt.Sprintf("session %d %v", s.epoch, s.values)
+	text := fmt.Sprintf("session %d %v until %v", s.epoch, s.values, s.until)
 	if s.closed {
 		text += " closed"
 	}

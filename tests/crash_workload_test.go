@@ -8,6 +8,7 @@ import (
 	"maps"
 	"strconv"
 	"strings"
+	"time"
 
 	"kvstore"
 )
@@ -35,6 +36,8 @@ const (
 	crashDo      // the writes, and crashTotal + 1
 	crashDoAsync // the same
 	crashAdd     // to a key of the goroutine, so that the sum is n
+	crashUntil   // SetUntil
+	crashExpire  // the last key that crashUntil has set
 )
 
 // Keys that all goroutines change.
@@ -47,12 +50,23 @@ type crashWrite struct {
 	key    string
 	value  string
 	remove bool
+	until  int  // the deadline, see crashDeadline; 0 for none
+	touch  bool // changes the deadline alone, of a key that may be absent
+}
+
+// crashDeadline returns a deadline that no test lives to see, the zero time for
+// 0.
+func crashDeadline(n int) time.Time {
+	if n == 0 {
+		return time.Time{}
+	}
+	return time.Date(2200, 1, 1, 0, 0, 0, n, time.UTC)
 }
 
 // The commits of a goroutine repeat after crashPeriod. Each one touches keys of
 // one of crashSlots slots, and no other commit of that period does.
 const (
-	crashKinds  = 10
+	crashKinds  = 12
 	crashSlots  = 4
 	crashPeriod = crashKinds * crashSlots
 )
@@ -84,6 +98,12 @@ func crashOpOf(writer, n int) crashOp {
 		return crashOp{crashDo, []crashWrite{set("m"), set("n")}}
 	case 8:
 		return crashOp{crashDoAsync, []crashWrite{set("o")}}
+	case 9:
+		until := set("until")
+		until.until = n
+		return crashOp{crashUntil, []crashWrite{until}}
+	case 10:
+		return crashOp{crashExpire, []crashWrite{{key: prefix + "until" + slot, until: n, touch: true}}}
 	default:
 		return crashOp{crashAdd, []crashWrite{{key: prefix + "sum", value: strconv.Itoa(n)}}}
 	}
@@ -112,6 +132,10 @@ func (op crashOp) start(store *kvstore.Store) (wait func() error) {
 		err = store.Apply(context.Background(), op.batch())
 	case crashSet:
 		err = store.Set(first.key, []byte(first.value))
+	case crashUntil:
+		err = store.SetUntil(first.key, []byte(first.value), crashDeadline(first.until))
+	case crashExpire:
+		_, err = store.Expire(first.key, crashDeadline(first.until))
 	case crashDelete:
 		err = store.Delete(first.key)
 	case crashDo:
@@ -184,16 +208,32 @@ func crashValue(key string, n int) string {
 	return strconv.Itoa(n) + " " + strings.Repeat(key, 1+size/len(key))[:size]
 }
 
+// crashDated is between a value and its deadline in a state.
+const crashDated = " until "
+
+// crashEntry is what a state has of a key.
+func crashEntry(value string, until int) string {
+	if until == 0 {
+		return value
+	}
+	return value + crashDated + strconv.Itoa(until)
+}
+
 // crashModel returns the state of a goroutine's keys after its n-th commit. The
 // last commit that touched a key is at most a period away.
 func crashModel(writer, n int) map[string]string {
 	state := map[string]string{}
 	for i := max(1, n-crashPeriod+1); i <= n; i++ {
 		for _, w := range crashOpOf(writer, i).writes {
-			if w.remove {
+			before, ok := state[w.key]
+			switch {
+			case w.remove:
 				delete(state, w.key)
-			} else {
-				state[w.key] = w.value
+			case w.touch && ok:
+				value, _, _ := strings.Cut(before, crashDated)
+				state[w.key] = crashEntry(value, w.until)
+			case !w.touch:
+				state[w.key] = crashEntry(w.value, w.until)
 			}
 		}
 	}
@@ -213,10 +253,15 @@ func crashSequences(store *kvstore.Store) (sequences [crashWriters]int, err erro
 		}
 		writer, err := strconv.Atoi(key[:min(2, len(key))])
 		value, ok := store.Get(key)
-		if err != nil || writer < 0 || writer >= crashWriters || !ok {
-			return sequences, fmt.Errorf("key %q is there, value %.40q, %t", key, value, ok)
+		deadline, hasDeadline := store.Deadline(key)
+		if err != nil || writer < 0 || writer >= crashWriters || !ok || !hasDeadline {
+			return sequences, fmt.Errorf("key %q is there, value %.40q, %t, %t", key, value, ok, hasDeadline)
 		}
-		states[writer][key] = string(value)
+		until := deadline.Nanosecond() // of the zero time, 0
+		if !deadline.Equal(crashDeadline(until)) {
+			return sequences, fmt.Errorf("key %q has the deadline %v", key, deadline)
+		}
+		states[writer][key] = crashEntry(string(value), until)
 	}
 	for writer, state := range states {
 		if sequences[writer], err = crashSequence(writer, state); err != nil {
@@ -247,6 +292,9 @@ func crashSequence(writer int, state map[string]string) (int, error) {
 	newest := 0
 	for key, value := range state {
 		number, _, _ := strings.Cut(value, " ")
+		if _, until, ok := strings.Cut(value, crashDated); ok {
+			number = until // not less than that of the value
+		}
 		n, err := strconv.Atoi(number)
 		if err != nil {
 			return 0, fmt.Errorf("key %q has value %.40q: %w", key, value, err)

@@ -22,8 +22,8 @@ func AppendDelete(dst []byte, key string) []byte {
 	return format.AppendEntry(dst, format.OpDelete, 0, key, "")
 }
 
-// AppendExpire appends the EXPIRE entry of one write to dst, like [AppendSet]. A
-// key that is set with a deadline has it right behind its SET.
+// AppendExpire appends the EXPIRE entry of one write to dst, like [AppendSet].
+// A key that is set with a deadline has it right behind its SET.
 func AppendExpire(dst []byte, key string, deadline int64) []byte {
 	value := format.ExpireValue(deadline)
 	return format.AppendEntry(dst, format.OpExpire, 0, key, value[:])

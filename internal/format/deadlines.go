@@ -45,10 +45,10 @@ func (info *Snapshot) checkDeadlines(trailerAt uint64) string {
 	return ""
 }
 
-// deadlineCache has the deadline blocks that lie before or at the pairs that are
-// being read. Each is read when the first block with pairs of it asks for it,
-// and given up when the last one has. So little is in memory if blocks are read
-// in order, by any number of goroutines.
+// deadlineCache has the deadline blocks that lie before or at the pairs that
+// are being read. Each is read when the first block with pairs of it asks for
+// it, and given up when the last one has. So little is in memory if blocks are
+// read in order, by any number of goroutines.
 type deadlineCache struct {
 	reader   *SnapshotReader  // immutable
 	ordinals []uint32         // immutable: of the first pair of each block, and the number of pairs
@@ -160,8 +160,14 @@ func (d *blockDeadlines) next() int64 {
 	return deadline
 }
 
-// CheckDeadlines verifies a deadline block. The error is a [*Damage], or that of
-// a read.
+// DeadlinesEnd returns the offset after a deadline block.
+func (r *SnapshotReader) DeadlinesEnd(block int) int64 {
+	b := &r.Info.Deadlines[block]
+	return int64(b.Offset) + deadlineEntryBytes*int64(b.Entries)
+}
+
+// CheckDeadlines verifies a deadline block. The error is a [*Damage], or that
+// of a read.
 func (r *SnapshotReader) CheckDeadlines(block int) error {
 	_, err := r.readDeadlines(block)
 	return err

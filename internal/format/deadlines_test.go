@@ -57,7 +57,7 @@ func (s *rawSnapshot) encode() []byte {
 		trailer = u32(u32(u64(trailer, b.Offset), b.Pairs), b.Checksum)
 	}
 	version := uint32(1)
-	if table.number > 0 || len(table.deadlines) > 0 {
+	if table.number > 0 || len(table.deadlines) > 0 || s.version == 2 {
 		version = 2
 		trailer = u32(trailer, table.number)
 	}
@@ -221,6 +221,7 @@ func TestP8DamagedDeadlinesAreRefused(t *testing.T) {
 func TestDeadlineDefectsAreRefused(t *testing.T) {
 	const none = -1
 	first := func(table *rawTable) *DeadlineBlock { return &table.deadlines[0] }
+	entry := func(ordinal uint32, deadline int64) []byte { return u64(u32(nil, ordinal), uint64(deadline)) }
 	// split makes the last entry a block of its own.
 	split := func(change func(a, b *DeadlineBlock)) func(*rawTable) {
 		return func(table *rawTable) {
@@ -281,6 +282,14 @@ func TestDeadlineDefectsAreRefused(t *testing.T) {
 			split(func(a, b *DeadlineBlock) { b.First = 3 }),
 			nil, 0, damaged, int64(pairsEnd) + 24,
 		},
+		{
+			"an ordinal of the next block in the first one",
+			split(func(a, _ *DeadlineBlock) {
+				a.Checksum = crc32.Checksum(slices.Concat(entry(1, goldenCommitted), entry(5, -1)), castagnoli)
+			}),
+			func(b []byte) { copy(b[12:], entry(5, -1)) },
+			0, damaged, int64(pairsEnd) + 12,
+		},
 		{"ordinals that fall", nil, func(b []byte) { b[15] = 0 }, 0, damaged, int64(pairsEnd) + 12},
 		{"an ordinal twice", nil, func(b []byte) { b[15] = 1 }, 0, damaged, int64(pairsEnd) + 12},
 		{"an ordinal beyond the pairs", nil, func(b []byte) { b[27] = 6 }, 0, damaged, int64(pairsEnd) + 24},
@@ -303,6 +312,20 @@ func TestDeadlineDefectsAreRefused(t *testing.T) {
 				t.Fatalf("allocated %d bytes for a file of %d", took, len(b))
 			}
 		})
+	}
+}
+
+// Version 2 says that there are deadlines.
+func TestVersionTwoWithoutDeadlinesIsRefused(t *testing.T) {
+	for _, pairs := range [][]rawPair{nil, {{"a", "0", 0}}} {
+		raw := rawSnapshot{pairs: pairs}
+		if _, _, err := raw.read(raw.encode()); err != nil {
+			t.Fatal(err)
+		}
+		raw.version = 2
+		if _, _, err := raw.read(raw.encode()); verdictOn(err) != damaged {
+			t.Errorf("%d pairs: %v", len(pairs), err)
+		}
 	}
 }
 
@@ -395,17 +418,18 @@ func TestPairsWithoutTheirDeadlines(t *testing.T) {
 	var got []rawPair
 	refused := 0
 	for i := range r.Info.Blocks {
+		before := refused
 		if _, err := r.ReadBlock(i, nil, func(Pair) {}); err != nil {
 			if d, ok := errors.AsType[*Damage](err); !ok || d.Offset != int64(bad.Offset) {
 				t.Error(err)
 			}
 			refused++
 		}
-		_, err := r.ReadPairs(i, nil, func(p Pair) {
+		_, deadlineErr, err := r.ReadPairs(i, nil, func(p Pair) {
 			got = append(got, rawPair{string(p.Key), string(p.Value), p.Deadline})
 		})
-		if err != nil {
-			t.Error(err)
+		if err != nil || (deadlineErr != nil) != (refused > before) {
+			t.Error(err, deadlineErr)
 		}
 	}
 	want := slices.Clone(raw.pairs)
@@ -452,7 +476,6 @@ func TestGuessDeadlines(t *testing.T) {
 			b[at] ^= flip
 			lost, undated := 0, true
 			switch at := at; {
-			case at >= 12 && at < SnapshotHeaderBytes:
 			case at < SnapshotHeaderBytes:
 				undated = false
 			case at < int(r.PairsEnd):
@@ -500,7 +523,7 @@ func guessPairs(t *testing.T, data []byte) (pairs map[string]rawPair, dated bool
 	}
 	for i := range r.Info.Blocks {
 		block := map[string]rawPair{}
-		_, err := r.ReadPairs(i, nil, func(p Pair) {
+		_, _, err := r.ReadPairs(i, nil, func(p Pair) {
 			block[string(p.Key)] = rawPair{string(p.Key), string(p.Value), p.Deadline}
 		})
 		if err == nil {

@@ -98,8 +98,8 @@ func DecodeEntry(b []byte) (e Entry, ok bool) {
 	}, true
 }
 
-// ExpireValue returns the value of an EXPIRE entry: a deadline in ns since 1970,
-// or 0 for none.
+// ExpireValue returns the value of an EXPIRE entry: a deadline in ns since
+// 1970, or 0 for none.
 func ExpireValue(deadline int64) (value [deadlineBytes]byte) {
 	binary.BigEndian.PutUint64(value[:], uint64(deadline))
 	return value

@@ -39,6 +39,8 @@ var goldenID = StoreID{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}
 const (
 	goldenSetHex    = "4b564c47 01 18867252 2994ca00 00000004 63697479 00000004 4f736c6f"
 	goldenDeleteHex = "4b564c47 02 18867252 2994ca00 00000004 746f776e 00000000"
+	goldenExpireHex = "4b564c47 03 18867252 2994ca00 00000004 63697479 00000008 ffffffff fffffffe"
+	goldenCauseHex  = "4b564c47 04 18867252 2994ca00 00000000 00000001 01"
 	goldenHeaderHex = "4b564c47 10 18867251 edfa0000 00000000 00000020" +
 		"00000001 000102030405060708090a0b0c0d0e0f 0000000000000002 97132906"
 	goldenCommitHex = "4b564c47 11 18867252 2994ca00 00000000 00000020" +
@@ -109,6 +111,7 @@ func TestChecksumIsCRC32C(t *testing.T) {
 }
 
 func TestGoldenBytes(t *testing.T) {
+	early := ExpireValue(-2)
 	group := AppendEntry(nil, OpSet, goldenCommitted, "city", "Oslo")
 	group = AppendEntry(group, OpDelete, goldenCommitted, "town", "")
 	goldenEnd := End{Group: goldenGroup, Durable: goldenGroup}
@@ -119,6 +122,11 @@ func TestGoldenBytes(t *testing.T) {
 	}{
 		{"SET", AppendEntry(nil, OpSet, goldenCommitted, "city", "Oslo"), goldenSetHex},
 		{"DELETE", AppendEntry(nil, OpDelete, goldenCommitted, "town", ""), goldenDeleteHex},
+		{
+			"EXPIRE", AppendEntry(nil, OpExpire, goldenCommitted, "city", early[:]),
+			goldenExpireHex,
+		},
+		{"CAUSE", AppendEntry(nil, OpCause, goldenCommitted, "", []byte{CauseDeadline}), goldenCauseHex},
 		{
 			"SEGMENT", AppendHeader(nil, goldenBegun, Header{Version: 1, ID: goldenID, Number: goldenSegment}),
 			goldenHeaderHex,
@@ -203,6 +211,59 @@ func TestFormatPageHexdumps(t *testing.T) {
 	}
 	if !reflect.DeepEqual(info, goldenInfo()) {
 		t.Errorf("snapshot: %+v", info)
+	}
+}
+
+// The same of the hexdumps about deadlines.
+func TestFormatPageHexdumpsOfDeadlines(t *testing.T) {
+	const deadline = 1767225604_500000000
+	dumps := formatPageDumps(t)
+	chain := Chain{ID: goldenID, KnowsID: true, LastGroup: goldenGroup}
+	groups := func(number uint64, isLast bool) (entries []string) {
+		s := &Segment{Number: number, Data: dumps[SegmentName(number)]}
+		scanner, err := chain.Scan(number, s.Data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		g, _, err := scanner.Next()
+		if err != nil || chain.LastGroup != g.Number {
+			t.Fatalf("group %d, %v", g.Number, err)
+		}
+		for _, e := range Entries(g.Body()) {
+			until, _ := e.Deadline()
+			entries = append(entries, fmt.Sprintf("%d %s %q %d", e.Op, e.Key, e.Value, until))
+		}
+		if tail, err := scanner.Tail(isLast); err != nil || tail.Offset != len(s.Data) {
+			t.Errorf("%+v, %v", tail, err)
+		}
+		return entries
+	}
+	until := ExpireValue(deadline)
+	want := []string{`1 city "Rome" 0`, fmt.Sprintf("3 city %q %d", until[:], deadline)}
+	if got := groups(3, false); !slices.Equal(got, want) {
+		t.Errorf("segment 3: %q", got)
+	}
+	if got := groups(4, true); !slices.Equal(got, []string{`4  "\x01" 0`, `2 city "" 0`}) {
+		t.Errorf("segment 4: %q", got)
+	}
+
+	raw := rawSnapshot{pairs: []rawPair{{"note", "", 0}, {"city", "Rome", deadline}}}
+	b := dumps[SnapshotName(4)]
+	r, err := ReadSnapshot(bytes.NewReader(b), int64(len(b)), "")
+	if err != nil || r.CheckNumber(4) != nil {
+		t.Fatal(err)
+	}
+	got, info, err := raw.read(b)
+	if err != nil || !slices.Equal(got, raw.pairs) {
+		t.Errorf("snapshot: %v, %v", got, err)
+	}
+	again := *info
+	var encoded bytes.Buffer
+	_, err = EncodeSnapshot(&encoded, &again, slices.Values([]Pair{
+		{Key: []byte("note")}, {Key: []byte("city"), Value: []byte("Rome"), Deadline: deadline},
+	}))
+	if err != nil || !bytes.Equal(encoded.Bytes(), b) {
+		t.Errorf("the snapshot is encoded as\n%x, %v", encoded.Bytes(), err)
 	}
 }
 

@@ -15,8 +15,9 @@ import (
 // trailer to be found. The error is that of a read.
 //
 // The deadlines are those of pairs that are counted from the file's start. So
-// they are there only if header and trailer agree in all numbers; otherwise
-// [SnapshotReader.HasDeadlines] is false.
+// they are there only if the trailer's checksum is right, or else if header and
+// trailer agree in all numbers; otherwise [SnapshotReader.HasDeadlines] is
+// false.
 func GuessSnapshot(file io.ReaderAt, size int64, name string) (r *SnapshotReader, ok bool, err error) {
 	r = &SnapshotReader{file: file, name: name}
 	if size < SnapshotHeaderBytes+trailerBytes {
@@ -34,16 +35,34 @@ func GuessSnapshot(file io.ReaderAt, size int64, name string) (r *SnapshotReader
 	if err != nil {
 		return nil, false, err
 	}
-	info, _ := decodeInfo(version, header, trailer) // less than whole, or with the footer behind it
-	r.Info = info
-	if r.PairsEnd == 0 {
-		r.PairsEnd = int64(min(info.pairsEnd(uint64(r.TrailerAt)), uint64(r.TrailerAt)))
+	r.Info, _ = decodeInfo(version, header, trailer) // less than whole, or with the footer behind it
+	if isSealed(trailer, 0) {
+		r.Info.countPairs() // only the header is wrong
 	}
-	if len(info.Deadlines) > 0 && info.pairsEnd(uint64(r.TrailerAt)) == uint64(r.PairsEnd) &&
-		cmp.Or(info.checkBlocks(uint64(r.TrailerAt)), info.checkDeadlines(uint64(r.TrailerAt))) == "" {
+	r.guessDeadlines()
+	return r, true, nil
+}
+
+// guessDeadlines finds the end of the pairs, if it is not known, and decides
+// whether the deadlines can be trusted.
+func (r *SnapshotReader) guessDeadlines() {
+	trailerAt := uint64(r.TrailerAt)
+	pairsEnd := r.Info.pairsEnd(trailerAt)
+	if r.PairsEnd == 0 {
+		r.PairsEnd = int64(min(pairsEnd, trailerAt))
+	}
+	if len(r.Info.Deadlines) > 0 && pairsEnd == uint64(r.PairsEnd) &&
+		cmp.Or(r.Info.checkBlocks(trailerAt), r.Info.checkDeadlines(trailerAt)) == "" {
 		r.deadlines = newDeadlineCache(r)
 	}
-	return r, true, nil
+}
+
+// countPairs sets the number of pairs to that of the blocks.
+func (info *Snapshot) countPairs() {
+	info.Count = 0
+	for _, b := range info.Blocks {
+		info.Count += b.Pairs
+	}
 }
 
 // HasDeadlines reports whether the pairs have their deadlines, as far as they

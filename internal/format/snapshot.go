@@ -38,8 +38,8 @@ const (
 	// speed.
 	blockTarget = 1 << 20
 
-	// maxDeadlines is how many entries a deadline block has: the last one brings
-	// it to blockTarget.
+	// maxDeadlines is how many entries a deadline block has: the last one
+	// brings it to blockTarget.
 	maxDeadlines = (blockTarget + deadlineEntryBytes - 1) / deadlineEntryBytes
 
 	// writeTarget is the size of one write. It is small, so that a paced writer
@@ -165,7 +165,8 @@ func AppendSnapshotTail(dst []byte, info *Snapshot) []byte {
 // bytes, and fills in info.Blocks and info.Deadlines. pairs must yield
 // info.Count pairs. EncodeSnapshot returns how many bytes were written to w.
 //
-// Deadlines come behind all pairs. Until then EncodeSnapshot has them in memory:
+// Deadlines come behind all pairs. Until then EncodeSnapshot has them in
+// memory:
 // 12 bytes for each pair that has one.
 func EncodeSnapshot(w io.Writer, info *Snapshot, pairs iter.Seq[Pair]) (n int64, err error) {
 	info.Blocks, info.Deadlines = nil, nil // of an attempt before
@@ -214,8 +215,8 @@ func (e *snapshotEncoder) encode(pairs iter.Seq[Pair]) error {
 	return e.write()
 }
 
-// expire takes in the deadline of the pair with this ordinal. The first one of a
-// block says what is to be known of the block.
+// expire takes in the deadline of the pair with this ordinal. The first one of
+// a block says what is to be known of the block.
 func (e *snapshotEncoder) expire(ordinal uint32, deadline int64) {
 	last := len(e.deadlines) - 1
 	if last < 0 || len(e.deadlines[last]) >= blockTarget {
@@ -227,8 +228,8 @@ func (e *snapshotEncoder) expire(ordinal uint32, deadline int64) {
 	e.info.Deadlines[last].Entries++
 }
 
-// deadlineRoom returns the memory to begin a deadline block with. The second one
-// and those behind it are likely to become full.
+// deadlineRoom returns the memory to begin a deadline block with. The second
+// one and those behind it are likely to become full.
 func (e *snapshotEncoder) deadlineRoom() int {
 	if len(e.deadlines) == 0 {
 		return 0

@@ -86,19 +86,14 @@ func (r *SnapshotReader) CheckNumber(number uint64) error {
 // verifies them too. If blocks are read in order, each deadline block is read
 // once, and few of them are in memory at a time.
 func (r *SnapshotReader) ReadBlock(i int, buf []byte, add func(Pair)) ([]byte, error) {
-	buf, deadlineErr, err := r.readPairs(i, buf, add)
+	buf, deadlineErr, err := r.ReadPairs(i, buf, add)
 	return buf, cmp.Or(err, deadlineErr)
 }
 
 // ReadPairs is ReadBlock for tools that salvage pairs. If deadlines are damaged
-// or cannot be read, that is no error: their pairs have none.
-func (r *SnapshotReader) ReadPairs(i int, buf []byte, add func(Pair)) ([]byte, error) {
-	buf, _, err := r.readPairs(i, buf, add)
-	return buf, err
-}
-
-// readPairs is ReadBlock with an error of its own for the deadlines.
-func (r *SnapshotReader) readPairs(i int, buf []byte, add func(Pair)) (_ []byte, deadlineErr, err error) {
+// or cannot be read, it is deadlineErr that says so: then the pairs are intact,
+// and those that the damage may have are without a deadline.
+func (r *SnapshotReader) ReadPairs(i int, buf []byte, add func(Pair)) (_ []byte, deadlineErr, err error) {
 	b, err := r.readBlock(i, buf)
 	if err != nil {
 		return buf, nil, err
@@ -229,8 +224,8 @@ func decodeTrailer(version uint32, header, trailer []byte, trailerAt uint64) (in
 	return info, cmp.Or(info.checkBlocks(trailerAt), info.checkDeadlines(trailerAt))
 }
 
-// decodeInfo decodes the header and the trailer and verifies nothing. whole says
-// that the trailer has as many blocks as are announced, and nothing else.
+// decodeInfo decodes the header and the trailer and verifies nothing. whole
+// says that the trailer has as many blocks as are announced, and nothing else.
 func decodeInfo(version uint32, header, trailer []byte) (info *Snapshot, whole bool) {
 	info = &Snapshot{
 		Timestamp: int64(binary.BigEndian.Uint64(header[4:])),

@@ -273,8 +273,8 @@ func (w *Window) reread(g *Group, apply func(entries []byte)) error {
 	return nil
 }
 
-// entriesAt returns some entries of writes: those that are complete in the piece
-// that begins at an offset, but at least one. Nothing has verified them.
+// entriesAt returns some entries of writes: those that are complete in the
+// piece that begins at an offset, but at least one. Nothing has verified them.
 func (w *Window) entriesAt(at, end int) ([]byte, error) {
 	b, err := w.from(at, min(w.piece, end-at))
 	if err != nil {

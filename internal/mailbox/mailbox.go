@@ -29,10 +29,13 @@ const (
 	// the number of messages too.
 	minBytes = 2 << 10
 
+	// maxSent is how many messages from Send may be queued.
+	maxSent = 3
+
 	// maxMessages is the capacity of the channel: all messages that have
-	// acquired their bytes, and the two that need none, from Send and Close. So
+	// acquired their bytes, and those that need none, from Send and Close. So
 	// sending to the channel never blocks.
-	maxMessages = maxBytes/minBytes + 2
+	maxMessages = maxBytes/minBytes + maxSent + 1
 )
 
 // Mailbox carries writes and other messages to one receiver.
@@ -162,7 +165,7 @@ func (m *Mailbox) count(t *Ticket, n int64) {
 	}
 }
 
-// Send sends a message that needs no room. At most one such message may be
+// Send sends a message that needs no room. At most maxSent such messages may be
 // queued at a time.
 func (m *Mailbox) Send(message any) error { return m.send(message, 0) }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -119,18 +120,16 @@ func TestReplayHasTwoPiecesInMemory(t *testing.T) {
 }
 
 // P2: groups of any size, in pieces of any size, are applied whole and in their
-// order.
+// order. Pieces may end between a SET and its EXPIRE.
 func TestReplayInPieces(t *testing.T) {
 	random := testseed.Rand(t)
 	for range 200 {
 		s := format.Segment{ID: format.StoreID{1}, Number: 1, Data: segmentOf(0, 0, 0)}
-		want := map[string]string{}
+		want := map[string]dated{}
 		for group := range uint64(1 + random.IntN(10)) {
 			at := len(s.Data)
 			for range 1 + random.IntN(20) {
-				key, value := fmt.Sprint(random.IntN(20)), bytes.Repeat([]byte{byte('a' + group)}, random.IntN(300))
-				s.Data = format.AppendEntry(s.Data, format.OpSet, 1, key, value)
-				want[key] = string(value)
+				s.Data = appendWrite(s.Data, random, byte('a'+group), want)
 			}
 			s.Data = format.AppendCommit(s.Data, at, 1, group+1, group, s.Seed(at))
 		}
@@ -140,14 +139,45 @@ func TestReplayInPieces(t *testing.T) {
 			t.Fatal(err)
 		}
 		j.replay.finish()
-		got := map[string]string{}
+		got := map[string]dated{}
 		for p := range j.replay.table.All() {
-			got[string(p.Key)] = string(p.Value)
+			got[string(p.Key)] = dated{string(p.Value), p.Deadline}
 		}
 		if fmt.Sprint(got) != fmt.Sprint(want) {
 			t.Fatalf("pieces of %d bytes: %v, want %v", j.replay.pieceBytes, got, want)
 		}
 	}
+}
+
+// dated is a value with its deadline.
+type dated struct {
+	value    string
+	deadline int64
+}
+
+// appendWrite appends the entries of a write to dst, and makes it in state. b
+// is the bytes of its value.
+func appendWrite(dst []byte, random *rand.Rand, b byte, state map[string]dated) []byte {
+	key, deadline := fmt.Sprint(random.IntN(20)), random.Int64N(3)-1
+	value := bytes.Repeat([]byte{b}, random.IntN(300))
+	until := format.ExpireValue(deadline)
+	old, isThere := state[key]
+	switch random.IntN(4) {
+	case 0:
+		state[key] = dated{string(value), 0}
+		return format.AppendEntry(dst, format.OpSet, 1, key, value)
+	case 1:
+		state[key] = dated{string(value), deadline}
+		dst = format.AppendEntry(dst, format.OpSet, 1, key, value)
+	case 2:
+		delete(state, key)
+		return format.AppendEntry(dst, format.OpDelete, 1, key, "")
+	default:
+		if isThere {
+			state[key] = dated{old.value, deadline}
+		}
+	}
+	return format.AppendEntry(dst, format.OpExpire, 1, key, until[:])
 }
 
 // P3: what is copied are the bytes that were judged. If a second reading finds

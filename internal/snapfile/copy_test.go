@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 	"testing"
 
 	"kvstore/internal/format"
 	"kvstore/internal/snapfile"
+	"kvstore/internal/testseed"
 )
 
 // encoded returns a snapshot of pairs.
@@ -81,6 +83,37 @@ func TestCopyVerifiesDeadlines(t *testing.T) {
 	err = snapfile.Copy(file, bytes.NewReader(original), someID, 8, true)
 	if d, ok := errors.AsType[*format.Damage](err); !ok || d.Offset != int64(at-4*12) {
 		t.Errorf("%v, want damage at %d", err, at-4*12)
+	}
+}
+
+// Each pair gets its own deadline, in whichever block it lies.
+func TestLoadOfDeadlines(t *testing.T) {
+	random := testseed.Rand(t)
+	want := map[string]int64{}
+	var pairs []format.Pair
+	for i := range 200_000 {
+		p := format.Pair{Key: fmt.Append(nil, i), Value: make([]byte, random.IntN(20))}
+		if i > 10 && random.IntN(5) > 0 {
+			p.Deadline = int64(i) - 1000
+		}
+		pairs = append(pairs, p)
+		want[string(p.Key)] = p.Deadline
+	}
+	m, dir := damagedDir(t)
+	if err := m.WriteFile("/db/"+format.SnapshotName(1), encoded(t, someID, 1, pairs)); err != nil {
+		t.Fatal(err)
+	}
+	info, loaded, err := snapfile.Load(dir, 1)
+	if err != nil || len(info.Deadlines) < 2 || len(info.Blocks) < 2 {
+		t.Fatal(err)
+	}
+	defer loaded.Release()
+	got := map[string]int64{}
+	for p := range loaded.All() {
+		got[string(p.Key)] = p.Deadline
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("%d keys of %d, or other deadlines", len(got), len(want))
 	}
 }
 

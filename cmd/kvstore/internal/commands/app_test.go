@@ -25,6 +25,8 @@ func TestMessagesArePrintable(t *testing.T) {
 		{"--dir", evil, "restore", evil, evil},
 		{"--dir", evil, "bench"},
 		{"salvage", evil, evil},
+		{"set", "--until", evil, "a", "b"},
+		{"expire", "--ttl", evil, "a"},
 	} {
 		var stderr bytes.Buffer
 		if code := Run(args, nil, io.Discard, &stderr); code == exitDone {

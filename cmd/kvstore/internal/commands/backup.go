@@ -16,7 +16,7 @@ func newBackup(a *app) *cobra.Command {
 		Short: "Write the whole store to one file",
 		Long: `Write the whole store to FILE or, with -, to the standard output. The backup is a
 snapshot file, from which restore makes a store. All of it has checksums, which restore
-verifies.
+verifies. Keys keep their deadlines.
 
 FILE gets its name when all of it is on disk. If anything fails before, or SIGINT comes,
 an existing file of that name stays as it is. The new one has its mode and its owner.
@@ -39,7 +39,7 @@ func (a *app) backup(file string) error {
 	if err != nil {
 		return err
 	}
-	return a.withView(func(v *kvstore.View) error {
+	return a.withView(func(_ *kvstore.Store, v *kvstore.View) error {
 		return out.write(func(w *bufio.Writer) error {
 			_, err := v.WriteTo(w)
 			return err
@@ -48,22 +48,28 @@ func (a *app) backup(file string) error {
 }
 
 func newRestore(a *app) *cobra.Command {
-	return &cobra.Command{
+	var options kvstore.RestoreOptions
+	cmd := &cobra.Command{
 		Use:   "restore FILE|- DIR",
 		Short: "Make a store of a backup",
 		Long: `Make a store in DIR from a backup, or from a snapshot file of a data directory. DIR is
 created if it does not exist; it must not have a store. --dir has no effect.
+
+Keys keep their deadlines, so those whose deadline has passed since the backup are gone.
+With --no-expire, no key has a deadline: all keys of the backup are there, and stay.
 
 The command reads and verifies all of the backup before DIR has a store. If anything
 fails, or SIGINT comes, everything in DIR is as it was before.`,
 		Example: `  kvstore restore monday.kvs data
   zstdcat monday.kvs.zst | kvstore restore - data`,
 		Args: argCount(2, 2),
-		RunE: func(_ *cobra.Command, args []string) error { return a.restore(args[0], args[1]) },
+		RunE: func(_ *cobra.Command, args []string) error { return a.restore(args[0], args[1], options) },
 	}
+	cmd.Flags().BoolVar(&options.NoExpire, "no-expire", false, "drop all deadlines: the keys stay")
+	return cmd
 }
 
-func (a *app) restore(file, dir string) error {
+func (a *app) restore(file, dir string, options kvstore.RestoreOptions) error {
 	in, err := a.input(file)
 	if err != nil {
 		return err
@@ -71,7 +77,7 @@ func (a *app) restore(file, dir string) error {
 	err = a.protect(func(ctx context.Context) error {
 		backup := in.until(ctx)
 		// Restore reads nothing of the backup before it has the lock.
-		return a.whenUnlocked(ctx, func() error { return kvstore.Restore(dir, backup) })
+		return a.whenUnlocked(ctx, func() error { return kvstore.RestoreWithOptions(dir, backup, options) })
 	})
 	return errors.Join(err, in.close())
 }

@@ -22,6 +22,10 @@ Each pair is a line of NDJSON or TSV. From these lines load makes the same store
 whatever bytes keys and values have. See load for the formats. In NDJSON, a key or value
 that is not UTF-8 is in base64; with --base64 or --hex, everything is in that encoding.
 
+In NDJSON, a key with a deadline has "expires", with which load gives it the same
+deadline. TSV has no place for deadlines: they are lost, and a warning says how many. A
+key whose deadline has passed is not in the dump; it may be in a backup.
+
 The lines have no order, and a different one each time. With --sorted they are in the
 order of the keys' bytes; this needs an index, which takes about 100 bytes a key.
 
@@ -55,17 +59,22 @@ func (a *app) dump(name string, f lines.Format, sorted bool) error {
 	if err != nil {
 		return err
 	}
-	return a.withView(func(v *kvstore.View) error {
+	return a.withView(func(s *kvstore.Store, v *kvstore.View) error {
 		pairs := v.All()
 		if sorted {
 			pairs = v.Scan(kvstore.Range{})
 			buildIndex(v)
 		}
-		return out.write(func(w *bufio.Writer) error {
-			p := &dumpPrinter{Printer: lines.NewPrinter(w, f), progress: a.dumpProgress(out, v.Len())}
+		p := &dumpPrinter{}
+		err := out.write(func(w *bufio.Writer) error {
+			p.Printer, p.progress = lines.NewPrinter(w, f), a.dumpProgress(out, v.Len())
 			defer p.progress.end()
-			return printPairs(pairs, p)
+			return printPairs(withDeadlines(s, v, pairs), p)
 		})
+		if _, isTSV := f.(lines.TSV); isTSV && err == nil && p.deadlines > 0 {
+			a.warnf("TSV has no deadlines: %s lost theirs in this dump; NDJSON keeps them", counted(p.deadlines, "key"))
+		}
+		return err
 	})
 }
 
@@ -90,14 +99,18 @@ func (a *app) dumpProgress(out *outputFile, keys int) *progress {
 // dumpPrinter moves a bar while it prints.
 type dumpPrinter struct {
 	lines.Printer
-	progress *progress
-	count    int64
+	progress  *progress
+	count     int64
+	deadlines int64 // keys that have one
 }
 
 // Pair implements [lines.Printer].
-func (p *dumpPrinter) Pair(key, value []byte) error {
+func (p *dumpPrinter) Pair(pair lines.Pair) error {
+	if !pair.Expires.IsZero() {
+		p.deadlines++
+	}
 	if p.count++; p.count%1024 == 0 {
 		p.progress.show("dump", p.count)
 	}
-	return p.Printer.Pair(key, value)
+	return p.Printer.Pair(pair)
 }

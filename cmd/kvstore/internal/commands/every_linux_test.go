@@ -42,9 +42,13 @@ func (p places) words() map[string]string {
 
 // variants are flags that make a command do something else.
 var variants = map[string][][]string{
-	"bench": {{"--tmpfs", "--keys", "10", "--writers", "1", "--duration", "1ms"}, {"--tmpfs"}},
-	"dump":  {{}, {"--sorted"}},
-	"log":   {{}, {"--follow"}},
+	"bench":   {{"--tmpfs", "--keys", "10", "--writers", "1", "--duration", "1ms"}, {"--tmpfs"}},
+	"dump":    {{}, {"--sorted"}},
+	"expire":  {{"--ttl", "1h"}},
+	"log":     {{}, {"--follow"}},
+	"restore": {{}, {"--no-expire"}},
+	"scan":    {{}, {"--ttl"}},
+	"set":     {{}, {"--ttl", "1h"}},
 }
 
 // commandLine is a way to call a command.

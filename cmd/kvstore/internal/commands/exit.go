@@ -63,7 +63,7 @@ func exitCode(err error) int {
 	case errors.Is(err, kvstore.ErrLocked):
 		return exitLocked
 	case isOneOf(err, kvstore.ErrKeyTooLarge, kvstore.ErrValueTooLarge, kvstore.ErrBatchTooLarge,
-		kvstore.ErrInvalidConfig, fs.ErrExist):
+		kvstore.ErrDeadline, kvstore.ErrInvalidConfig, fs.ErrExist):
 		return exitUsage
 	case errors.Is(err, errInterrupted):
 		return exitInterrupted

@@ -22,6 +22,7 @@ func TestExitCodes(t *testing.T) {
 		{usagef("line 3: %w", kvstore.ErrCorrupt), exitUsage},
 		{kvstore.ErrKeyTooLarge, exitUsage},
 		{kvstore.ErrValueTooLarge, exitUsage},
+		{kvstore.ErrDeadline, exitUsage},
 		{fs.ErrExist, exitUsage},
 		{&kvstore.CorruptError{File: "wal"}, exitCorrupt},
 		{kvstore.ErrVersion, exitCorrupt},

@@ -21,7 +21,7 @@ func newGet(a *app) *cobra.Command {
 
 The output is the value itself, byte by byte. On a terminal, a newline follows if the
 value does not end with one. With --hex or --base64, KEY and the value are in that
-encoding, and a newline always follows.
+encoding, and a newline always follows. In JSON, a key with a deadline has "expires".
 
 This opens the store read-only, which takes as long as reading all of it.`,
 		Example: `  kvstore get greeting
@@ -34,11 +34,14 @@ This opens the store read-only, which takes as long as reading all of it.`,
 				return err
 			}
 			return a.withReader(func(s *kvstore.Store) error {
-				value, ok := s.Get(keys[0])
-				if !ok {
+				pair := lines.Pair{Key: []byte(keys[0])}
+				var there, stillThere bool
+				pair.Value, there = s.Get(keys[0])
+				pair.Expires, stillThere = s.Deadline(keys[0])
+				if !there || !stillThere {
 					return notFoundError{keys[0]}
 				}
-				return a.printPair(output, flags.encoding(), keys[0], value)
+				return a.printPair(output, flags.encoding(), pair)
 			})
 		},
 	}
@@ -49,16 +52,16 @@ This opens the store read-only, which takes as long as reading all of it.`,
 
 // printPair prints a single pair: its value alone if raw, and an object, not an
 // array, if JSON.
-func (a *app) printPair(f outputFormat, e lines.Encoding, key string, value []byte) error {
+func (a *app) printPair(f outputFormat, e lines.Encoding, pair lines.Pair) error {
 	return a.print(func(w *bufio.Writer) error {
 		switch f {
 		case rawFormat:
-			return a.writeValue(w, e, value)
+			return a.writeValue(w, e, pair.Value)
 		case jsonFormat:
 			f = ndjsonFormat
 		case tableFormat, ndjsonFormat:
 		}
-		return newPrinter(w, f, e).Pair([]byte(key), value)
+		return newPrinter(w, f, e, nil).Pair(pair)
 	})
 }
 

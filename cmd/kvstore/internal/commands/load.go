@@ -32,7 +32,8 @@ its beginning makes no store.
 
 NDJSON has an object on each line: {"key":"a","value":"b"}. In place of "key" there may
 be "key64" in base64 or "keyhex" in hexadecimal, and in place of "value" there may be
-"value64" or "valuehex". TSV has key, tab and value; \t \n \r \\ stand for tab, newline,
+"value64" or "valuehex". "expires":"2026-12-31T23:59:59Z" is the time at which the key is
+gone; a line whose time has passed deletes the key. TSV has key, tab and value; \t \n \r \\ stand for tab, newline,
 carriage return and backslash, and \xHH for any byte. With --hex or --base64, both
 fields of TSV are in that encoding. Empty lines are skipped.
 
@@ -212,7 +213,7 @@ func (l *loader) setLarge(b *loadBatch) error {
 	if err := l.wait(0); err != nil {
 		return err
 	}
-	if err := l.store.Set(b.key, b.value); err != nil {
+	if err := l.store.SetUntil(b.key, b.value, b.expires); err != nil {
 		return err
 	}
 	l.keys++

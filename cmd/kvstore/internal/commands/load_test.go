@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"kvstore"
 	"kvstore/cmd/kvstore/internal/lines"
@@ -60,8 +61,16 @@ func TestLoadLargeValues(t *testing.T) {
 		lines.NDJSON{}, lines.NDJSON{Encoding: lines.Base64}, lines.TSV{}, lines.TSV{Encoding: lines.Hex},
 	} {
 		var input []byte
+		deadline := time.Date(2100, 1, 1, 0, 0, 0, 1, time.UTC)
+		if _, isTSV := format.(lines.TSV); isTSV {
+			deadline = time.Time{} // it has none
+		}
 		for i, value := range values {
-			input = append(format.Append(input, fmt.Append(nil, i%6), []byte(value)), '\n')
+			p := lines.Pair{Key: fmt.Append(nil, i%6), Value: []byte(value)}
+			if i%2 == 1 { // with the first of the two large values
+				p.Expires = deadline
+			}
+			input = append(format.Append(input, p), '\n')
 		}
 		l := &loader{app: newApp(nil, io.Discard, io.Discard), fromLine: 1, quiet: true, progress: &progress{}}
 		l.app.dir = filepath.Join(t.TempDir(), "data")
@@ -78,6 +87,13 @@ func TestLoadLargeValues(t *testing.T) {
 		for i, value := range values {
 			if got, _ := store.Get(fmt.Sprint(i)); i > 0 && i < 6 && string(got) != value {
 				t.Errorf("%+v: key %d has %.10q…, %d bytes", format, i, got, len(got))
+			}
+			want := time.Time{}
+			if i%2 == 1 {
+				want = deadline
+			}
+			if got, _ := store.Deadline(fmt.Sprint(i)); i > 0 && i < 6 && !got.Equal(want) {
+				t.Errorf("%+v: key %d has the deadline %v, want %v", format, i, got, want)
 			}
 		}
 		if got, _ := store.Get("0"); string(got) != "5" {

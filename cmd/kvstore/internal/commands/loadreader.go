@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
+	"time"
 
 	"kvstore"
 	"kvstore/cmd/kvstore/internal/lines"
@@ -28,8 +29,9 @@ type loadBatch struct {
 
 	// The pair of the last line if its value is large, and not in writes. The
 	// value is in the memory of the line.
-	key   string
-	value []byte
+	key     string
+	value   []byte
+	expires time.Time
 }
 
 // isLarge reports whether the last line has a large value.
@@ -116,7 +118,7 @@ func (r *loadReader) stop() { close(r.done) }
 func (r *loadReader) recycle(b *loadBatch) {
 	large := b.isLarge()
 	b.writes.Reset()
-	b.bad, b.key, b.value = b.bad[:0], "", nil
+	b.bad, b.key, b.value, b.expires = b.bad[:0], "", nil, time.Time{}
 	r.empty <- b
 	if large {
 		r.set <- struct{}{}
@@ -174,19 +176,19 @@ func (r *loadReader) add(b *loadBatch, line []byte) error {
 	if len(line) > largeBytes {
 		debug.FreeOSMemory() // what is left of reading the line, and of the line before
 	}
-	key, value, err := r.format.Parse(line)
+	pair, err := r.format.Parse(line)
 	switch {
 	case err != nil:
 		return err
-	case len(key) > kvstore.MaxKeyBytes:
-		return fmt.Errorf("the key has %d bytes, and the longest may have %d", len(key), kvstore.MaxKeyBytes)
-	case len(value) > kvstore.MaxValueBytes:
-		return fmt.Errorf("the value has %d bytes, and the longest may have %d", len(value), kvstore.MaxValueBytes)
+	case len(pair.Key) > kvstore.MaxKeyBytes:
+		return fmt.Errorf("the key has %d bytes, and the longest may have %d", len(pair.Key), kvstore.MaxKeyBytes)
+	case len(pair.Value) > kvstore.MaxValueBytes:
+		return fmt.Errorf("the value has %d bytes, and the longest may have %d", len(pair.Value), kvstore.MaxValueBytes)
 	}
-	if len(value) > largeBytes {
-		b.key, b.value = key, value
+	if len(pair.Value) > largeBytes {
+		b.key, b.value, b.expires = string(pair.Key), pair.Value, pair.Expires
 		return nil
 	}
-	b.writes.Set(key, value)
+	b.writes.SetUntil(string(pair.Key), pair.Value, pair.Expires)
 	return nil
 }

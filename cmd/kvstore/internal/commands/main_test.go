@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -81,6 +82,7 @@ func TestScripts(t *testing.T) {
 			"damage":    damage,
 			"listing":   listing,
 			"crash":     crash,
+			"expired":   expired,
 			"sessions":  sessions,
 			"flip":      flip,
 			"overwrite": overwrite,
@@ -169,6 +171,20 @@ func crash(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	copy(log[end:], "torn!")
 	ts.Check(os.WriteFile(segments[len(segments)-1], log, 0o600))
+}
+
+// expired makes a data directory with the keys a, b and c: a without a
+// deadline, b whose deadline has passed and that is not deleted, and c whose
+// deadline comes in 2100.
+func expired(ts *testscript.TestScript, _ bool, args []string) {
+	config := kvstore.DefaultConfig(ts.MkAbs(args[0]))
+	config.Now = func() time.Time { return time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) }
+	store, err := kvstore.OpenWithConfig(config)
+	ts.Check(err)
+	ts.Check(store.Set("a", []byte("1")))
+	ts.Check(store.SetUntil("b", []byte("2"), time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC)))
+	ts.Check(store.SetUntil("c", []byte("3"), time.Date(2100, 1, 1, 0, 0, 0, 1, time.UTC)))
+	ts.Check(store.Close())
 }
 
 // sessions makes a data directory that this many sessions have left without

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"time"
 
 	"kvstore/cmd/kvstore/internal/lines"
 )
@@ -23,15 +24,16 @@ func writeTo(w io.Writer, do func(w *bufio.Writer) error) error {
 	return buffered.Flush()
 }
 
-// newPrinter returns a printer of pairs to w.
-func newPrinter(w *bufio.Writer, f outputFormat, e lines.Encoding) lines.Printer {
+// newPrinter returns a printer of pairs to w. With now, the store's clock, it
+// shows deadlines in each format, and not in JSON alone.
+func newPrinter(w *bufio.Writer, f outputFormat, e lines.Encoding, now func() time.Time) lines.Printer {
 	switch f {
 	case jsonFormat:
 		return lines.NewArrayPrinter(w, e)
 	case rawFormat:
-		return lines.NewPrinter(w, lines.Raw{Encoding: e})
+		return lines.NewPrinter(w, lines.Raw{Encoding: e, Deadlines: now != nil})
 	case tableFormat:
-		return lines.NewPrinter(w, lines.Table{Encoding: e})
+		return lines.NewPrinter(w, lines.Table{Encoding: e, Now: now})
 	case ndjsonFormat:
 	}
 	return lines.NewPrinter(w, lines.NDJSON{Encoding: e})

@@ -2,12 +2,11 @@ package commands
 
 import (
 	"bufio"
-	"iter"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"kvstore"
-	"kvstore/cmd/kvstore/internal/lines"
 )
 
 func newScan(a *app) *cobra.Command {
@@ -23,7 +22,7 @@ The output is one of
 
   table   a line for each pair, for people: unprintable characters are escaped, and
           after 64 characters the rest is cut off
-  json    an array of {"key":…,"value":…}
+  json    an array of {"key":…,"value":…}, with "expires" for keys that have a deadline
   ndjson  an object on each line, which is what dump writes and load reads
   raw     key, tab, value and newline as they are, which is ambiguous for keys and
           values that have tabs or newlines, except with --hex or --base64
@@ -31,11 +30,15 @@ The output is one of
 In JSON, a key or value that is not UTF-8 is "key64" or "value64", in base64. The
 command prints pairs as it finds them and holds none in memory.
 
+With --ttl, the table has a column between key and value: how long the key will live. In
+raw lines, that field is the time at which the key is gone, or empty.
+
 This opens the store read-only, which takes as long as reading all of it, and builds an
 index of its keys, which takes about a second for a few million keys.`,
 		Example: `  kvstore scan --prefix user:
   kvstore scan --from 2026-01 --to 2026-02 -o ndjson
   kvstore scan --reverse --limit 10
+  kvstore scan --ttl --prefix session:
   kvstore scan --hex --from 00ff -o raw`,
 		Args: argCount(0, 0),
 		RunE: func(*cobra.Command, []string) error { return c.run() },
@@ -45,6 +48,7 @@ index of its keys, which takes about a second for a few million keys.`,
 	flags.StringVar(&c.from, "from", "", "the lowest `key`, also with --reverse")
 	flags.StringVar(&c.to, "to", "", "only keys below this `key`")
 	flags.BoolVarP(&c.bounds.Reverse, "reverse", "r", false, "from the highest key to the lowest")
+	flags.BoolVar(&c.ttl, ttlName, false, "show deadlines, also in a table and in raw lines")
 	flags.IntVarP(&c.bounds.Limit, "limit", "n", 0, "print at most this `number` of keys (default all)")
 	c.flags.add(cmd)
 	c.output.add(cmd)
@@ -57,6 +61,7 @@ type scanCommand struct {
 	flags            encodingFlags
 	output           outputFormat
 	prefix, from, to string
+	ttl              bool
 	bounds           kvstore.Range
 }
 
@@ -69,21 +74,13 @@ func (c *scanCommand) run() error {
 		return err
 	}
 	c.bounds.Prefix, c.bounds.From, c.bounds.To = keys[0], keys[1], keys[2]
-	return c.app.withView(func(v *kvstore.View) error {
+	return c.app.withView(func(s *kvstore.Store, v *kvstore.View) error {
+		var now func() time.Time
+		if c.ttl {
+			now = s.Now
+		}
 		return c.app.print(func(w *bufio.Writer) error {
-			return printPairs(v.Scan(c.bounds), newPrinter(w, c.output, c.flags.encoding()))
+			return printPairs(withDeadlines(s, v, v.Scan(c.bounds)), newPrinter(w, c.output, c.flags.encoding(), now))
 		})
 	})
-}
-
-// printPairs prints pairs in their order.
-func printPairs(pairs iter.Seq2[string, []byte], p lines.Printer) error {
-	var bytes []byte // of a key; reused
-	for key, value := range pairs {
-		bytes = append(bytes[:0], key...)
-		if err := p.Pair(bytes, value); err != nil {
-			return err
-		}
-	}
-	return p.End()
 }

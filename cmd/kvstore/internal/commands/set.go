@@ -12,7 +12,10 @@ import (
 )
 
 func newSet(a *app) *cobra.Command {
-	var flags encodingFlags
+	var (
+		flags    encodingFlags
+		deadline deadlineFlags
+	)
 	cmd := &cobra.Command{
 		Use:   "set KEY VALUE|-",
 		Short: "Set the value of a key",
@@ -23,12 +26,17 @@ With - for VALUE, the value is the standard input, byte by byte, up to its end. 
 byte order mark before it do not count, so the text may be wrapped. Put -- before a KEY
 or VALUE that begins with a dash.
 
+With --ttl or --until, the key has a deadline, at which it is gone: --ttl is counted
+from now, --until is a time. A time that has passed deletes the key. Without these
+flags, the key stays, also if it had a deadline.
+
 The command creates the store if it does not exist. It opens and closes the store for
 this one write, which takes as long as reading all of it and writing a snapshot: use
 load for many writes.`,
 		Example: `  kvstore set greeting hello
   kvstore set picture - < picture.png
   kvstore set --hex 00ff 0a0b
+  kvstore set --ttl 30m session 4711
   kvstore set -- -1 minus`,
 		Args: argCount(2, 2),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -41,11 +49,12 @@ load for many writes.`,
 				return err
 			}
 			return a.withWriter(toCreate, func(_ context.Context, s *kvstore.Store) error {
-				return s.Set(keys[0], value)
+				return s.SetUntil(keys[0], value, deadline.at(s))
 			})
 		},
 	}
 	flags.add(cmd)
+	deadline.add(cmd)
 	return cmd
 }
 

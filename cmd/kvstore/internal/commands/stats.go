@@ -10,6 +10,7 @@ import (
 	"kvstore"
 	"kvstore/cmd/kvstore/internal/host"
 	"kvstore/cmd/kvstore/internal/inspect"
+	"kvstore/cmd/kvstore/internal/lines"
 )
 
 func newStats(a *app) *cobra.Command {
@@ -21,6 +22,8 @@ func newStats(a *app) *cobra.Command {
 the store takes, and what recovery found when this command opened the store.
 
   keys      keys in the store
+  expiring  keys that have a deadline; and how many of them are due, which no command
+            shows: a program that opens the store for writing deletes them
   written   time of the last commit
   disk      bytes of all snapshots and segments, including reserved space
   segments  number of segments of the log, their bytes, the first and the last one;
@@ -54,14 +57,24 @@ This opens the store read-only, which takes as long as reading all of it.`,
 
 // statsReport is the output of stats.
 type statsReport struct {
-	Dir     string    `json:"dir"`
-	Keys    int       `json:"keys"`
+	Dir  string `json:"dir"`
+	Keys int    `json:"keys"`
+	expiryReport
 	Written time.Time `json:"written,omitzero"`
 	Disk    int64     `json:"disk_bytes"`
 	Log     int64     `json:"log_bytes"`
 	Memory  int64     `json:"memory_bytes"`
 	inspect.FileSizes
 	Recovery recoveryReport `json:"recovery"`
+}
+
+// expiryReport is the part of the output about deadlines.
+type expiryReport struct {
+	Expiring   int     `json:"expiring"`
+	Due        int     `json:"due"`
+	LagSeconds float64 `json:"expire_lag_seconds"`
+	Expired    uint64  `json:"expired"`
+	ClockSteps uint64  `json:"clock_steps"`
 }
 
 // recoveryReport is kvstore.Recovery for JSON.
@@ -85,6 +98,10 @@ func newStatsReport(dir string, s *kvstore.Store) (*statsReport, error) {
 	stats := s.Stats()
 	r := &statsReport{
 		Dir: dir, Keys: stats.Keys, Disk: files.Bytes(), Log: stats.WALBytes, Memory: memory, FileSizes: files,
+		expiryReport: expiryReport{
+			Expiring: stats.Expiring, Due: stats.Due, LagSeconds: stats.ExpireLag.Seconds(),
+			Expired: stats.Expired, ClockSteps: stats.ClockSteps,
+		},
 		Recovery: newRecoveryReport(stats.Recovery),
 	}
 	if stats.Version > 0 {
@@ -113,6 +130,7 @@ func (r *statsReport) rows() []row {
 	rows := []row{
 		{"dir", r.Dir, ""},
 		{"keys", r.Keys, humanize.Comma(int64(r.Keys))},
+		r.expiryRow(),
 		written,
 		{"disk", r.Disk, bytesText(r.Disk)},
 		{"log", r.Log, bytesText(r.Log)},
@@ -121,6 +139,15 @@ func (r *statsReport) rows() []row {
 	rows = append(rows, fileRows("snapshot", r.Snapshots)...)
 	rows = append(rows, fileRows("segment", r.Segments)...)
 	return append(rows, r.Recovery.rows()...)
+}
+
+func (r *expiryReport) expiryRow() row {
+	text := humanize.Comma(int64(r.Expiring))
+	if r.Due > 0 {
+		lag := time.Duration(r.LagSeconds * float64(time.Second))
+		text += fmt.Sprintf(", %s due, since %s", humanize.Comma(int64(r.Due)), lines.Remaining(lag))
+	}
+	return row{"expiring", r.Expiring, text}
 }
 
 func (r *recoveryReport) rows() []row {

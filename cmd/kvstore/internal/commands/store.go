@@ -62,13 +62,13 @@ const openPatience = 2 * time.Second
 func isFull(err error) bool { return isOneOf(err, syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG) }
 
 // withView opens the store read-only and calls do with a view of it.
-func (a *app) withView(do func(v *kvstore.View) error) error {
+func (a *app) withView(do func(s *kvstore.Store, v *kvstore.View) error) error {
 	return a.withReader(func(s *kvstore.Store) error {
 		view, err := s.View()
 		if err != nil {
 			return err
 		}
-		return errors.Join(do(view), view.Close())
+		return errors.Join(do(s, view), view.Close())
 	})
 }
 

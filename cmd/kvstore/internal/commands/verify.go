@@ -123,6 +123,9 @@ func damageText(d *inspect.Damage) string {
 	if d.Pairs > 0 {
 		parts = append(parts, counted(d.Pairs, "key")+" unreadable")
 	}
+	if d.Deadlines > 0 {
+		parts = append(parts, counted(d.Deadlines, "deadline")+" unreadable: those keys are there, and do not expire")
+	}
 	if d.FirstGroup > 0 {
 		parts = append(parts, groupsText(d.FirstGroup, d.LastGroup)+" missing")
 	}

@@ -30,6 +30,9 @@ var waiters = map[string]struct {
 }{
 	"get":      {[]string{"get", "a"}, "data", true},
 	"set":      {[]string{"set", "a", "2"}, "data", true},
+	"ttl":      {[]string{"ttl", "a"}, "data", true},
+	"expire":   {[]string{"expire", "--ttl", "1h", "a"}, "data", true},
+	"persist":  {[]string{"persist", "a"}, "data", true},
 	"delete":   {[]string{"delete", "a"}, "data", true},
 	"scan":     {[]string{"scan"}, "data", true},
 	"count":    {[]string{"count"}, "data", true},

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -43,10 +44,32 @@ type placed struct {
 	ops         []op
 }
 
+// op is a change of a key. With touched, only its deadline changes.
 type op struct {
-	key, value string
-	deleted    bool
+	key, value       string
+	deleted, touched bool
+	deadline         int64
 }
+
+// dated returns a value as a state has it: with its deadline, if there is one.
+// No value has an @.
+func dated(value string, deadline int64) string {
+	if deadline == 0 {
+		return value
+	}
+	return fmt.Sprint(value, "@", deadline)
+}
+
+// undated returns the value and the deadline of what dated has returned.
+func undated(s string) (value string, deadline int64) {
+	value, digits, _ := strings.Cut(s, "@")
+	deadline, _ = strconv.ParseInt(digits, 10, 64) // 0 if there is none
+	return value, deadline
+}
+
+// farAway is the first of the deadlines in the images, none of which comes
+// while a test runs.
+const farAway = 9_000_000_000_000_000_000
 
 // imageBuilder writes an image as the store would: the COMMIT of each group
 // says that the group before it is durable.
@@ -65,18 +88,13 @@ func (b *imageBuilder) segment(number uint64, groups int, ended bool) {
 	for range groups {
 		b.group++
 		at := len(s.Data)
-		p := placed{file: name, offset: at, number: b.group}
-		for range 1 + b.random.IntN(3) {
-			o := op{
-				key: fmt.Sprint("k", b.random.IntN(12)), value: fmt.Sprint("v", b.group),
-				deleted: b.random.IntN(4) == 0,
-			}
-			kind, value := format.OpSet, o.value
-			if o.deleted {
-				kind, value = format.OpDelete, ""
-			}
-			s.Data = format.AppendEntry(s.Data, kind, int64(b.group), o.key, value)
-			p.ops = append(p.ops, o)
+		p := placed{file: name, offset: at, number: b.group, ops: b.drawOps()}
+		if b.random.IntN(4) == 0 { // a commit of expirations
+			p.ops = []op{{key: "k0", deleted: true}, {key: "k1", deleted: true}}
+			s.Data = format.AppendEntry(s.Data, format.OpCause, int64(b.group), "", []byte{format.CauseDeadline})
+		}
+		for _, o := range p.ops {
+			s.Data = o.append(s.Data, int64(b.group))
 		}
 		s.Data = format.AppendCommit(s.Data, at, int64(b.group), b.group, b.group-1, s.Seed(at))
 		p.end = len(s.Data)
@@ -90,10 +108,47 @@ func (b *imageBuilder) segment(number uint64, groups int, ended bool) {
 	b.files[name] = append(s.Data, make([]byte, 100)...)
 }
 
+// drawOps draws the changes of a group.
+func (b *imageBuilder) drawOps() (ops []op) {
+	for range 1 + b.random.IntN(3) {
+		o := op{key: fmt.Sprint("k", b.random.IntN(12)), value: fmt.Sprint("v", b.group)}
+		o.deleted = b.random.IntN(4) == 0
+		o.touched = !o.deleted && b.random.IntN(4) == 0
+		if b.random.IntN(2) == 0 {
+			o.deadline = farAway + int64(b.random.IntN(1000))
+		}
+		ops = append(ops, o)
+	}
+	return ops
+}
+
+// append appends the entries of the change to dst.
+func (o *op) append(dst []byte, version int64) []byte {
+	deadline := format.ExpireValue(o.deadline)
+	switch {
+	case o.deleted:
+		return format.AppendEntry(dst, format.OpDelete, version, o.key, "")
+	case o.touched:
+		return format.AppendEntry(dst, format.OpExpire, version, o.key, deadline[:])
+	}
+	dst = format.AppendEntry(dst, format.OpSet, version, o.key, o.value)
+	if o.deadline != 0 {
+		dst = format.AppendEntry(dst, format.OpExpire, version, o.key, deadline[:])
+	}
+	return dst
+}
+
 func (p *placed) apply(state map[string]string) {
 	for _, o := range p.ops {
-		if state[o.key] = o.value; o.deleted {
+		old, isThere := state[o.key]
+		switch {
+		case o.deleted:
 			delete(state, o.key)
+		case !o.touched:
+			state[o.key] = dated(o.value, o.deadline)
+		case isThere:
+			value, _ := undated(old)
+			state[o.key] = dated(value, o.deadline)
 		}
 	}
 }
@@ -102,23 +157,40 @@ func (b *imageBuilder) snapshot(number uint64) {
 	b.files[format.SnapshotName(number)] = snapshotBytes(number, b.group, b.state)
 }
 
-// snapshotBytes returns a snapshot of blocks of two pairs.
+// snapshotBytes returns a snapshot of blocks of two pairs, and a block of
+// deadlines.
 func snapshotBytes(number, group uint64, state map[string]string) []byte {
 	info := &format.Snapshot{
 		Timestamp: int64(group), Count: uint32(len(state)), ID: ours, Number: number, LastGroup: group,
 	}
 	data := format.AppendSnapshotHeader(nil, info)
-	keys := slices.Sorted(maps.Keys(state))
+	keys, deadlines, first := slices.Sorted(maps.Keys(state)), []byte(nil), uint32(0)
+	for i, key := range keys {
+		if _, deadline := undated(state[key]); deadline != 0 {
+			if deadlines == nil {
+				first = uint32(i)
+			}
+			deadlines = binary.BigEndian.AppendUint32(deadlines, uint32(i))
+			deadlines = binary.BigEndian.AppendUint64(deadlines, uint64(deadline))
+		}
+	}
 	for pair := range slices.Chunk(keys, 2) {
 		at := len(data)
 		for _, key := range pair {
-			data = format.AppendPair(data, format.Pair{Key: []byte(key), Value: []byte(state[key])})
+			value, _ := undated(state[key])
+			data = format.AppendPair(data, format.Pair{Key: []byte(key), Value: []byte(value)})
 		}
 		info.Blocks = append(info.Blocks, format.Block{
 			Offset: uint64(at), Pairs: uint32(len(pair)), Checksum: crc32.Checksum(data[at:], castagnoli),
 		})
 	}
-	return format.AppendSnapshotTail(data, info)
+	if len(deadlines) > 0 {
+		info.Deadlines = []format.DeadlineBlock{{
+			Offset: uint64(len(data)), First: first, Entries: uint32(len(deadlines) / 12),
+			Checksum: crc32.Checksum(deadlines, castagnoli),
+		}}
+	}
+	return format.AppendSnapshotTail(append(data, deadlines...), info)
 }
 
 // images returns the shapes that a directory has after a crash: before the
@@ -311,6 +383,16 @@ func snapshotPart(from, to func(size, trailer int) int) func(i *image, file stri
 	}
 }
 
+// deadlines are the deadline blocks of a snapshot.
+func deadlines(i *image, file string) [][2]int {
+	b := i.files[file]
+	r, err := format.ReadSnapshot(bytes.NewReader(b), int64(len(b)), "")
+	if err != nil {
+		return nil
+	}
+	return [][2]int{{int(r.PairsEnd), int(r.TrailerAt)}}
+}
+
 func wholeFile(i *image, file string) [][2]int { return [][2]int{{0, len(i.files[file])}} }
 
 // resealed makes the checksum of a snapshot's tail right again.
@@ -336,6 +418,7 @@ func breakages() []breakage {
 		flip("a bit of END", "wal-", behind),
 		flip("a bit of a snapshot's header", "snapshot-", snapshotPart(zero, headerEnd)),
 		flip("a bit of a block", "snapshot-", snapshotPart(headerEnd, trailerStart)),
+		flip("a bit of a deadline", "snapshot-", deadlines),
 		flip("a bit of the trailer", "snapshot-", snapshotPart(trailerStart, footerStart)),
 		flip("a bit of the footer", "snapshot-", snapshotPart(footerStart, fileEnd)),
 		flip("a bit somewhere", "", wholeFile),
@@ -403,6 +486,9 @@ func breakages() []breakage {
 		move("a snapshot under another name", "snapshot-", format.SnapshotName, false),
 		move("a snapshot under two names", "snapshot-", format.SnapshotName, true),
 		appended("an unknown op", format.AppendEntry(nil, 0x42, 99, "k0", "x")),
+		appended("an EXPIRE without a deadline", format.AppendEntry(nil, format.OpExpire, 99, "k0", "x")),
+		appended("a CAUSE without a DELETE", format.AppendEntry(nil, format.OpCause, 99, "", "\x01")),
+		appended("an unknown cause", format.AppendEntry(nil, format.OpCause, 99, "", "\x02")),
 		appended("a DELETE with a value", format.AppendEntry(nil, format.OpDelete, 99, "k0", "x")),
 		appended("a key too long", format.AppendEntry(nil, format.OpSet, 99, make([]byte, format.MaxKeyBytes+1), "")),
 		newest("the newest segment zeroed", func(b []byte, _ *rand.Rand) []byte { return make([]byte, len(b)) }),
@@ -480,9 +566,13 @@ func twice(b []byte) []byte {
 	}
 	info := *r.Info
 	first := b[info.Blocks[0].Offset:info.Blocks[1].Offset]
-	body := slices.Concat(b[:r.TrailerAt], first)
+	body := slices.Concat(b[:r.PairsEnd], first, b[r.PairsEnd:r.TrailerAt])
 	info.Blocks = append(slices.Clone(info.Blocks), info.Blocks[0])
-	info.Blocks[len(info.Blocks)-1].Offset = uint64(r.TrailerAt)
+	info.Blocks[len(info.Blocks)-1].Offset = uint64(r.PairsEnd)
+	info.Deadlines = slices.Clone(info.Deadlines)
+	for i := range info.Deadlines {
+		info.Deadlines[i].Offset += uint64(len(first))
+	}
 	info.Count += info.Blocks[0].Pairs
 	copy(body, format.AppendSnapshotHeader(nil, &info))
 	return format.AppendSnapshotTail(body, &info)

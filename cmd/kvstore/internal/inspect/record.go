@@ -99,7 +99,10 @@ func entryRecord(e *logread.Event, at int, entry *format.Entry) *Record {
 			r.Note = fmt.Sprintf("group %d belongs here", e.Last+1)
 		}
 	case Expire:
-		r.Expires, _ = entry.Deadline()
+		var ok bool
+		if r.Expires, ok = entry.Deadline(); !ok {
+			r.Note = "no deadline"
+		}
 	case Cause:
 		r.Note = causeText(entry.Value)
 	case Unknown:

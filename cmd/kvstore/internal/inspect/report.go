@@ -42,6 +42,7 @@ type Damage struct {
 	Needed     bool      `json:"needed"`                // Open would read it
 	Loss       Loss      `json:"loss"`                  // whether data is lost
 	Pairs      uint64    `json:"pairs,omitempty"`       // of a snapshot, that cannot be read
+	Deadlines  uint64    `json:"deadlines,omitempty"`   // the same, of pairs that can be read
 	FirstGroup uint64    `json:"first_group,omitempty"` // missing groups of the log
 	LastGroup  uint64    `json:"last_group,omitempty"`
 	After      time.Time `json:"after,omitzero"` // the lost data was written after this time

@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -12,6 +13,7 @@ import (
 
 	"kvstore"
 	"kvstore/cmd/kvstore/internal/lockwait"
+	"kvstore/internal/codec"
 	"kvstore/internal/format"
 )
 
@@ -25,7 +27,7 @@ type Account struct {
 	Entries  uint64   `json:"entries"`            // entries in them, without COMMIT
 	Last     uint64   `json:"last_group"`         // the newest group in the new store
 	Stopped  bool     `json:"stopped"`            // Salvage stopped at the first loss
-	Keys     int      `json:"keys"`               // in the new store
+	Keys     int      `json:"keys"`               // in the new store, also those whose deadline has passed
 	Dropped  *Dropped `json:"dropped,omitempty"`  // what Open would drop from the end of the log
 	Files    []File   `json:"files"`
 	Damage   []Damage `json:"damage"`
@@ -65,7 +67,7 @@ func Salvage(ctx context.Context, source, target string, o Options) (*Account, e
 // salvageDirectory is Salvage of an open directory.
 func salvageDirectory(ctx context.Context, d *directory, target string, o Options) (*Account, error) {
 	s := &salvage{
-		directory: d, ctx: ctx, Options: o,
+		directory: d, ctx: ctx, Options: o, began: time.Now().UnixNano(),
 		account: &Account{Source: d.path, Target: target, Files: []File{}, Damage: []Damage{}},
 	}
 	if err := s.run(); err != nil {
@@ -86,9 +88,27 @@ type salvage struct {
 	base    int       // index in sources of the newest whole snapshot; -1 for none
 	survey  *survey
 	store   *kvstore.Store
-	batch   kvstore.Batch
-	bytes   int // in batch
+	writes  []write // that are not in the new store yet
+	bytes   int     // of them
+	began   int64   // when, in ns since 1970: the version of the new store's first commit
 	account *Account
+}
+
+// write is a change of one key.
+type write struct {
+	op       format.Op // SET, DELETE, or EXPIRE alone
+	key      string
+	value    []byte
+	deadline time.Time // zero for none
+	undated  bool      // of SET: the deadline may be lost
+}
+
+// deadlineOf returns a deadline as the store takes it.
+func deadlineOf(deadline int64) time.Time {
+	if deadline == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, deadline)
 }
 
 // source is a file. Its number is the one in its contents, which its name may
@@ -230,7 +250,7 @@ func (src *source) identify(ctx context.Context) (err error) {
 		}
 		return nil
 	}
-	ignore := func(format.Pair) error { return ctx.Err() }
+	ignore := func(format.Pair, bool) error { return ctx.Err() }
 	src.found, err = surveySnapshot(&src.dataFile, true, ignore, func(int64) {})
 	if src.found.info != nil && !src.found.guessed {
 		src.number = src.found.info.Number
@@ -325,7 +345,8 @@ func (s *salvage) segment(src *source) error {
 
 // damagedSnapshot copies the valid blocks of a snapshot. They are right as of
 // the snapshot's moment, whatever was lost before. If the log has everything
-// that the snapshot covers, the damaged blocks lose nothing.
+// that the snapshot covers, the damaged blocks lose nothing, and nothing is
+// copied: the deadlines of the valid blocks may be damaged.
 func (s *salvage) damagedSnapshot(src *source) error {
 	v, found := s.survey, &src.found
 	switch {
@@ -337,6 +358,8 @@ func (s *salvage) damagedSnapshot(src *source) error {
 		s.pend(src)
 	case !v.lossy && v.last >= found.info.LastGroup:
 		s.report(src, None)
+		s.account.Files = append(s.account.Files, found.file(&src.dataFile, true))
+		return nil
 	default:
 		if s.UntilLoss {
 			v.lossy = true
@@ -366,22 +389,18 @@ func (s *salvage) pend(src *source) {
 	}
 }
 
-// pairs copies the pairs in a snapshot's valid blocks. It is an error if there
-// are fewer of them than before: then the disk is failing.
+// pairs copies the pairs in a snapshot's valid blocks. It is an error if fewer
+// blocks are valid than before: then the disk is failing.
 func (s *salvage) pairs(src *source) error {
 	if !src.found.guessed {
 		s.account.Last = max(s.account.Last, src.found.info.LastGroup)
 	}
 	s.account.Files = append(s.account.Files, src.found.file(&src.dataFile, true))
-	found, err := surveySnapshot(&src.dataFile, true, func(p format.Pair) error {
+	found, err := surveySnapshot(&src.dataFile, true, func(p format.Pair, dated bool) error {
 		s.account.Pairs++
-		if len(p.Value) > largeBytes {
-			return s.setLarge(string(p.Key), p.Value)
-		}
-		s.batch.Set(string(p.Key), p.Value)
-		return s.grow(len(p.Key) + len(p.Value))
+		return s.write(write{format.OpSet, string(p.Key), p.Value, deadlineOf(p.Deadline), !dated})
 	}, s.add)
-	if err == nil && (found.info == nil || len(found.bad) > len(src.found.bad)) {
+	if err == nil && (found.info == nil || found.lost() > src.found.lost()) {
 		err = found.err
 	}
 	return err
@@ -395,22 +414,15 @@ func (s *salvage) group(g *format.Group) error {
 	s.account.Last = g.Number
 	s.account.Groups++
 	s.account.Entries += uint64(g.Entries)
-	for _, e := range format.Entries(g.Body()) {
-		switch e.Op {
-		case format.OpSet:
-			if len(e.Value) > largeBytes {
-				if err := s.setLarge(string(e.Key), e.Value); err != nil {
-					return err
-				}
-				continue
-			}
-			s.batch.Set(string(e.Key), e.Value)
-		case format.OpDelete:
-			s.batch.Delete(string(e.Key))
-		case format.OpExpire, format.OpCause: // no pair
-		case format.OpSegment, format.OpCommit, format.OpEnd: // never in a valid group
+	for op := range codec.Ops(g.Body()) {
+		w := write{op: format.OpSet, key: string(op.Key), value: op.Value, deadline: deadlineOf(op.Deadline)}
+		switch {
+		case op.Delete:
+			w.op = format.OpDelete
+		case op.Touch:
+			w.op = format.OpExpire
 		}
-		if err := s.grow(len(e.Key) + len(e.Value)); err != nil {
+		if err := s.write(w); err != nil {
 			return err
 		}
 	}
@@ -418,35 +430,70 @@ func (s *salvage) group(g *format.Group) error {
 }
 
 const (
-	batchBytes = 1 << 20 // size of a batch
+	batchBytes = 1 << 20 // of writes that are committed together
 	largeBytes = 4 << 20 // size of a value that is set by itself, so that no batch has one more copy
 )
 
-// setLarge sets a large value behind what is in the batch.
-func (s *salvage) setLarge(key string, value []byte) error {
-	if err := s.flush(); err != nil {
-		return err
+// write takes in a write. It copies the value, or commits it at once.
+func (s *salvage) write(w write) error {
+	if len(w.value) > largeBytes {
+		return s.setLarge(w)
 	}
-	debug.FreeOSMemory() // so that the value's copies do not come on top of garbage
-	err := s.store.Set(key, value)
-	debug.FreeOSMemory() // the store's copy of it
-	return err
-}
-
-// grow counts a write of n bytes, and flushes the batch if it is large enough.
-func (s *salvage) grow(n int) error {
-	if s.bytes += n + format.EntryOverhead; s.bytes < batchBytes {
+	w.value = bytes.Clone(w.value)
+	s.writes = append(s.writes, w)
+	if s.bytes += len(w.key) + len(w.value) + format.EntryOverhead; s.bytes < batchBytes {
 		return nil
 	}
 	return s.flush()
 }
 
-// flush writes the batch.
-func (s *salvage) flush() error {
-	err := s.store.Apply(s.ctx, &s.batch)
-	s.batch.Reset()
-	s.bytes = 0
+// setLarge sets a large value behind the writes before it.
+func (s *salvage) setLarge(w write) error {
+	if err := s.flush(); err != nil {
+		return err
+	}
+	debug.FreeOSMemory() // so that the value's copies do not come on top of garbage
+	err := s.store.SetUntil(w.key, w.value, w.deadline)
+	debug.FreeOSMemory() // the store's copy of it
 	return err
+}
+
+// flush commits the writes so far.
+func (s *salvage) flush() error {
+	err := s.store.Do(s.ctx, func(tx *kvstore.Tx) error {
+		if s.store.Stats().Version < s.began {
+			tx.SetVersion(s.began) // the new store's clock shows no time that makes sense
+		}
+		for i := range s.writes {
+			s.writes[i].apply(tx)
+		}
+		return nil
+	})
+	clear(s.writes)
+	s.writes, s.bytes = s.writes[:0], 0
+	return err
+}
+
+// isIn reports whether the key has the value already.
+func (w *write) isIn(tx *kvstore.Tx) bool {
+	old, ok := tx.Get(w.key)
+	return ok && bytes.Equal(old, w.value)
+}
+
+// apply makes the write in a transaction.
+func (w *write) apply(tx *kvstore.Tx) {
+	switch w.op {
+	case format.OpSet:
+		if w.undated && w.isIn(tx) {
+			return // the deadline that the key has may be the lost one
+		}
+		tx.SetUntil(w.key, w.value, w.deadline)
+	case format.OpDelete:
+		tx.Delete(w.key)
+	case format.OpExpire:
+		tx.Expire(w.key, w.deadline)
+	case format.OpCause, format.OpSegment, format.OpCommit, format.OpEnd: // no writes
+	}
 }
 
 func (s *salvage) add(n int64) {
@@ -459,6 +506,7 @@ func (s *salvage) verify(target string) error {
 	debug.FreeOSMemory() // what the snapshot of the closed store has left
 	config := kvstore.DefaultConfig(target)
 	config.ReadOnly = true
+	config.Now = timeless
 	var store *kvstore.Store
 	err := lockwait.Do(s.ctx, s.Wait, func() (err error) {
 		store, err = kvstore.OpenWithConfig(config)

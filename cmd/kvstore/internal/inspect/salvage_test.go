@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
 	"math/rand/v2"
@@ -71,7 +72,7 @@ func (p proven) state() map[string]string {
 		if complete && last == r.Info.LastGroup {
 			continue
 		}
-		if n := p.pairs(name, r, state); n == len(r.Info.Blocks) {
+		if n := p.pairs(name, r, state); n == len(r.Info.Blocks) && p.hasDeadlines(name, r) {
 			clear(state)
 			p.pairs(name, r, state)
 			complete = true
@@ -98,25 +99,46 @@ func (p proven) pairs(name string, r *format.SnapshotReader, into map[string]str
 		for i, block := range r.Info.Blocks {
 			known := i < len(broken.Info.Blocks) && block == broken.Info.Blocks[i]
 			if known && p.has(name, int(block.Offset), int(r.BlockEnd(i))) && broken.BlockEnd(i) == r.BlockEnd(i) {
-				_, _ = r.ReadBlock(i, nil, func(p format.Pair) { into[string(p.Key)] = string(p.Value) })
+				p.block(name, r, i, into)
 				proven++
 			}
 		}
 		return proven
 	}
 	size, entries := len(p.whole.files[name]), int(r.TrailerAt)+40
-	found := len(b) == size && p.has(name, size-12, size-4) || p.has(name, 12, int(r.TrailerAt))
+	found := len(b) == size && p.has(name, size-12, size-4) || p.has(name, 12, int(r.PairsEnd))
 	if !found || !p.has(name, int(r.TrailerAt)+36, entries) {
 		return 0
 	}
 	for i := range r.Info.Blocks {
 		next := min(entries+16*(i+2), size-16) // the end of the next entry, which says where this block ends
 		if p.has(name, int(r.Info.Blocks[i].Offset), int(r.BlockEnd(i))) && p.has(name, entries+16*i, next) {
-			_, _ = r.ReadBlock(i, nil, func(p format.Pair) { into[string(p.Key)] = string(p.Value) })
+			p.block(name, r, i, into)
 			proven++
 		}
 	}
 	return proven
+}
+
+// block adds the pairs of a block to into: with their deadlines, unless these
+// are damaged.
+func (p proven) block(name string, r *format.SnapshotReader, i int, into map[string]string) {
+	isDated := p.hasDeadlines(name, r)
+	_, _ = r.ReadBlock(i, nil, func(p format.Pair) {
+		old, isThere := into[string(p.Key)]
+		value, _ := undated(old)
+		switch {
+		case isDated:
+			into[string(p.Key)] = dated(string(p.Value), p.Deadline)
+		case !isThere || value != string(p.Value):
+			into[string(p.Key)] = string(p.Value)
+		}
+	})
+}
+
+// hasDeadlines reports whether a snapshot's deadlines are unchanged.
+func (p proven) hasDeadlines(name string, r *format.SnapshotReader) bool {
+	return p.has(name, int(r.PairsEnd), int(r.TrailerAt))
 }
 
 // sure reports whether nothing but state can be proven. A snapshot of another
@@ -160,17 +182,19 @@ func (p proven) checkAccount(t *testing.T, account *Account) {
 	}
 }
 
-// holds reports whether got has all keys of want, and no value that its key
-// never had.
+// holds reports whether got has all keys of want, and no value or deadline that
+// its key never had.
 func (p proven) holds(got, want map[string]string) bool {
 	had := map[string]bool{}
 	for _, g := range p.whole.groups {
 		for _, o := range g.ops {
 			had[o.key+"="+o.value] = true
+			had[fmt.Sprint(o.key, "@", o.deadline)] = true
 		}
 	}
-	for key, value := range got {
-		if !had[key+"="+value] {
+	for key, s := range got {
+		value, deadline := undated(s)
+		if !had[key+"="+value] || deadline != 0 && !had[fmt.Sprint(key, "@", deadline)] {
 			return false
 		}
 	}
@@ -184,7 +208,7 @@ func (p proven) holds(got, want map[string]string) bool {
 
 func pairs(r *format.SnapshotReader, into map[string]string) {
 	for i := range r.Info.Blocks {
-		_, _ = r.ReadBlock(i, nil, func(p format.Pair) { into[string(p.Key)] = string(p.Value) })
+		_, _ = r.ReadBlock(i, nil, func(p format.Pair) { into[string(p.Key)] = dated(string(p.Value), p.Deadline) })
 	}
 }
 
@@ -554,5 +578,57 @@ func TestSalvageOfLargeValues(t *testing.T) {
 	}
 	if len(got) != len(want) {
 		t.Errorf("%d keys, want %d", len(got), len(want))
+	}
+}
+
+// What is salvaged does not depend on the time: a key whose deadline has passed
+// may have got another one before that.
+func TestSalvageOfPastDeadlines(t *testing.T) {
+	const past, future = 1, farAway
+	set := func(dst []byte, version int64, key string, deadline int64) []byte {
+		o := op{key: key, value: key, deadline: deadline}
+		return o.append(dst, version)
+	}
+	touch := func(dst []byte, version int64, key string, deadline int64) []byte {
+		o := op{key: key, touched: true, deadline: deadline}
+		return o.append(dst, version)
+	}
+	s := &format.Segment{ID: ours, Number: 2}
+	s.Data = format.AppendHeader(nil, 1, format.Header{Version: format.Version, ID: ours, Number: 2})
+	var entries []byte
+	for i, key := range []string{"touched in time", "kept in time", "gone"} {
+		entries = set(entries, int64(i+2), key, past)
+	}
+	entries = set(entries, 5, "to be gone", future)
+	entries = touch(entries, 6, "touched in time", future)
+	entries = touch(entries, 7, "kept in time", 0)
+	entries = touch(entries, 8, "to be gone", past)
+	entries = touch(entries, 9, "never there", future)
+	entries = touch(entries, 10, "from a snapshot", future)
+	large := bytes.Repeat([]byte("x"), largeBytes+1)
+	entries = format.AppendEntry(entries, format.OpSet, 11, "large", large)
+	until := format.ExpireValue(future)
+	entries = format.AppendEntry(entries, format.OpExpire, 11, "large", until[:])
+	at := len(s.Data)
+	s.Data = format.AppendCommit(append(s.Data, entries...), at, 11, 2, 1, s.Seed(at))
+	i := &image{files: map[string][]byte{
+		format.SegmentName(2):  s.Data,
+		format.SnapshotName(2): snapshotBytes(2, 1, map[string]string{"from a snapshot": dated("1", past)}),
+	}}
+	source, target := t.TempDir(), filepath.Join(t.TempDir(), "new")
+	i.write(t, source)
+	account, err := Salvage(t.Context(), source, target, quietly)
+	if err != nil || account.Loss != None {
+		t.Fatalf("%+v, %v", account, err)
+	}
+	want := map[string]string{
+		"touched in time": dated("touched in time", future), "kept in time": "kept in time",
+		"from a snapshot": dated("1", future), "large": dated(string(large), future),
+	}
+	if got := contents(t, target); !maps.Equal(got, want) {
+		t.Errorf("%.2000v", got)
+	}
+	if account.Keys != len(want)+2 { // with those that are due
+		t.Errorf("%d keys", account.Keys)
 	}
 }

@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"cmp"
 	"hash/maphash"
 	"slices"
 
@@ -12,12 +13,13 @@ type snapshotFound struct {
 	info    *format.Snapshot // nil if no checksum proves it
 	err     error            // why Open would refuse the file
 	bad     []badBlock
-	doubled bool // a key occurs twice
-	guessed bool // checksums prove the blocks, but not the rest of info
-	covered bool // no block is missing
+	undated []badBlock // with deadlines that are lost; their pairs are not
+	doubled bool       // a key occurs twice
+	guessed bool       // checksums prove the blocks, but not the rest of info
+	covered bool       // no block is missing
 }
 
-// badBlock is a block whose pairs are lost.
+// badBlock is a block whose pairs, or deadlines, are lost.
 type badBlock struct {
 	offset, bytes int64
 	pairs         uint32
@@ -25,9 +27,14 @@ type badBlock struct {
 	keys          []string // that are still readable; no checksum proves them
 }
 
-// whole reports whether checksums prove all pairs. The file's name plays no
-// role.
-func (s *snapshotFound) whole() bool { return s.covered && len(s.bad) == 0 && !s.doubled }
+// whole reports whether checksums prove all pairs and all deadlines. The file's
+// name plays no role.
+func (s *snapshotFound) whole() bool {
+	return s.covered && s.lost() == 0 && !s.doubled
+}
+
+// lost returns how many blocks are lost.
+func (s *snapshotFound) lost() int { return len(s.bad) + len(s.undated) }
 
 // file describes the file for a report.
 func (s *snapshotFound) file(f *dataFile, needed bool) File {
@@ -47,6 +54,12 @@ func (s *snapshotFound) damage(f *dataFile, needed bool) []Damage {
 			Pairs: uint64(b.pairs), Before: at(s.info.Timestamp), Keys: newKeys(b.keys),
 		})
 	}
+	for _, b := range s.undated {
+		all = append(all, Damage{
+			File: f.name, Offset: b.offset, Bytes: b.bytes, Reason: b.reason, Needed: needed, Loss: Certain,
+			Deadlines: uint64(b.pairs), Before: at(s.info.Timestamp),
+		})
+	}
 	if s.err != nil && len(all) == 0 {
 		d := damageOf(s.err)
 		d.Needed = needed
@@ -60,11 +73,11 @@ func (s *snapshotFound) damage(f *dataFile, needed bool) []Damage {
 }
 
 // surveySnapshot verifies all of a snapshot and calls add with the pairs of its
-// valid blocks. With anyhow, it also searches for blocks if Open would find
-// none. It calls done with the number of bytes that it has read. The error is
-// that of add.
+// valid blocks. A pair is dated unless its deadline may be lost. With anyhow,
+// surveySnapshot also searches for blocks if Open would find none. It calls
+// done with the number of bytes that it has read. The error is that of add.
 func surveySnapshot(
-	f *dataFile, anyhow bool, add func(format.Pair) error, done func(n int64),
+	f *dataFile, anyhow bool, add func(p format.Pair, dated bool) error, done func(n int64),
 ) (snapshotFound, error) {
 	r, found := openSnapshot(f, anyhow)
 	if r == nil {
@@ -78,6 +91,8 @@ func surveySnapshot(
 		}
 		done(r.BlockEnd(i) - int64(r.Info.Blocks[i].Offset))
 	}
+	s.deadlines()
+	done(r.TrailerAt - r.PairsEnd)
 	doubled := s.checkKeys()
 	s.found.doubled = doubled != nil
 	if s.found.err == nil {
@@ -105,6 +120,12 @@ func openSnapshot(f *dataFile, anyhow bool) (r *format.SnapshotReader, found sna
 		return nil, found
 	}
 	found.info, found.guessed = r.Info, true
+	if !r.HasDeadlines() {
+		found.undated = []badBlock{{
+			offset: r.PairsEnd, bytes: r.TrailerAt - r.PairsEnd,
+			reason: "not known whose deadlines these are: the keys do not expire",
+		}}
+	}
 	found.covered = len(r.Info.Blocks) > 0 && r.Info.Blocks[0].Offset == format.SnapshotHeaderBytes
 	return r, found
 }
@@ -114,7 +135,7 @@ type snapshotSurvey struct {
 	file   *dataFile
 	reader *format.SnapshotReader
 	seed   maphash.Seed
-	add    func(p format.Pair) error
+	add    func(p format.Pair, dated bool) error
 	hashes []uint64 // of the keys in valid blocks
 	found  snapshotFound
 }
@@ -123,25 +144,47 @@ type snapshotSurvey struct {
 // verified. The error is that of add.
 func (s *snapshotSurvey) block(i int) error {
 	var pairs []format.Pair
-	_, err := s.reader.ReadBlock(i, nil, func(p format.Pair) { pairs = append(pairs, p) })
+	_, deadlineErr, err := s.reader.ReadPairs(i, nil, func(p format.Pair) { pairs = append(pairs, p) })
+	if s.found.err == nil {
+		s.found.err = s.file.defect(cmp.Or(err, deadlineErr))
+	}
 	if err != nil {
 		s.bad(i, s.file.defect(err))
 		return nil
 	}
 	for _, p := range pairs {
 		s.hashes = append(s.hashes, maphash.Bytes(s.seed, p.Key))
-		if err := s.add(p); err != nil {
+		dated := p.Deadline != 0 || deadlineErr == nil && s.reader.HasDeadlines()
+		if err := s.add(p, dated); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// deadlines records the deadline blocks with a defect. If there are deadlines
+// that cannot be trusted, nothing is known of their blocks.
+func (s *snapshotSurvey) deadlines() {
+	if !s.reader.HasDeadlines() {
+		return
+	}
+	for i, info := range s.reader.Info.Deadlines {
+		defect := s.file.defect(s.reader.CheckDeadlines(i))
+		if defect == nil {
+			continue
+		}
+		d, bad := damageOf(defect), badBlock{offset: int64(info.Offset), pairs: info.Entries}
+		bad.reason, bad.bytes = d.Reason, s.reader.DeadlinesEnd(i)-bad.offset
+		if verdictOn(defect) == Corrupt {
+			bad.bytes -= d.Offset - bad.offset
+			bad.offset = d.Offset
+		}
+		s.found.undated = append(s.found.undated, bad)
+	}
+}
+
 // bad records a block with a defect.
 func (s *snapshotSurvey) bad(i int, defect error) {
-	if s.found.err == nil {
-		s.found.err = defect
-	}
 	info := s.reader.Info.Blocks[i]
 	d, bad := damageOf(defect), badBlock{offset: int64(info.Offset), pairs: info.Pairs}
 	bad.reason, bad.bytes = d.Reason, s.reader.BlockEnd(i)-bad.offset
@@ -171,7 +214,7 @@ func (s *snapshotSurvey) checkKeys() error {
 	var room []byte
 	for i := range s.reader.Info.Blocks {
 		// Of a bad block, nothing was taken.
-		room, _ = s.reader.ReadBlock(i, room, func(p format.Pair) {
+		room, _, _ = s.reader.ReadPairs(i, room, func(p format.Pair) {
 			if !suspects[maphash.Bytes(s.seed, p.Key)] {
 				return
 			}

@@ -61,12 +61,17 @@ func storeNames(path string) ([]string, error) {
 	return names, nil
 }
 
-// open makes the new store. Its Close makes everything durable. wait is how
-// long another process may have the lock. That process may make a store
-// meanwhile, which stays as it is.
+// timeless is the clock of a store in which no key is ever due. A deadline that
+// has passed may be followed by a later one, since the key was touched in time.
+func timeless() time.Time { return time.Date(1700, time.January, 1, 0, 0, 0, 0, time.UTC) }
+
+// open makes the new store, in which no key is ever due. Its Close makes
+// everything durable. wait is how long another process may have the lock. That
+// process may make a store meanwhile, which stays as it is.
 func (t *targetDir) open(ctx context.Context, wait time.Duration) (store *kvstore.Store, err error) {
 	config := kvstore.DefaultConfig(t.path)
 	config.SyncWrites = false
+	config.Now = timeless
 	config.Logger = slog.New(slog.DiscardHandler) // no warning: all of it is synced in the end
 	err = lockwait.Do(ctx, wait, func() (err error) {
 		store, err = kvstore.OpenWithConfig(config)

@@ -67,7 +67,8 @@ func (v *verifier) snapshots() (newest snapshotFound) {
 		if !f.isSnapshot {
 			continue
 		}
-		newest, _ = surveySnapshot(f, false, func(format.Pair) error { return nil }, v.add) // the error is that of add
+		ignore := func(format.Pair, bool) error { return nil }
+		newest, _ = surveySnapshot(f, false, ignore, v.add) // the error is that of ignore
 		needed := f.number == v.files.Newest()
 		v.report.Files = append(v.report.Files, newest.file(f, needed))
 		v.report.Damage = append(v.report.Damage, newest.damage(f, needed)...)

@@ -95,6 +95,9 @@ func openReadOnly(t *testing.T, dir string) (state map[string]string, dropped []
 	for _, key := range s.Keys() {
 		value, _ := s.Get(key)
 		state[key] = string(value)
+		if deadline, _ := s.Deadline(key); !deadline.IsZero() {
+			state[key] = dated(string(value), deadline.UnixNano())
+		}
 	}
 	dropped = s.Stats().Recovery.Dropped
 	if err := s.Close(); err != nil {

@@ -14,7 +14,7 @@ func TestArrayPrinter(t *testing.T) {
 		w := bufio.NewWriter(&text)
 		p := NewArrayPrinter(w, Plain)
 		for range count {
-			if err := p.Pair([]byte("k\n"), []byte("\xff")); err != nil {
+			if err := p.Pair(Pair{Key: []byte("k\n"), Value: []byte("\xff")}); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"sync"
+	"time"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -16,16 +17,26 @@ import (
 // Bytes that are not UTF-8 cannot be a JSON string, so they are "key64" or
 // "value64" instead, in base64. With [Base64] or [Hex], all members are "key64"
 // and "value64", or "keyhex" and "valuehex". Parse accepts every combination,
-// whatever the encoding.
+// whatever the encoding. A key with a deadline has the member "expires": see
+// [AppendExpires].
 type NDJSON struct{ Encoding Encoding }
 
 // Append implements [Format].
-func (f NDJSON) Append(dst, key, value []byte) []byte {
+func (f NDJSON) Append(dst []byte, p Pair) []byte {
 	dst = append(dst, '{')
-	dst = f.AppendMember(dst, "key", key)
+	dst = f.AppendMember(dst, "key", p.Key)
 	dst = append(dst, ',')
-	dst = f.AppendMember(dst, "value", value)
+	dst = f.AppendMember(dst, "value", p.Value)
+	if !p.Expires.IsZero() {
+		dst = AppendExpires(append(dst, ','), p.Expires)
+	}
 	return append(dst, '}')
+}
+
+// AppendExpires appends the member for a deadline to dst.
+func AppendExpires(dst []byte, t time.Time) []byte {
+	dst = append(dst, `"expires":"`...)
+	return append(AppendTime(dst, t), '"')
 }
 
 // AppendMember appends a member of a JSON object to dst. Its name says how b is
@@ -60,24 +71,42 @@ func (e Encoding) ForJSON(b []byte) Encoding {
 type members [len(memberNames)]jsontext.Value
 
 // memberNames has the members of the key, then those of the value, both in the
-// order of the encodings.
-var memberNames = [...]string{"key", "keyhex", "key64", "value", "valuehex", "value64"}
+// order of the encodings, then the deadline.
+var memberNames = [...]string{"key", "keyhex", "key64", "value", "valuehex", "value64", "expires"}
 
 // Parse implements [Codec].
-func (NDJSON) Parse(line []byte) (key string, value []byte, err error) {
+func (NDJSON) Parse(line []byte) (pair Pair, err error) {
 	p := parsers.Get().(*parser)
 	defer parsers.Put(p)
 	m, err := p.parse(line)
 	if err != nil {
-		return "", nil, err
+		return Pair{}, err
 	}
 	// The line is no longer needed as JSON, so the values are decoded in place.
-	k, err := oneOf(memberNames[:3], m[:3])
-	if err != nil {
-		return "", nil, err
+	if pair.Key, err = oneOf(memberNames[:3], m[:3]); err != nil {
+		return Pair{}, err
 	}
-	value, err = oneOf(memberNames[3:], m[3:])
-	return string(k), value, err
+	if pair.Value, err = oneOf(memberNames[3:6], m[3:6]); err != nil {
+		return Pair{}, err
+	}
+	pair.Expires, err = deadline(m[6])
+	return pair, err
+}
+
+// deadline parses the member "expires", which may be missing.
+func deadline(raw jsontext.Value) (time.Time, error) {
+	if raw == nil {
+		return time.Time{}, nil
+	}
+	text, err := jsontext.AppendUnquote(nil, []byte(raw))
+	if err != nil {
+		return time.Time{}, fmt.Errorf("expires: %w", err)
+	}
+	t, err := ParseTime(string(text))
+	if err != nil {
+		return time.Time{}, fmt.Errorf("expires: %w", err)
+	}
+	return t, nil
 }
 
 // parsers are reused, since a new one costs more than most lines.

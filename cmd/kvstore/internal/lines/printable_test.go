@@ -21,13 +21,14 @@ func FuzzPrintable(f *testing.F) {
 	f.Add([]byte("\xc2"), []byte(strings.Repeat(hidden, 10)))
 	f.Add([]byte("e\u0301\u65e5\U0001f600"), []byte("\xed\xa0\x80\xef\xbb\xbf"))
 	f.Fuzz(func(t *testing.T, key, value []byte) {
-		tsv := string(TSV{}.Append(nil, key, value))
+		p := Pair{Key: key, Value: value}
+		tsv := string(TSV{}.Append(nil, p))
 		if strings.Count(tsv, "\t") != 1 {
 			t.Errorf("%q has not one tab", tsv)
 		}
 		for place, text := range map[string]string{
-			"table":     string(Table{}.Append(nil, key, value)),
-			"hex table": string(Table{Hex}.Append(nil, key, value)),
+			"table":     string(Table{}.Append(nil, p)),
+			"hex table": string(Table{Encoding: Hex}.Append(nil, p)),
 			"TSV":       strings.Replace(tsv, "\t", "", 1),
 			"message":   Printable(string(key) + string(value)),
 		} {
@@ -36,9 +37,9 @@ func FuzzPrintable(f *testing.F) {
 				t.Errorf("%s: %q has %q", place, text, text[max(at, 0):])
 			}
 		}
-		k, v, err := TSV{}.Parse([]byte(tsv))
-		if err != nil || k != string(key) || !bytes.Equal(v, value) {
-			t.Errorf("%q is read as %q, %q, %v", tsv, k, v, err)
+		back, err := TSV{}.Parse([]byte(tsv))
+		if err != nil || !bytes.Equal(back.Key, key) || !bytes.Equal(back.Value, value) {
+			t.Errorf("%q is read as %q, %q, %v", tsv, back.Key, back.Value, err)
 		}
 	})
 }

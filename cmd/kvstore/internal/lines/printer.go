@@ -1,26 +1,35 @@
 package lines
 
-import "bufio"
+import (
+	"bufio"
+	"time"
+)
+
+// Pair is a key and its value.
+type Pair struct {
+	Key, Value []byte
+	Expires    time.Time // when the key is gone; zero for never
+}
 
 // Format writes a pair as one line.
 type Format interface {
 	// Append appends the pair's line to dst, without the newline.
-	Append(dst, key, value []byte) []byte
+	Append(dst []byte, p Pair) []byte
 }
 
 // Codec is a Format whose lines can be read back.
 type Codec interface {
 	Format
 
-	// Parse returns the pair of a line. It overwrites the line, and the value
-	// is a part of it: a long line is not copied.
-	Parse(line []byte) (key string, value []byte, err error)
+	// Parse returns the pair of a line. It overwrites the line, and key and
+	// value are parts of it: a long line is not copied.
+	Parse(line []byte) (Pair, error)
 }
 
 // Printer writes pairs one at a time.
 type Printer interface {
 	// Pair writes a pair. It keeps neither key nor value.
-	Pair(key, value []byte) error
+	Pair(p Pair) error
 
 	// End writes what follows the last pair. It does not flush the writer.
 	End() error
@@ -38,8 +47,8 @@ type linePrinter struct {
 	line   []byte // reused
 }
 
-func (p *linePrinter) Pair(key, value []byte) error {
-	p.line = append(p.format.Append(p.line[:0], key, value), '\n')
+func (p *linePrinter) Pair(pair Pair) error {
+	p.line = append(p.format.Append(p.line[:0], pair), '\n')
 	_, err := p.w.Write(p.line)
 	return err
 }
@@ -59,19 +68,30 @@ type arrayPrinter struct {
 	object []byte // reused
 }
 
-func (p *arrayPrinter) Pair(key, value []byte) error {
-	p.object = p.format.Append(p.object[:0], key, value)
+func (p *arrayPrinter) Pair(pair Pair) error {
+	p.object = p.format.Append(p.object[:0], pair)
 	return p.array.Element(p.object)
 }
 
 func (p *arrayPrinter) End() error { return p.array.End() }
 
 // Raw is a line with key, tab and value as they are. It is ambiguous if a key
-// or value has a tab or a newline, except in [Hex] and [Base64].
-type Raw struct{ Encoding Encoding }
+// or value has a tab or a newline, except in [Hex] and [Base64]. With
+// Deadlines, a field between key and value says when the key is gone; it is
+// empty for never.
+type Raw struct {
+	Encoding  Encoding
+	Deadlines bool
+}
 
 // Append implements [Format].
-func (f Raw) Append(dst, key, value []byte) []byte {
-	dst = append(f.Encoding.Append(dst, key), '\t')
-	return f.Encoding.Append(dst, value)
+func (f Raw) Append(dst []byte, p Pair) []byte {
+	dst = append(f.Encoding.Append(dst, p.Key), '\t')
+	if f.Deadlines {
+		if !p.Expires.IsZero() {
+			dst = AppendTime(dst, p.Expires)
+		}
+		dst = append(dst, '\t')
+	}
+	return f.Encoding.Append(dst, p.Value)
 }

@@ -2,6 +2,7 @@ package lines
 
 import (
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/dustin/go-humanize"
@@ -13,24 +14,44 @@ const (
 	// value to the right.
 	keyColumns = 24
 
+	// ttlColumns is the width of the column of times to live: that of a year,
+	// with milliseconds.
+	ttlColumns = 15
+
 	// maxShownRunes is how much of a key or value is shown; a size follows if
 	// there is more.
 	maxShownRunes = 64
 )
 
 // Table is a line of aligned columns for each pair, for people: [Table.Text] of
-// key and value.
-type Table struct{ Encoding Encoding }
+// key and value. With Now, which returns the current time, a column between
+// them says how long the key will live.
+type Table struct {
+	Encoding Encoding
+	Now      func() time.Time
+}
 
 // Append implements [Format].
-func (f Table) Append(dst, key, value []byte) []byte {
-	text := f.Text(key)
+func (f Table) Append(dst []byte, p Pair) []byte {
+	dst = appendColumn(dst, f.Text(p.Key), keyColumns)
+	if f.Now != nil {
+		ttl := "never"
+		if !p.Expires.IsZero() {
+			ttl = Remaining(p.Expires.Sub(f.Now()))
+		}
+		dst = appendColumn(dst, ttl, ttlColumns)
+	}
+	return append(dst, f.Text(p.Value)...)
+}
+
+// appendColumn appends text, in a column of this width, and what separates it
+// from the next one.
+func appendColumn(dst []byte, text string, width int) []byte {
 	dst = append(dst, text...)
-	for range keyColumns - uniseg.StringWidth(text) {
+	for range width - uniseg.StringWidth(text) {
 		dst = append(dst, ' ')
 	}
-	dst = append(dst, ' ', ' ')
-	return append(dst, f.Text(value)...)
+	return append(dst, ' ', ' ')
 }
 
 // Text returns b for people: unprintable characters are escaped as in [TSV],

@@ -20,7 +20,7 @@ func TestTableAlignsColumns(t *testing.T) {
 		strings.Repeat("日本語", 3):        8,
 		strings.Repeat("日本語", 3) + "\t": 6,
 	} {
-		line := string(Table{}.Append(nil, []byte(key), []byte("value")))
+		line := string(Table{}.Append(nil, Pair{Key: []byte(key), Value: []byte("value")}))
 		text, ok := strings.CutSuffix(line, strings.Repeat(" ", spaces)+"value")
 		if !ok || text != strings.ReplaceAll(key, "\t", `\t`) {
 			t.Errorf("key %q: %q, want %d spaces", key, line, spaces)
@@ -42,7 +42,7 @@ func TestTableShortens(t *testing.T) {
 		{Hex, strings.Repeat("v", 32), strings.Repeat("76", 32)},
 		{Hex, strings.Repeat("v", 33), strings.Repeat("76", 32) + "… (33 B)"},
 	} {
-		if got := (Table{c.encoding}).Text([]byte(c.value)); got != c.want {
+		if got := (Table{Encoding: c.encoding}).Text([]byte(c.value)); got != c.want {
 			t.Errorf("%.70q is shown as %q, want %q", c.value, got, c.want)
 		}
 	}

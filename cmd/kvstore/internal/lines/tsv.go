@@ -10,33 +10,33 @@ import (
 
 // TSV is a line of key, tab and value. In both fields, \t, \n, \r and \\ stand
 // for tab, newline, carriage return and backslash, and \xHH for any byte. With
-// [Base64] or [Hex], both fields are in that encoding, without escapes.
+// [Base64] or [Hex], both fields are in that encoding, without escapes. A line
+// has no place for a deadline.
 type TSV struct{ Encoding Encoding }
 
 // Append implements [Format].
-func (f TSV) Append(dst, key, value []byte) []byte {
+func (f TSV) Append(dst []byte, p Pair) []byte {
 	if f.Encoding != Plain {
-		return Raw(f).Append(dst, key, value)
+		return Raw{Encoding: f.Encoding}.Append(dst, p)
 	}
-	dst = append(appendEscaped(dst, key), '\t')
-	return appendEscaped(dst, value)
+	dst = append(appendEscaped(dst, p.Key), '\t')
+	return appendEscaped(dst, p.Value)
 }
 
 // Parse implements [Codec].
-func (f TSV) Parse(line []byte) (key string, value []byte, err error) {
+func (f TSV) Parse(line []byte) (p Pair, err error) {
 	left, right, ok := bytes.Cut(line, []byte{'\t'})
 	if !ok || bytes.IndexByte(right, '\t') >= 0 {
 		tabs := bytes.Count(line, []byte{'\t'})
-		return "", nil, fmt.Errorf("%d tabs instead of one; a tab in a key or value is written as \\t", tabs)
+		return Pair{}, fmt.Errorf("%d tabs instead of one; a tab in a key or value is written as \\t", tabs)
 	}
-	k, err := f.field(left)
-	if err != nil {
-		return "", nil, fmt.Errorf("key: %w", err)
+	if p.Key, err = f.field(left); err != nil {
+		return Pair{}, fmt.Errorf("key: %w", err)
 	}
-	if value, err = f.field(right); err != nil {
-		return "", nil, fmt.Errorf("value: %w", err)
+	if p.Value, err = f.field(right); err != nil {
+		return Pair{}, fmt.Errorf("value: %w", err)
 	}
-	return string(k), value, nil
+	return p, nil
 }
 
 func (f TSV) field(text []byte) ([]byte, error) {
