@@ -1,4 +1,6 @@
-.PHONY: check test race untuned test-all cli fuzz bench peers tricks explore crash powercut linear model model-full mutants soak
+.PHONY: check test race untuned test-all cli fuzz bench peers tricks explore crash powercut linear model model-full mutants soak earlier
+
+BEFORE_DEADLINES = fa8fde7131193512eca4b83aa27c8e173878eee9
 
 check: ## vet and lint, as CI does; tools is no module of go.work, which says why
 	go vet work
@@ -36,6 +38,11 @@ explore: ## a million crash states
 	KVSTORE_STATES=$(or $(STATES),1000000) go test -run '^TestExploreCrashes$$' -count 1 -timeout 2h -v .
 powercut: ## 300 power cuts of a real file system; needs root
 	KVSTORE_REQUIRE_LAYERS=1 KVSTORE_POWER_CUTS=$(or $(CUTS),300) go test -run '^TestPowerCut|^TestLimit|^TestMemory' -count 1 -timeout 2h -v ./tests
+earlier: ## a build from before keys had deadlines opens what this one writes; it is built from the history of the repository
+	git cat-file -e $(BEFORE_DEADLINES)^{commit} 2>/dev/null || git fetch --unshallow
+	dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && git archive $(BEFORE_DEADLINES) | tar -x -C "$$dir" && \
+	(cd "$$dir/cmd/kvstore" && GOWORK=off go build -o "$$dir/kvstore" .) && \
+	KVSTORE_EARLIER="$$dir/kvstore" go test -run '^TestEarlierBuild' -count 1 -v ./tests
 linear: ## linearizability of recorded histories
 	go test -race -count 1 ./linear/...
 model: ## the recovery protocol, exhaustively within small bounds; each mistake planted in it must be refuted
