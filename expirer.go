@@ -27,9 +27,9 @@ const (
 	expiryShare = 4
 	expiryPause = 2 * time.Millisecond
 
-	// maxSaved bounds the time that deletions may take at once because they
-	// have taken none before.
-	maxSaved = 2 * time.Millisecond
+	// maxSaved bounds the time that deletions may take at once, and callers
+	// wait, because they have taken none before.
+	maxSaved = 500 * time.Microsecond
 
 	// usualCost is how long a deletion takes before that was measured.
 	usualCost = time.Microsecond
@@ -54,11 +54,12 @@ type expirer struct {
 
 	notBefore int64         // the moment before which there are no deletions
 	saved     time.Duration // how long deletions may take while callers wait
-	cost      time.Duration // of a deletion
+	cost      time.Duration // of a deletion, on average
 
 	// Of the group under way, while any key has a deadline.
 	began time.Time
-	taken int // keys that it deletes
+	taken int           // keys that it deletes
+	spent time.Duration // by the writer on these
 }
 
 // wakeCommand wakes the writer at the moment for which the alarm was set.
@@ -137,7 +138,7 @@ func runAlarm(m *mailbox.Mailbox, alarm <-chan time.Duration) error {
 // says that callers have a part in the group.
 func (w *walWriter) expire(shared bool) {
 	g, e := &w.group, &w.expirer
-	e.taken = 0
+	e.taken, e.spent = 0, 0
 	if g.failure != nil || e.table.Expiring() == 0 {
 		return
 	}
@@ -153,6 +154,14 @@ func (w *walWriter) expire(shared bool) {
 	if g.accept(c) == nil { // a deletion breaks no limit
 		g.writes = append(g.writes, c)
 		e.taken = len(keys)
+	}
+	e.spent = time.Since(e.began)
+}
+
+// applied takes in how long it took to show the group to readers.
+func (e *expirer) applied(took time.Duration, ops int) {
+	if e.taken > 0 {
+		e.spent += took * time.Duration(e.taken) / time.Duration(ops)
 	}
 }
 
@@ -195,16 +204,16 @@ func (e *expirer) ended(shared bool, err error) {
 		return
 	}
 	now, took := e.clock.now(), time.Since(e.began)
+	if e.taken > 0 && err == nil {
+		e.cost += (e.spent/time.Duration(e.taken) - e.cost) / 4
+	}
 	switch {
 	case err != nil:
 		e.notBefore = now + int64(expiryRetry)
 	case shared:
-		own := time.Duration(e.taken) * e.cost
-		e.saved = min(e.saved+(took-own)/(expiryShare-1)-own, maxSaved)
+		e.saved = min(e.saved+(took-e.spent)/(expiryShare-1)-e.spent, maxSaved)
 		e.notBefore = max(e.notBefore, now+int64(expiryPause))
 	case e.taken == 0: // what seemed to be due is not
 		e.notBefore = now + int64(wheelTick)
-	case e.taken >= maxExpiredKeys/4:
-		e.cost = took / time.Duration(e.taken)
 	}
 }

@@ -270,7 +270,13 @@ func (w *walWriter) reserve() error {
 
 // apply shows the group to readers.
 func (w *walWriter) apply() {
-	w.staging.publish()
+	if w.expirer.taken == 0 {
+		w.staging.publish()
+	} else {
+		started := time.Now()
+		w.staging.publish()
+		w.expirer.applied(time.Since(started), w.group.ops)
+	}
 	w.status.keys.Store(int64(w.table.Len()))
 	w.status.groups.Add(1)
 	w.status.lastGroup.Store(w.log.Written())

@@ -1,6 +1,7 @@
 package table
 
 import (
+	"math"
 	"slices"
 	"sync/atomic"
 )
@@ -342,9 +343,13 @@ func (t *Table) tidyTouched() {
 	for _, hash := range t.work.hashes {
 		touched.add(hash)
 	}
+	now := int64(math.MinInt64)
+	if t.soonest.Load() != noDeadline {
+		now = t.Now()
+	}
 	for i := range touched.all {
 		t.shards[i].staged = 0
-		t.tidy(&t.shards[i])
+		t.tidy(&t.shards[i], t.soonests[i] <= now)
 	}
 }
 
@@ -447,16 +452,17 @@ func (t *Table) resize(s *shard, size int) {
 }
 
 // tidy keeps a shard's memory in proportion to its live records.
-func (t *Table) tidy(s *shard) {
+// hasDue says that many of its keys may be about to be deleted.
+func (t *Table) tidy(s *shard, hasDue bool) {
 	if len(s.slots) > minSlots && s.count < len(s.slots)/8 {
 		t.resize(s, s.slotsFor(2*s.count))
 	}
-	t.collect(s)
+	t.collect(s, hasDue)
 }
 
 // collect compacts slabs until the shard has no more dead bytes than allowed.
-func (t *Table) collect(s *shard) {
-	for s.slabs.dead > s.slabs.allowedDead() {
+func (t *Table) collect(s *shard, hasDue bool) {
+	for s.slabs.dead > s.slabs.allowedDead(hasDue) {
 		t.compact(s, s.slabs.worst())
 	}
 }

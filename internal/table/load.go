@@ -93,7 +93,7 @@ func (t *Table) loadShard(s *shard, ops []Op, hashes []uint64, order []int32) {
 		}
 		order = order[n:]
 	}
-	t.collect(s)
+	t.collect(s, false)
 	t.length.Add(int64(grown))
 	t.expiring.Add(int64(expiring))
 	if s.deadlines.stale {

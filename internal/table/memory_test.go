@@ -64,8 +64,8 @@ func (l *slabs) check(tb rapid.TB, live map[uint32]int) {
 	if used != l.used || dead != l.dead || mapped != l.mapped {
 		tb.Fatalf("used %d, dead %d, mapped %d; counted %d, %d, %d", used, dead, mapped, l.used, l.dead, l.mapped)
 	}
-	if dead > l.allowedDead() {
-		tb.Fatalf("%d dead bytes of %d, allowed %d", dead, used, l.allowedDead())
+	if dead > l.allowedDead(true) {
+		tb.Fatalf("%d dead bytes of %d, allowed %d", dead, used, l.allowedDead(true))
 	}
 }
 

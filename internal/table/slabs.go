@@ -147,7 +147,14 @@ func (l *slabs) drop(n uint32) []byte {
 
 // allowedDead returns how many dead bytes a shard may have: a fifth of the
 // bytes of all its records, which is a quarter of the live ones, and one slab.
-func (l *slabs) allowedDead() int { return l.used/5 + l.slabFor(0) }
+// While keys are due, it may have half of the bytes: most live records of a
+// slab that is compacted then would be deleted soon, and need not be moved.
+func (l *slabs) allowedDead(hasDue bool) int {
+	if hasDue {
+		return l.used/2 + l.slabFor(0)
+	}
+	return l.used/5 + l.slabFor(0)
+}
 
 // worst returns the slab with the most dead bytes.
 func (l *slabs) worst() uint32 {
