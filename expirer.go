@@ -52,7 +52,8 @@ type expirer struct {
 	alarm chan time.Duration // of one place, to the goroutine that wakes the writer; nil if there is none
 	armed int64              // the moment for which the alarm is set, 0 if it is not
 
-	notBefore int64         // the moment before which there are no deletions
+	notBefore int64         // the moment before which there is no group of deletions alone
+	retryAt   int64         // the moment before which there are no deletions at all
 	saved     time.Duration // how long deletions may take while callers wait
 	cost      time.Duration // of a deletion, on average
 
@@ -77,7 +78,7 @@ func (e *expirer) next() (at int64, ok bool) {
 	if !ok || e.replicated {
 		return 0, false
 	}
-	return max(deadline+int64(wheelTick), e.notBefore), true
+	return max(deadline+int64(wheelTick), e.notBefore, e.retryAt), true
 }
 
 // look looks at wall time if that is due.
@@ -175,7 +176,7 @@ func (w *walWriter) leaveOutExpired() bool {
 	}
 	g.leaveOutFirst()
 	e.taken = 0
-	e.notBefore = e.clock.now() + int64(expiryRetry)
+	e.retryAt = e.clock.now() + int64(expiryRetry)
 	return true
 }
 
@@ -188,7 +189,7 @@ func (e *expirer) due(shared bool) []string {
 	}
 	now, most := e.clock.now(), maxExpiredKeys
 	switch {
-	case deadline > now:
+	case deadline > now || e.retryAt > now:
 		return nil
 	case shared && e.saved <= 0:
 		return nil
@@ -208,8 +209,8 @@ func (e *expirer) ended(shared bool, err error) {
 		e.cost += (e.spent/time.Duration(e.taken) - e.cost) / 4
 	}
 	switch {
-	case err != nil:
-		e.notBefore = now + int64(expiryRetry)
+	case err != nil && (e.taken > 0 || !shared):
+		e.retryAt = now + int64(expiryRetry)
 	case shared:
 		e.saved = min(e.saved+(took-e.spent)/(expiryShare-1)-e.spent, maxSaved)
 		e.notBefore = max(e.notBefore, now+int64(expiryPause))

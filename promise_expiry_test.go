@@ -495,7 +495,11 @@ func TestP15DeletionsOnAFullDisk(t *testing.T) {
 		}
 		pass(time.Minute)
 		r.ok(s.Set("stays", nil))
-		pass(10*time.Second - 1)
+		for range 100 { // others do not make the writer try more often
+			pass(10 * time.Millisecond)
+			r.ok(s.Set("stays", nil))
+		}
+		pass(9*time.Second - 1)
 		if stats := s.Stats(); stats.Keys != 1 || stats.Due != keys || stats.Expired != 0 ||
 			stats.ExpireLag < 9*time.Second {
 			t.Errorf("%+v", stats)
