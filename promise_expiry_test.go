@@ -8,6 +8,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -571,11 +572,17 @@ func TestP15Replicated(t *testing.T) {
 	})
 }
 
+// wallTime is a wall clock that is ahead of the real one.
+type wallTime struct{ ahead atomic.Int64 }
+
+func (w *wallTime) set(ahead time.Duration) { w.ahead.Store(int64(ahead)) }
+func (w *wallTime) now() time.Time          { return time.Now().Add(time.Duration(w.ahead.Load())) }
+
 // Wall time that steps forward is not believed at once.
 func TestP15ClockSteps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ahead := time.Duration(0)
-		r := newRig(t, kvstore.WithClock(func() time.Time { return time.Now().Add(ahead) }))
+		var wall wallTime
+		r := newRig(t, kvstore.WithClock(wall.now))
 		s := r.open()
 		r.ok(s.SetFor("key", nil, 24*time.Hour))
 		start := time.Now()
@@ -588,23 +595,23 @@ func TestP15ClockSteps(t *testing.T) {
 		}
 		pass(2 * time.Second)
 		want("at first", 0, 0)
-		ahead = time.Minute
+		wall.set(time.Minute)
 		pass(2 * time.Second)
 		want("a minute", time.Minute, 0)
-		ahead = -time.Hour
+		wall.set(-time.Hour)
 		pass(time.Hour)
 		want("back", time.Minute, 0)
-		ahead = time.Hour
+		wall.set(time.Hour)
 		pass(50 * time.Second)
 		want("an hour", time.Minute, 1)
-		ahead = 0
+		wall.set(0)
 		pass(2 * time.Second)
-		ahead = time.Hour
+		wall.set(time.Hour)
 		pass(50 * time.Second)
 		want("again", time.Minute, 2)
 		pass(15 * time.Second)
 		want("after a minute", time.Hour, 2)
-		ahead = 48 * time.Hour
+		wall.set(48 * time.Hour)
 		pass(62 * time.Second)
 		want("two days", 48*time.Hour, 3)
 		if s.Has("key") {
@@ -617,14 +624,14 @@ func TestP15ClockSteps(t *testing.T) {
 // deleted, and no others.
 func TestP15ClockBackAcrossARestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ahead := time.Duration(0)
-		r := newRig(t, kvstore.WithClock(func() time.Time { return time.Now().Add(ahead) }))
+		var wall wallTime
+		r := newRig(t, kvstore.WithClock(wall.now))
 		s := r.open()
 		r.ok(s.SetFor("deleted", nil, time.Second))
 		r.ok(s.SetFor("key", nil, time.Hour))
 		pass(time.Minute)
 		s = r.reopenAfter(s, r.kill)
-		ahead = -2 * time.Hour
+		wall.set(-2 * time.Hour)
 		s = r.reopenAfter(s, r.close)
 		if s.Has("deleted") || !s.Has("key") {
 			t.Errorf("deleted: %v, key: %v", s.Has("deleted"), s.Has("key"))

@@ -159,6 +159,9 @@ func (x *deadlines) soonest() int64 {
 		return math.MaxInt64
 	}
 	l := &x.leaves[0]
+	if len(x.leaves) > 1 && wordMilli(x.leaves[1].first) == wordMilli(l.first) {
+		return earliest(l.first) // an earlier one may be in the next leaf
+	}
 	return min(max(l.low, earliest(l.first)), math.MaxInt64-1)
 }
 
