@@ -239,7 +239,7 @@ func TestFormatPageHexdumpsOfDeadlines(t *testing.T) {
 		return entries
 	}
 	until := ExpireValue(deadline)
-	want := []string{`1 city "Rome" 0`, fmt.Sprintf("3 city %q %d", until[:], deadline)}
+	want := []string{`1 city "Rome" 0`, fmt.Sprintf("3 city %q %d", until[:], int64(deadline))}
 	if got := groups(3, false); !slices.Equal(got, want) {
 		t.Errorf("segment 3: %q", got)
 	}

@@ -69,7 +69,7 @@ func undated(s string) (value string, deadline int64) {
 
 // farAway is the first of the deadlines in the images, none of which comes
 // while a test runs.
-const farAway = 9_000_000_000_000_000_000
+const farAway int64 = 9_000_000_000_000_000_000
 
 // imageBuilder writes an image as the store would: the COMMIT of each group
 // says that the group before it is durable.
