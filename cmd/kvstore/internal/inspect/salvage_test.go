@@ -404,7 +404,7 @@ func TestSalvageTakesWhatOpenTakes(t *testing.T) {
 		h.ID = others
 		i.files[name] = append(format.AppendHeader(nil, 1, h), data[format.SegmentEntryBytes:]...)
 	}
-	i.files[format.SnapshotName(1)] = resealed(i.files[format.SnapshotName(9)], func(b []byte) { b[len(b)-13]++ })
+	i.files[format.SnapshotName(1)] = resealed(i.files[format.SnapshotName(9)], func(b []byte) { b[len(b)-13] = 3 })
 	source := t.TempDir()
 	i.write(t, source)
 	wantSalvageOfOpen(t, source)
