@@ -462,7 +462,7 @@ func breakages() []breakage {
 			return append(format.AppendHeader(nil, 1, h), b[format.SegmentEntryBytes:]...)
 		}),
 		change("a snapshot of a later version", "snapshot-", func(b []byte, _ *rand.Rand) []byte {
-			return resealed(b, func(b []byte) { b[len(b)-13]++ })
+			return resealed(b, func(b []byte) { b[len(b)-13] = 3 })
 		}),
 		change("a foreign snapshot", "snapshot-", func(b []byte, _ *rand.Rand) []byte {
 			return resealed(b, func(b []byte) { b[len(b)-16-int(binary.BigEndian.Uint64(b[len(b)-12:]))+4]++ })
