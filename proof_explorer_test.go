@@ -106,7 +106,7 @@ func TestExploreCrashes(t *testing.T) {
 
 // explorer runs one workload and crashes it everywhere. The workload waits for
 // every call, so its goroutine and the store's writer take turns, and the
-// fields need no lock.
+// fields need no lock but in one place: see expect.
 type explorer struct {
 	t      testing.TB
 	seed   uint64
@@ -125,6 +125,7 @@ type explorer struct {
 	failing int                // fsyncs until one fails; 0 for none
 	oracle  *oracle            // of the workload, not of what is tried at its crash points
 	held    chan chan struct{} // if not nil, stops the writer at its next operation: see async
+	visits  sync.Mutex         // held by visit, and by expect
 	serial  int                // makes every value different
 
 	points, states, recrashed, changed int64
@@ -166,6 +167,8 @@ func (e *explorer) Fatalf(format string, args ...any) { e.fatal(format, args...)
 // visit crashes the file system before each operation that changes something.
 // Then the operation happens, or fails.
 func (e *explorer) visit(op vfs.Op) error {
+	e.visits.Lock()
+	defer e.visits.Unlock()
 	if e.t.Failed() {
 		return nil
 	}
@@ -267,7 +270,7 @@ func (e *explorer) hasDeadlines() bool {
 // writer delete what is due. None of that may be there afterwards.
 func (e *explorer) recoverLater(fs *vfs.Mem, promised int) {
 	const soon = 10 * time.Millisecond // the writer deletes a key some time after its deadline
-	later := time.Now().Add([]time.Duration{soon, time.Second, 2 * time.Second, time.Hour}[e.crash.IntN(4)])
+	later := time.Now().Add(soon + []time.Duration{0, time.Second, 2 * time.Second, time.Hour}[e.crash.IntN(4)])
 	store, err := e.tryOpen(fs, later, false)
 	if err == nil {
 		err = store.Sync() // the writer deletes before it answers
@@ -481,8 +484,11 @@ func (e *explorer) look() int {
 }
 
 // expect adds to the model the commit with which the writer deletes what is due
-// at a moment.
+// at a moment. A timer wakes the writer then, and no call of the workload: the
+// lock orders the change before the writer's next operation.
 func (e *explorer) expect(now time.Time) {
+	e.visits.Lock()
+	defer e.visits.Unlock()
 	state := maps.Clone(e.history[len(e.history)-1])
 	due := dueAt(state, now.UnixNano())
 	if e.config.Replicated || len(due) == 0 {
