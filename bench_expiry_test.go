@@ -47,7 +47,7 @@ func BenchmarkExpiryLag(b *testing.B) {
 					first, before := s.Now().Add(200*time.Millisecond), s.Stats().Expired
 					deadline := func(i int) time.Time { return first.Add(time.Duration(i) * time.Millisecond) }
 					fillUntil(b, s, "key", keys, deadline)
-					for seen := 0; seen < keys; time.Sleep(100 * time.Microsecond) {
+					for seen := 0; seen < keys; <-time.After(100 * time.Microsecond) {
 						now := s.Now()
 						for expired := int(s.Stats().Expired - before); seen < expired; seen++ {
 							lags = append(lags, now.Sub(deadline(seen)))
@@ -123,12 +123,12 @@ func BenchmarkExpiryOfMany(b *testing.B) {
 					b.Fatalf("filling took %v too long", -left)
 				}
 				stop := beside(b, s, callers, &alone)
-				time.Sleep(5 * time.Second)
+				<-time.After(5 * time.Second)
 				stop()
-				time.Sleep(deadline.Sub(s.Now()))
+				<-time.After(deadline.Sub(s.Now()))
 				stop = beside(b, s, callers, &meanwhile)
 				for s.Stats().Due > 0 && s.Now().Sub(deadline) < 20*time.Second {
-					time.Sleep(time.Millisecond)
+					<-time.After(time.Millisecond)
 				}
 				took += s.Now().Sub(deadline)
 				stop()

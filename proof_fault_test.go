@@ -292,7 +292,7 @@ func TestP5EveryOperationFails(t *testing.T) {
 		for _, f := range faults() {
 			t.Run(fmt.Sprintf("SyncWrites=%t/%s", syncWrites, f.name), func(t *testing.T) {
 				for n := 1; n <= *operations && !t.Failed(); n++ {
-					if slow() && (uint64(n)+seed)%6 > 0 {
+					if slow() && (uint64(n)+seed)%12 > 0 {
 						continue // another seed takes others
 					}
 					synctest.Test(t, func(t *testing.T) {

@@ -14,6 +14,8 @@ import (
 	"slices"
 	"sync"
 	"testing"
+
+	"kvstore/internal/testseed"
 )
 
 // rawPair is a pair of a snapshot that rawSnapshot encodes.
@@ -135,9 +137,7 @@ func volatile(random *rand.Rand, n, every, valueBytes int) (pairs []rawPair) {
 // A snapshot has the bytes that the page says, with and without deadlines, and
 // is read as it was written.
 func TestSnapshotsWithDeadlines(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 0))
+	random := testseed.Rand(t)
 	all := func(n int) []rawPair { return volatile(random, n, 1, 0) }
 	for _, row := range []struct {
 		name      string
@@ -152,10 +152,10 @@ func TestSnapshotsWithDeadlines(t *testing.T) {
 		{"as many as a block has", all(87_382), 1},
 		{"one more", all(87_383), 2},
 		{"one less", all(87_381), 1},
-		{"small pairs, three blocks each", all(200_000), 3},
+		{"small pairs, three blocks each", all(2*87_382 + 1), 3},
 		{"large pairs", volatile(random, 8, 1, 1<<20), 1},
-		{"few deadlines among many pairs", volatile(random, 200_000, 1000, 40), 1},
-		{"every other pair", volatile(random, 300_000, 2, 4), 2},
+		{"few deadlines among many pairs", volatile(random, 20_000, 1000, 40), 1},
+		{"every other pair", volatile(random, 180_000, 2, 4), 2},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			raw := rawSnapshot{pairs: row.pairs}
@@ -348,10 +348,8 @@ func (f *countingFile) ReadAt(b []byte, off int64) (int, error) {
 // However many goroutines read blocks, each byte is read once, deadlines
 // included, and no deadline block stays in memory.
 func TestDeadlineBlocksAreReadOnce(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 0))
-	raw := rawSnapshot{pairs: volatile(random, 400_000, 1+random.IntN(3), random.IntN(30))}
+	random := testseed.Rand(t)
+	raw := rawSnapshot{pairs: volatile(random, 300_000, 1+random.IntN(3), random.IntN(30))}
 	data := raw.encode()
 	file := &countingFile{ReaderAt: bytes.NewReader(data), times: make([]byte, len(data))}
 	r, err := ReadSnapshot(file, int64(len(data)), "")

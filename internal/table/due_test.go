@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"kvstore/internal/testseed"
 )
 
 // This file is about single rules of expiry. TestDeadlinesAgreeWithAMap is
@@ -189,9 +191,7 @@ func TestLenTakesNoLock(t *testing.T) {
 // What is due in the millisecond of now is counted by the record, however many
 // keys share it and a word, and however their words are spread over leaves.
 func TestDueWithinAMillisecond(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	rng := rand.New(rand.NewPCG(seed, 0))
+	rng := testseed.Rand(t)
 	for _, mask := range []uint64{0, 0xffffffff00000000, 0xf << 60} { // one shard each
 		keys := 1500
 		if mask == 0xffffffff00000000 {
@@ -237,8 +237,7 @@ func TestDueWithinAMillisecond(t *testing.T) {
 // The index of deadlines has the words of the deadlines that were inserted and
 // not removed, whatever their order, and leaves that are full enough.
 func TestDeadlineLeaves(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := testseed.New(t)
 	for name, next := range map[string]func(rng *rand.Rand, i int) int64{
 		"random":     func(rng *rand.Rand, _ int) int64 { return base + rng.Int64N(1e15) },
 		"rising":     func(_ *rand.Rand, i int) int64 { return base + int64(i)*1e6 },
@@ -324,9 +323,7 @@ func TestMemoryOfADeadline(t *testing.T) {
 		t.Skip("SKIPPED, NOT TESTED HERE: memory of Go's heap is freed as a whole")
 	}
 	const most = 20
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	rng := rand.New(rand.NewPCG(seed, 0))
+	rng := testseed.Rand(t)
 	random := func(int) int64 { return base + rng.Int64N(1e15) }
 	rising := func(i int) int64 { return base + int64(i)*1e6 }
 	for _, keys := range []int{70_000, 100_000 + rng.IntN(100_000)} {
@@ -560,9 +557,7 @@ func TestReadingDeadlinesAllocatesNothing(t *testing.T) {
 // Compaction keeps deadlines, and takes room that a record needs no more.
 func TestCompactionKeepsDeadlines(t *testing.T) {
 	const keys, writes = 200, 20_000
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	rng := rand.New(rand.NewPCG(seed, 0))
+	rng := testseed.Rand(t)
 	tab, want := newTable(0, 0xffffffff00000000), map[string]int64{} // one shard
 	defer tab.Release()
 	for range writes {
