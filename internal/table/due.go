@@ -440,6 +440,7 @@ func (t *Table) moveDeadline(i int, hash uint64, c changed) {
 		x.insert(deadlineWord(c.after, hash), c.after, &t.leaves)
 		t.soonest.Store(min(t.soonest.Load(), c.after))
 	}
+	t.shards[i].expiring += c.expiring()
 	t.expiring.Add(int64(c.expiring()))
 	t.soonests[i] = x.soonest()
 }

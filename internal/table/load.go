@@ -88,6 +88,7 @@ func (t *Table) loadShard(s *shard, ops []Op, hashes []uint64, order []int32) {
 			}
 			if c.before != c.after {
 				expiring += c.expiring()
+				s.expiring += c.expiring()
 				s.deadlines.stale = true
 			}
 		}

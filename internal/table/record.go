@@ -45,7 +45,10 @@ func alignRecord(n int) int { return (n + recordAlign - 1) &^ (recordAlign - 1) 
 func writeRecord(r record, p Pair) {
 	binary.LittleEndian.PutUint16(r, uint16(len(p.Key)))
 	copy(r[recordHeader:], p.Key)
-	r.setValue(p.Value, p.Deadline)
+	r.setValue(p.Value)
+	if p.Deadline != 0 {
+		r.addDeadline(p.Deadline)
+	}
 }
 
 func (r record) keyLen() int      { return int(binary.LittleEndian.Uint16(r)) }
@@ -79,15 +82,16 @@ func (r record) deadline() int64 {
 	return int64(binary.LittleEndian.Uint64(r[recordHeader+r.keyLen()+r.valueLen():]))
 }
 
-// setValue overwrites the value and the deadline. The record's size must not
-// change.
-func (r record) setValue(value []byte, deadline int64) {
-	word := uint32(len(value))
-	if deadline != 0 {
-		word |= volatileRecord
-	}
-	binary.LittleEndian.PutUint32(r[2:], word)
+// setValue overwrites the value, and leaves the record without a deadline. The
+// record's size must not change.
+func (r record) setValue(value []byte) {
+	binary.LittleEndian.PutUint32(r[2:], uint32(len(value)))
 	copy(r[recordHeader+r.keyLen():], value)
+}
+
+// addDeadline gives a record that has room for it a deadline.
+func (r record) addDeadline(deadline int64) {
+	binary.LittleEndian.PutUint32(r[2:], r.word()|volatileRecord)
 	r.setDeadline(deadline)
 }
 

@@ -38,10 +38,11 @@ type shard struct {
 	deadlines deadlines // guarded by the table's applying, and not by mu
 
 	// Owned by the goroutine that applies changes.
-	lean    int        // immutable: how many 64ths of the slots stay empty beyond a quarter; below leanSteps
-	count   int        // slots in use
-	staged  int        // records without a slot yet
-	loading sync.Mutex // held while a goroutine loads the shard, because several may call Load at the same time
+	lean     int        // immutable: how many 64ths of the slots stay empty beyond a quarter; below leanSteps
+	count    int        // slots in use
+	expiring int        // of these, those of keys that have a deadline
+	staged   int        // records without a slot yet
+	loading  sync.Mutex // held while a goroutine loads the shard, because several may call Load at the same time
 }
 
 func (s *shard) setSlots(slots []uint64) {
@@ -162,7 +163,7 @@ func (c *changed) expiring() (n int) {
 func (s *shard) change(op *Op, hash uint64, o *staged) (c changed) {
 	slot, r := s.findStaged(o, hash, unsafeString(op.Key))
 	place, entry := o.place, hash>>tagShift<<tagShift|o.place
-	if slot >= 0 {
+	if slot >= 0 && s.expiring > 0 { // a look at the record would take longer than all the rest
 		c.before = r.deadline()
 	}
 	switch {
@@ -176,7 +177,10 @@ func (s *shard) change(op *Op, hash uint64, o *staged) (c changed) {
 	case place == 0 && op.Touch:
 		r.setDeadline(op.Deadline)
 	case place == 0:
-		r.setValue(op.Value, op.Deadline)
+		r.setValue(op.Value)
+		if op.Deadline != 0 {
+			r.addDeadline(op.Deadline)
+		}
 	case slot < 0:
 		s.insert(entry)
 		c.grown = 1

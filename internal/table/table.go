@@ -138,7 +138,7 @@ func (t *Table) release() {
 	for i := range t.shards {
 		s := &t.shards[i]
 		s.mu.Lock()
-		s.count = 0
+		s.count, s.expiring = 0, 0
 		s.setSlots(empty)
 		s.slabs = slabs{}
 		s.history = historyIndex{}
