@@ -4,12 +4,15 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+
+	"kvstore/internal/testseed"
 )
 
 // A lookup may load bytes after its record into the cache, but never where the
 // writer is at work, in the open slab or in a new one. The race detector checks
-// it.
+// it. A prefetch is no load, and may be of any address.
 func TestReadersKeepAwayFromTheOpenSlab(t *testing.T) {
+	withoutPrefetch(t)
 	op := func(i, size int) Op { return Op{Key: fmt.Append(nil, i), Value: make([]byte, size)} }
 	for round := range 20 {
 		for _, size := range []int{100, minSlabBytes} {
@@ -35,5 +38,42 @@ func TestReadersKeepAwayFromTheOpenSlab(t *testing.T) {
 			wg.Wait()
 			tab.Release()
 		}
+	}
+}
+
+func withoutPrefetch(t *testing.T) {
+	before := canPrefetch
+	t.Cleanup(func() { canPrefetch = before })
+	canPrefetch = false
+}
+
+// A prefetch may be of an address where there is no memory.
+func TestPrefetchOfNothing(*testing.T) {
+	addresses := []uintptr{0, 1, ^uintptr(0), ^uintptr(0) - 64}
+	for n := range len(addresses) + 1 {
+		for lines := range maxPrefetchLines + 1 {
+			prefetch(&addresses[0], n, lines)
+		}
+	}
+}
+
+// Prefetches change only how long lookups take.
+func TestLocateWithoutPrefetch(t *testing.T) {
+	rng := testseed.Rand(t)
+	tab := New(0)
+	defer tab.Release()
+	var ops []Op
+	for i := range 1000 {
+		ops = append(ops, Op{Key: fmt.Append(nil, i), Value: make([]byte, rng.IntN(1<<rng.IntN(12)))})
+	}
+	tab.Apply([]Commit{{Version: 1, Ops: ops}})
+	var hashes, with, without [windowKeys]uint64
+	for i := range hashes {
+		hashes[i] = tab.hash(fmt.Sprint(rng.IntN(1500))) // some of no key
+	}
+	tab.locate(&with, hashes[:])
+	withoutPrefetch(t)
+	if tab.locate(&without, hashes[:]); with != without {
+		t.Errorf("%x, without prefetches %x", with, without)
 	}
 }

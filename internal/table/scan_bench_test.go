@@ -3,6 +3,7 @@ package table
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -42,5 +43,29 @@ func BenchmarkScan(b *testing.B) {
 		})
 		v.Close()
 		t.Release()
+	}
+}
+
+// BenchmarkOrder builds the index of keys that were written in random order, as
+// the first scan does.
+func BenchmarkOrder(b *testing.B) {
+	for _, keys := range []int{1_000_000, 10_000_000} {
+		b.Run(fmt.Sprintf("keys=%d", keys), func(b *testing.B) {
+			t := New(keys)
+			defer t.Release()
+			order := rand.New(rand.NewPCG(1, 1)).Perm(keys)
+			for part := range slices.Chunk(order, 10_000) {
+				var ops []Op
+				for _, n := range part {
+					ops = append(ops, Op{Key: fmt.Appendf(nil, "key %012d", n), Value: make([]byte, 16)})
+				}
+				t.Apply([]Commit{{Version: t.Version() + 1, Ops: ops}})
+			}
+			for b.Loop() {
+				t.index.Store(nil)
+				t.Order()
+			}
+			b.ReportMetric(b.Elapsed().Seconds()/float64(b.N)/float64(keys)*1e9, "ns/key")
+		})
 	}
 }

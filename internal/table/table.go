@@ -319,51 +319,6 @@ func copyShared(value, shared []byte, need int) (clone, rest []byte) {
 	return shared[:n:n], shared[n:]
 }
 
-// touch loads into the cache what a lookup of these hashes needs. There must be
-// at most windowKeys hashes.
-func (t *Table) touch(hashes []uint64) {
-	var slots [windowKeys]uint64
-	t.locate(&slots, hashes)
-}
-
-// locate sets slots to the likely slots of the keys with these hashes. It loads
-// the beginnings of their records into the cache: the first cache line, and of
-// the next two those that a record of the usual size reaches. The loads of one
-// loop do not depend on each other, so a processor has many of them under way,
-// and the more, the shorter the loop's body. Any caller but the goroutine that
-// applies changes must hold applying.
-func (t *Table) locate(slots *[windowKeys]uint64, hashes []uint64) {
-	usual := uint64(t.usual.Load())
-	sum, second, third := uint64(0), min(usual, lineBytes), min(usual, 2*lineBytes)
-	t.touchSlots(hashes)
-	for i, hash := range hashes {
-		slots[i] = t.shardOf(hash).likely(hash)
-	}
-	for i, hash := range hashes {
-		if slots[i] != 0 {
-			l, place := &t.shardOf(hash).slabs, slots[i]&placeMask
-			r := l.at(place)
-			sum += uint64(r[0])
-			// After r, the writer may be appending to the open slab.
-			if uint32(place>>offsetBits) != l.open && uint64(len(r)) > third {
-				sum += uint64(r[second]) + uint64(r[third])
-			}
-		}
-	}
-	runtime.KeepAlive(sum) // keeps the compiler from dropping the loads
-}
-
-// touchSlots loads into the cache the slots where the searches for these hashes
-// begin.
-func (t *Table) touchSlots(hashes []uint64) {
-	sum := uint64(0)
-	for _, hash := range hashes {
-		s := t.shardOf(hash)
-		sum += s.slots[s.home(hash)]
-	}
-	runtime.KeepAlive(sum) // keeps the compiler from dropping the loads
-}
-
 // Keys returns all keys in no order, as they were at one moment between two
 // commits; nil if the table was released.
 func (t *Table) Keys() []string {

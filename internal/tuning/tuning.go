@@ -70,6 +70,11 @@ var (
 	// a large request.
 	Prefault = on("prefault")
 
+	// Prefetch has the processor load cache lines ahead of their use by
+	// instructions that do not wait for them (internal/table). It assumes that
+	// a processor has more of these under way than loads.
+	Prefetch = on("prefetch")
+
 	// HugePages asks for huge pages for a large table (internal/table). It
 	// assumes that the page table of a large table does not fit into a cache.
 	HugePages = on("hugepages")

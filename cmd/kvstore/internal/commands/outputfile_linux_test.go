@@ -327,9 +327,9 @@ func wantOutput(t *testing.T, name, file string, user int, want string) {
 	}
 }
 
-// addFlag gives a file an attribute, as chattr does, and returns a function that
-// takes it away. The file's other attributes stay: ext4 takes the absence of
-// some for a wish to convert the file.
+// addFlag gives a file an attribute, as chattr does, and returns a function
+// that takes it away. The file's other attributes stay: ext4 takes the absence
+// of some for a wish to convert the file.
 func addFlag(t *testing.T, name string, flag int) (reset func()) {
 	t.Helper()
 	f, err := os.Open(name)

@@ -1,0 +1,7 @@
+//go:build !amd64 && !arm64
+
+package table
+
+var canPrefetch = false
+
+func prefetch(_ *uintptr, _, _ int) {}
