@@ -70,6 +70,7 @@ func (x *index) build(t *Table) {
 		group.Go(func() {
 			for n := next.Add(1) - 1; n < shardCount; n = next.Add(1) - 1 {
 				runs[i].collect(t, &t.shards[n])
+				runs[i].reserve(t.Size() / workers)
 			}
 			runs[i].sort()
 		})
@@ -254,8 +255,7 @@ type keyRun struct {
 // at the rest, which lies elsewhere in memory.
 type runKey struct {
 	prefix uint64
-	at     int
-	len    int
+	place  uint64 // where the key begins, and in the lower 16 bits its length
 }
 
 // collect adds the keys of a shard, including those that only open views have.
@@ -273,12 +273,23 @@ func (r *keyRun) collect(t *Table, s *shard) {
 	}
 }
 
+// reserve makes room for a number of keys in all, as long as those that are
+// there, and for some more. Without it, most of the time would go into copying
+// keys to larger memory.
+func (r *keyRun) reserve(keys int) {
+	keys += keys / 16
+	if n := len(r.keys); n > 0 && n < keys && cap(r.keys) < keys {
+		r.keys = slices.Grow(r.keys, keys-n)
+		r.bytes = slices.Grow(r.bytes, len(r.bytes)/n*(keys-n))
+	}
+}
+
 func (r *keyRun) add(key []byte) {
-	r.keys = append(r.keys, runKey{at: len(r.bytes), len: len(key)})
+	r.keys = append(r.keys, runKey{place: uint64(len(r.bytes))<<16 | uint64(len(key))})
 	r.bytes = append(r.bytes, key...)
 }
 
-func (r *keyRun) key(k runKey) []byte { return r.bytes[k.at:][:k.len] }
+func (r *keyRun) key(k runKey) []byte { return r.bytes[k.place>>16:][:k.place&0xffff] }
 
 func (r *keyRun) sort() {
 	skip := r.shared()
