@@ -38,7 +38,7 @@ func copyTree(to, from string) error {
 // isNeeded reports whether a file is one that tests need.
 func isNeeded(name string) bool {
 	switch filepath.Ext(name) {
-	case ".go", ".mod", ".sum", ".md":
+	case ".go", ".s", ".mod", ".sum", ".md":
 		return true
 	}
 	return strings.Contains(name, "testdata/")
