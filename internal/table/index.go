@@ -275,10 +275,10 @@ func (r *keyRun) collect(t *Table, s *shard) {
 
 // reserve makes room for a number of keys in all, as long as those that are
 // there, and for some more. Without it, most of the time would go into copying
-// keys to larger memory.
+// keys to larger memory. A few keys do not tell how long the others are.
 func (r *keyRun) reserve(keys int) {
 	keys += keys / 16
-	if n := len(r.keys); n > 0 && n < keys && cap(r.keys) < keys {
+	if n := len(r.keys); n >= windowKeys && n < keys && cap(r.keys) < keys {
 		r.keys = slices.Grow(r.keys, keys-n)
 		r.bytes = slices.Grow(r.bytes, len(r.bytes)/n*(keys-n))
 	}

@@ -70,7 +70,7 @@ func (t *Table) loadShard(s *shard, ops []Op, hashes []uint64, order []int32) {
 	}
 	s.loading.Lock()
 	defer s.loading.Unlock()
-	grown, expiring := 0, 0
+	grown, expiring := 0, s.expiring
 	var window [windowKeys]uint64
 	for len(order) > 0 {
 		n := min(len(order), windowKeys)
@@ -87,7 +87,6 @@ func (t *Table) loadShard(s *shard, ops []Op, hashes []uint64, order []int32) {
 				t.arena.free(c.freed)
 			}
 			if c.before != c.after {
-				expiring += c.expiring()
 				s.expiring += c.expiring()
 				s.deadlines.stale = true
 			}
@@ -96,7 +95,7 @@ func (t *Table) loadShard(s *shard, ops []Op, hashes []uint64, order []int32) {
 	}
 	t.collect(s, false)
 	t.length.Add(int64(grown))
-	t.expiring.Add(int64(expiring))
+	t.expiring.Add(int64(s.expiring - expiring))
 	if s.deadlines.stale {
 		t.stale.Store(true)
 	}
