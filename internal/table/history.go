@@ -1,6 +1,9 @@
 package table
 
-import "slices"
+import (
+	"math"
+	"slices"
+)
 
 // This file is multi-version concurrency control (MVCC) for views. While a view
 // is open, a change retains the version that it replaces, and the absence of a
@@ -104,6 +107,9 @@ func (t *Table) sweep(above, upTo int64) {
 	for order, more := uint64(0), above < upTo; more; {
 		order, more = t.sweepPage(above, upTo, order)
 	}
+	if x := t.index.Load(); x != nil {
+		x.pruneGone(t, math.MaxInt) // what was put off while the writer was at work
+	}
 	for t.compactWorn() {
 		continue
 	}
@@ -192,7 +198,6 @@ func (d *dropped) finish() {
 		for chunk := range slices.Chunk(d.gone, windowKeys) {
 			x.prune(d.table, chunk)
 		}
-		x.pruneGone(d.table, len(d.gone)) // what was put off while the writer was at work
 	}
 }
 

@@ -23,7 +23,8 @@ import (
 // either after the publication of its deletion or when the last view that had
 // it closes. Until then it is marked dead, so that scans of newer views leave
 // it out. Between Stage and the end of Publish no key is removed or marked,
-// because an absent key may be about to be added.
+// because an absent key may be about to be added. Such keys are put off: later
+// groups remove some of them each, and the next view to close all of them.
 type index struct {
 	built chan struct{} // closed when tree is set
 

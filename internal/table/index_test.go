@@ -136,6 +136,38 @@ func TestIndexKeepsStagedKeys(t *testing.T) {
 	}
 }
 
+// Keys that only a view has are put off when the view closes while changes are
+// staged. However many these are, nothing of them stays in the index when the
+// next view closes.
+func TestIndexDropsWhatWasPutOff(t *testing.T) {
+	tab := New(0)
+	defer tab.Release()
+	var sets, deletes Commit
+	for i := range 3*maxGone + 1 {
+		key := fmt.Appendf(nil, "key %d", i)
+		sets.Ops = append(sets.Ops, Op{Key: key})
+		deletes.Ops = append(deletes.Ops, Op{Key: key, Delete: true})
+	}
+	apply := func(c Commit, version int64) {
+		c.Version = version
+		tab.Apply([]Commit{c})
+	}
+	apply(sets, 1)
+	older := tab.View()
+	tab.ordered()
+	apply(deletes, 2)
+	newer := tab.View()
+
+	tab.Begin([]Commit{{Ops: []Op{{Key: []byte("other")}}, Version: 3}})
+	tab.Stage(func() {})
+	older.Close()
+	tab.Publish()
+	newer.Close()
+	if got := tab.index.Load().tree.root.check(t, "", "", false); !slices.Equal(got, []string{"other"}) {
+		t.Errorf("the index has %d keys, want only the one that is left", len(got))
+	}
+}
+
 // An index is built in parallel from many keys, some of which are only in a
 // view, and some in a view and in the table.
 func TestIndexBeginsWithOldStates(t *testing.T) {
