@@ -74,8 +74,9 @@ func (t *Table) Apply(commits []Commit) {
 	t.Publish()
 }
 
-// Begin takes a group of commits to stage. If the last group was not published,
-// Begin drops it.
+// Begin takes a group of commits to stage. The last group must have been
+// published: what was staged of a group that fails stays in memory, so the
+// table takes no other one.
 func (t *Table) Begin(commits []Commit) {
 	w, touches, writes := t.work, false, false
 	w.volatile = false
@@ -160,8 +161,8 @@ func (w *work) setParts(bounds ...int) {
 // Stage does the part of applying the group that takes time and that no reader
 // sees: it writes records to slabs and makes room for their slots. Several
 // goroutines may call Stage at the same time to share the work. After all of
-// them have returned, the caller must call Publish, or drop the group with the
-// next Begin. Stage calls pause every pauseOps operations.
+// them have returned, the caller must call Publish, or change the table no
+// more. Stage calls pause every pauseOps operations.
 func (t *Table) Stage(pause func()) {
 	w := t.work
 	for n := int(w.next.Add(1)) - 1; n < len(w.parts); n = int(w.next.Add(1)) - 1 {
@@ -454,10 +455,15 @@ func (t *Table) resize(s *shard, size int) {
 // tidy keeps a shard's memory in proportion to its live records.
 // hasDue says that many of its keys may be about to be deleted.
 func (t *Table) tidy(s *shard, hasDue bool) {
+	t.shrink(s)
+	t.collect(s, hasDue)
+}
+
+// shrink gives a shard fewer slots if it has far more than it needs.
+func (t *Table) shrink(s *shard) {
 	if len(s.slots) > minSlots && s.count < len(s.slots)/8 {
 		t.resize(s, s.slotsFor(2*s.count))
 	}
-	t.collect(s, hasDue)
 }
 
 // collect compacts slabs until the shard has no more dead bytes than allowed.

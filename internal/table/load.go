@@ -70,7 +70,7 @@ func (t *Table) loadShard(s *shard, ops []Op, hashes []uint64, order []int32) {
 	}
 	s.loading.Lock()
 	defer s.loading.Unlock()
-	grown, expiring := 0, s.expiring
+	grown, expiring, deletes := 0, s.expiring, false
 	var window [windowKeys]uint64
 	for len(order) > 0 {
 		n := min(len(order), windowKeys)
@@ -82,6 +82,7 @@ func (t *Table) loadShard(s *shard, ops []Op, hashes []uint64, order []int32) {
 		t.touch(window[:n])
 		for i, op := range order[:n] {
 			staged := t.place(s, &ops[op], window[i])
+			deletes = deletes || ops[op].Delete
 			c := s.change(&ops[op], window[i], &staged)
 			if grown += c.grown; c.freed != nil {
 				t.arena.free(c.freed)
@@ -92,6 +93,9 @@ func (t *Table) loadShard(s *shard, ops []Op, hashes []uint64, order []int32) {
 			}
 		}
 		order = order[n:]
+	}
+	if deletes { // the others leave the room that New has made for the keys to come
+		t.shrink(s)
 	}
 	t.collect(s, false)
 	t.length.Add(int64(grown))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -189,29 +190,57 @@ func TestCompactionPreservesLiveRecords(t *testing.T) {
 	}
 }
 
-// A table that is emptied gives its memory back. What it keeps does not grow
-// when it is filled and emptied again.
+// A table that is emptied gives its memory back, also while it is loaded. What
+// it keeps does not grow when it is filled and emptied again.
 func TestDeletedMemoryComesBack(t *testing.T) {
-	tab := New(0)
-	defer tab.Release()
-	keys := fewer(50_000)
-	value := bytes.Repeat([]byte("v"), 200)
-	for version := range int64(3) {
-		for _, remove := range []bool{false, true} {
-			for key := range keys {
-				op := Op{Key: fmt.Append(nil, key), Value: value, Delete: remove}
-				tab.Apply([]Commit{{Ops: []Op{op}, Version: version + 1}})
+	change := map[string]func(tab *Table, ops []Op, version int64){
+		"one by one": func(tab *Table, ops []Op, version int64) {
+			for i := range ops {
+				tab.Apply([]Commit{{Ops: ops[i:][:1], Version: version}})
 			}
-		}
-		tab.check(t)
-		slots, mapped := 0, 0
-		for i := range tab.shards {
-			slots += len(tab.shards[i].slots)
-			mapped += tab.shards[i].slabs.mapped
-		}
-		if slots != shardCount*minSlots || mapped > shardCount*maxSlabBytes {
-			t.Fatalf("an empty table has %d slots and %d bytes of slabs", slots, mapped)
-		}
+		},
+		"loaded": func(tab *Table, ops []Op, version int64) {
+			for part := range slices.Chunk(ops, 1000) {
+				tab.Load(part, version)
+			}
+		},
+	}
+	for name, change := range change {
+		t.Run(name, func(t *testing.T) {
+			tab := New(0)
+			defer tab.Release()
+			ops := make([]Op, fewer(50_000))
+			value := bytes.Repeat([]byte("v"), 200)
+			for version := range int64(6) {
+				for key := range ops {
+					ops[key] = Op{Key: fmt.Append(nil, key), Value: value, Delete: version%2 == 1}
+				}
+				change(tab, ops, version+1)
+			}
+			tab.check(t)
+			slots, mapped := 0, 0
+			for i := range tab.shards {
+				slots += len(tab.shards[i].slots)
+				mapped += tab.shards[i].slabs.mapped
+			}
+			if slots != shardCount*minSlots || mapped > shardCount*maxSlabBytes {
+				t.Fatalf("an empty table has %d slots and %d bytes of slabs", slots, mapped)
+			}
+		})
+	}
+}
+
+// A table that was made for many keys keeps the room for them until they are
+// loaded.
+func TestLoadKeepsTheRoomForMore(t *testing.T) {
+	const keys = 100_000
+	tab := New(keys)
+	defer tab.Release()
+	s := tab.shardOf(tab.hash("first"))
+	slots := len(s.slots)
+	tab.Load([]Op{{Key: []byte("first")}}, 1)
+	if len(s.slots) != slots || s.maxLoad(slots) < keys/shardCount {
+		t.Errorf("%d slots, %d when the table was made", len(s.slots), slots)
 	}
 }
 
