@@ -3,6 +3,7 @@
 package table
 
 import (
+	"slices"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -49,6 +50,10 @@ const (
 	// for a slab.
 	warmShare    = 64
 	minWarmBytes = 8 << 20
+
+	// A goroutine gives pages back, so that the writer need not wait for it.
+	// The writer does it itself when maxSurplusBytes are waiting.
+	maxSurplusBytes = 4 << 20
 )
 
 // arena allocates a table's memory.
@@ -62,9 +67,10 @@ type arena struct {
 	warm      [maxSpanBytes/pageBytes + 1][][]byte // guarded by mu: freed spans that keep their pages, by size in pages
 	cold      [maxSpanBytes/pageBytes + 1][][]byte // guarded by mu: all other free spans, by size in pages
 	warmBytes int                                  // guarded by mu: bytes of all spans in warm
+	surplus   surplus                              // guarded by mu: freed spans whose pages go back to the system
 	loads     int                                  // guarded by mu: calls of Table.Load under way
 
-	prefaulting sync.WaitGroup // the goroutine that prefaults next
+	background sync.WaitGroup // the goroutines that prefault next, and give back surplus
 
 	usage
 }
@@ -113,6 +119,9 @@ func (a *arena) take(n int) (b []byte, prefaulted bool) {
 		a.warmBytes -= n
 		return b, true
 	}
+	if b, ok := a.surplus.take(n); ok {
+		return b, true
+	}
 	if b, ok := pop(&a.cold[class]); ok {
 		return b, false
 	}
@@ -144,7 +153,7 @@ func (a *arena) splitWarm() {
 // chunk into slabs, and the remainder into one smaller span.
 func (a *arena) grow(n int) {
 	if len(a.rest) > maxSlabBytes {
-		_ = unix.Madvise(a.rest, unix.MADV_DONTNEED) // no smaller piece may ever need it
+		giveBack(a.rest) // no smaller piece may ever need it
 	}
 	for len(a.rest) > 0 {
 		n := min(len(a.rest), maxSlabBytes)
@@ -162,7 +171,7 @@ func (a *arena) grow(n int) {
 	if a.total >= prefaultBytes && a.next == nil {
 		a.next = a.mapMemory(a.nextChunkBytes())
 		chunk, huge := a.next, a.loads > 0 || a.total >= hugeBytes
-		a.prefaulting.Go(func() { prefault(chunk, huge) })
+		a.background.Go(func() { prefault(chunk, huge) })
 	}
 }
 
@@ -207,16 +216,69 @@ func (a *arena) free(b []byte) {
 		a.warmBytes += len(b)
 		return
 	}
-	_ = unix.Madvise(b, unix.MADV_DONTNEED) // if it fails, the span keeps its pages
-	a.cold[class] = append(a.cold[class], b)
+	if !tuning.GiveBack || a.surplus.bytes+len(b) > maxSurplusBytes {
+		giveBack(b)
+		a.cold[class] = append(a.cold[class], b)
+		return
+	}
+	a.surplus.add(b)
+	if !a.surplus.served {
+		a.surplus.served = true
+		a.background.Go(a.giveBackSurplus)
+	}
 }
+
+// surplus is freed spans whose pages a goroutine gives back.
+type surplus struct {
+	spans  [][]byte
+	bytes  int
+	served bool // a goroutine is at it
+}
+
+func (s *surplus) add(b []byte) {
+	s.spans = append(s.spans, b)
+	s.bytes += len(b)
+}
+
+// take returns a span of n bytes that still has its pages, if there is one.
+func (s *surplus) take(n int) (b []byte, ok bool) {
+	i := slices.IndexFunc(s.spans, func(b []byte) bool { return len(b) == n })
+	if i < 0 {
+		return nil, false
+	}
+	b = s.spans[i]
+	s.spans = slices.Delete(s.spans, i, i+1)
+	s.bytes -= n
+	return b, true
+}
+
+// giveBackSurplus gives back the pages of surplus until there is none.
+func (a *arena) giveBackSurplus() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for len(a.surplus.spans) > 0 {
+		b, _ := a.surplus.take(len(a.surplus.spans[0]))
+		a.mu.Unlock()
+		giveBack(b)
+		a.mu.Lock()
+		a.cold[len(b)/pageBytes] = append(a.cold[len(b)/pageBytes], b)
+	}
+	a.surplus.served = false
+}
+
+// giveBack gives the pages of b back to the system. If that fails, b keeps
+// them.
+func giveBack(b []byte) { _ = unix.Madvise(b, unix.MADV_DONTNEED) }
 
 // release gives all memory back to the system. The caller must not use any of
 // it afterwards.
 func (a *arena) release() {
 	a.mu.Lock()
+	a.surplus.spans = nil // the goroutine ends with the span that it is at
+	a.mu.Unlock()
+	a.background.Wait()
+	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.prefaulting.Wait()
 	for _, b := range append(a.chunks, a.next) {
 		unmapMemory(b)
 	}

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"syscall"
 	"testing"
+	"unsafe"
 )
 
 // touchFaults writes to each page of b and returns how many page faults that
@@ -41,7 +42,7 @@ func TestAllocPrefaults(t *testing.T) {
 	all, faults := 0, int64(0)
 	touch := func(n int) []byte {
 		b := a.alloc(n)
-		a.prefaulting.Wait() // for the chunk that is prefaulted ahead of time
+		a.background.Wait() // for the chunk that is prefaulted ahead of time
 		all += len(b) / pageBytes
 		faults += touchFaults(t, b)
 		return b
@@ -108,5 +109,61 @@ func TestSlabsReuseFreedSlots(t *testing.T) {
 	}
 	if a.warmBytes != maxSlabBytes/2 {
 		t.Errorf("%d bytes are counted as warm", a.warmBytes)
+	}
+}
+
+// isResident reports whether the first page of b has memory.
+func isResident(t *testing.T, b []byte) bool {
+	t.Helper()
+	var page [1]byte
+	_, _, errno := syscall.Syscall(syscall.SYS_MINCORE, uintptr(unsafe.Pointer(&b[0])), pageBytes,
+		uintptr(unsafe.Pointer(&page[0])))
+	if errno != 0 {
+		t.Fatal(errno)
+	}
+	return page[0]&1 != 0
+}
+
+// A goroutine gives back the pages of freed spans, but for those that stay
+// warm. It never has more than maxSurplusBytes to do, and the spans are used
+// again.
+func TestSurplusIsGivenBack(t *testing.T) {
+	a := newArena()
+	defer a.release()
+	var spans [][]byte
+	for len(spans) < (minWarmBytes+4*maxSurplusBytes)/maxSlabBytes {
+		spans = append(spans, a.alloc(maxSlabBytes))
+	}
+	a.background.Wait() // nothing is prefaulted any more
+	for _, b := range spans {
+		b[0] = 1
+		a.free(b)
+		a.mu.Lock()
+		bytes := 0
+		for _, b := range a.surplus.spans {
+			bytes += len(b)
+		}
+		counted, served := a.surplus.bytes, a.surplus.served
+		a.mu.Unlock()
+		if bytes > maxSurplusBytes || bytes != counted || bytes > 0 && !served {
+			t.Fatalf("%d bytes wait, counted %d, served: %t", bytes, counted, served)
+		}
+	}
+	a.background.Wait()
+	resident := 0
+	for _, b := range spans {
+		if isResident(t, b) {
+			resident += len(b)
+		}
+	}
+	if resident > minWarmBytes {
+		t.Errorf("%d bytes keep their pages, want %d at most", resident, minWarmBytes)
+	}
+	total := a.total
+	for range spans {
+		a.alloc(maxSlabBytes)
+	}
+	if a.total != total {
+		t.Errorf("%d more bytes for what was freed", a.total-total)
 	}
 }

@@ -70,6 +70,10 @@ var (
 	// a large request.
 	Prefault = on("prefault")
 
+	// GiveBack gives pages of the table back to the system in a goroutine
+	// (internal/table). It assumes a processor that has nothing else to do.
+	GiveBack = on("giveback")
+
 	// Prefetch has the processor load cache lines ahead of their use by
 	// instructions that do not wait for them (internal/table). It assumes that
 	// a processor has more of these under way than loads.
