@@ -17,6 +17,14 @@ const (
 	maxExpiredKeys  = 4000
 	maxExpiredBytes = 1 << 20
 
+	// loneCommits is how many such commits a group has that no caller has a
+	// part in. More would save little more, and somebody may call meanwhile.
+	loneCommits = 2
+
+	// maxKeptEntries is how large the memory of a commit may be that is kept
+	// for the next one.
+	maxKeptEntries = 256 << 10
+
 	// wheelTick is how exactly deadlines are ordered.
 	wheelTick = time.Millisecond
 
@@ -48,6 +56,9 @@ type expirer struct {
 	spawn      func(func() error)             // immutable: starts a goroutine that Close waits for
 	warn       func(message string, a ...any) // immutable
 	replicated bool                           // immutable: Config.Replicated
+
+	sweep    table.DueSweep             // finds keys that are due together
+	commands [loneCommits]*writeCommand // of the group under way; used again for their memory
 
 	alarm chan time.Duration // of one place, to the goroutine that wakes the writer; nil if there is none
 	armed int64              // the moment for which the alarm is set, 0 if it is not
@@ -148,15 +159,30 @@ func (w *walWriter) expire(shared bool) {
 	if len(keys) == 0 {
 		return
 	}
+	for i := 0; len(keys) > 0; i++ {
+		n := min(len(keys), maxExpiredKeys)
+		c := e.deletion(i, keys[:n])
+		if g.accept(c) == nil { // a deletion breaks no limit
+			g.writes = append(g.writes, c)
+			e.taken += n
+		}
+		keys = keys[n:]
+	}
+	e.spent = time.Since(e.began)
+}
+
+// deletion returns commit i of a group: the deletion of keys.
+func (e *expirer) deletion(i int, keys []string) *writeCommand {
 	c := &writeCommand{}
+	if used := e.commands[i]; used != nil && cap(used.list.entries) <= maxKeptEntries {
+		c.list = used.list
+		c.list.reset()
+	}
+	e.commands[i] = c
 	for _, key := range keys {
 		c.list.deleteDue(key)
 	}
-	if g.accept(c) == nil { // a deletion breaks no limit
-		g.writes = append(g.writes, c)
-		e.taken = len(keys)
-	}
-	e.spent = time.Since(e.began)
+	return c
 }
 
 // applied takes in how long it took to show the group to readers.
@@ -187,14 +213,17 @@ func (e *expirer) due(shared bool) []string {
 	if !ok || e.replicated {
 		return nil
 	}
-	now, most := e.clock.now(), maxExpiredKeys
+	now, most := e.clock.now(), loneCommits*maxExpiredKeys
 	switch {
 	case deadline > now || e.retryAt > now:
 		return nil
 	case shared && e.saved <= 0:
 		return nil
 	case shared:
-		most = min(most, 1+int(e.saved/max(e.cost, 1)))
+		most = min(maxExpiredKeys, 1+int(e.saved/max(e.cost, 1)))
+	}
+	if keys := e.sweep.DueKeys(e.table, now, most, maxExpiredBytes); len(keys) > 0 {
+		return keys
 	}
 	return e.table.DueKeys(now, most, maxExpiredBytes, nil)
 }

@@ -478,6 +478,48 @@ func TestP15Deletions(t *testing.T) {
 	})
 }
 
+// However many keys fall due at once, each commit deletes at most 4,000 of
+// them, and at most 1 MiB of keys, and each key is deleted once.
+func TestP15ManyDeletions(t *testing.T) {
+	many := 200_000
+	if raceEnabled {
+		many = 20_000
+	}
+	for _, c := range []struct{ keys, keyBytes int }{{many, 8}, {4000, 1000}, {40, 65000}} {
+		t.Run(fmt.Sprintf("%d keys of %d bytes", c.keys, c.keyBytes), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t)
+				s := r.open()
+				b, deadline := &kvstore.Batch{}, s.Now().Add(time.Minute)
+				for i := range c.keys {
+					b.SetUntil(fmt.Sprintf("%0*d", c.keyBytes, i), nil, deadline)
+				}
+				r.ok(s.Apply(ctx, b))
+				pass(2 * time.Minute)
+				if n := s.Stats(); n.Expired != uint64(c.keys) || n.Expiring != 0 {
+					t.Errorf("%d keys were deleted, %d are left, want %d", n.Expired, n.Expiring, c.keys)
+				}
+				deleted, commits := map[string]bool{}, map[int64][2]int{} // keys and bytes of each commit
+				for _, e := range r.writes() {
+					if e.op == 2 {
+						n := commits[e.timestamp]
+						deleted[e.key], commits[e.timestamp] = true, [2]int{n[0] + 1, n[1] + len(e.key)}
+					}
+				}
+				all := 0
+				for _, n := range commits {
+					if all += n[0]; n[0] > 4000 || n[1] > 1<<20 {
+						t.Errorf("a commit deletes %d keys, %d bytes", n[0], n[1])
+					}
+				}
+				if all != c.keys || len(deleted) != c.keys {
+					t.Errorf("%d deletions of %d keys, want %d", all, len(deleted), c.keys)
+				}
+			})
+		})
+	}
+}
+
 // On a full disk, deletions are tried each second, and no write fails for the
 // sake of them.
 func TestP15DeletionsOnAFullDisk(t *testing.T) {

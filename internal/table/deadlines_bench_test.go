@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"time"
 )
 
 // benchOps returns operations that set keys. spread is the range of their
@@ -51,11 +52,18 @@ func BenchmarkDueKeys(b *testing.B) {
 				ops := benchOps(keys, spread)
 				t := New(keys)
 				t.Load(ops, 1)
-				now, n := base+spread, 0
+				now, n := base+spread+int64(time.Millisecond), 0
 				t.UseClock(func() int64 { return now })
 				version := int64(1)
+				var sweep DueSweep
 				for b.Loop() {
-					due := t.DueKeys(now, most, 1<<20, nil)
+					var due []string
+					if remove {
+						due = sweep.DueKeys(t, now, most, 1<<20)
+					}
+					if len(due) == 0 {
+						due = t.DueKeys(now, most, 1<<20, nil)
+					}
 					if n += len(due); !remove {
 						continue
 					}

@@ -41,12 +41,14 @@ type slabs struct {
 	used   int       // bytes of records in all slabs, dead ones included
 	dead   int       // bytes of records that were replaced
 	mapped int       // bytes of all slabs
+	added  uint32    // slabs so far, modulo 2^32
 }
 
 // slabUse says how much of a slab is in use.
 type slabUse struct {
-	used uint32 // bytes of records, dead ones included
-	dead uint32 // bytes of records that were replaced
+	used   uint32 // bytes of records, dead ones included
+	dead   uint32 // bytes of records that were replaced
+	serial uint32 // distinguishes the slab from those that had its number before
 }
 
 // at returns the record at a place.
@@ -97,15 +99,16 @@ func (l *slabs) trim() (rest []byte) {
 // add adds a slab and returns its number.
 func (l *slabs) add(mem []byte) (n uint32) {
 	l.mapped += len(mem)
+	l.added++
 	if last := len(l.free) - 1; last >= 0 {
 		n, l.free = l.free[last], l.free[:last]
-		l.mem[n] = mem
+		l.mem[n], l.use[n].serial = mem, l.added
 		return n
 	}
 	if len(l.mem) == 0 {
 		l.mem, l.use = append(l.mem, nil), append(l.use, slabUse{}) // there is no slab 0
 	}
-	l.mem, l.use = append(l.mem, mem), append(l.use, slabUse{})
+	l.mem, l.use = append(l.mem, mem), append(l.use, slabUse{serial: l.added})
 	return uint32(len(l.mem) - 1)
 }
 
