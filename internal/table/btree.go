@@ -289,7 +289,7 @@ func (b *treeBuilder) add(key []byte) {
 	}
 	leaf := b.leaves[len(b.leaves)-1]
 	if leaf.keys.isWellFilled() {
-		leaf = &node{}
+		leaf = &node{keys: leaf.keys.sameRoom()}
 		b.leaves = append(b.leaves, leaf)
 		b.bounds = append(b.bounds, string(separator(b.last, key)))
 	}
@@ -361,6 +361,15 @@ type keyList struct {
 }
 
 const deadKey = 1 << 31
+
+// sameRoom returns an empty list with as much room as this one has, so that it
+// need not grow.
+func (l *keyList) sameRoom() keyList {
+	return keyList{
+		bytes: make([]byte, 0, min(cap(l.bytes), maxNodeBytes)),
+		ends:  make([]uint32, 0, cap(l.ends)),
+	}
+}
 
 func (l *keyList) len() int { return len(l.ends) }
 

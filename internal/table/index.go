@@ -1,16 +1,11 @@
 package table
 
 import (
-	"bytes"
-	"cmp"
-	"encoding/binary"
-	"iter"
 	"math"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 )
 
 // index is the set of keys in order. The first scan builds it. From then on the
@@ -54,30 +49,14 @@ func (t *Table) ordered() *index {
 	return x
 }
 
-// minRunKeys is how many keys a table must have to make it worthwhile to sort
-// parts of them in parallel.
-const minRunKeys = 1 << 14
-
 // build builds the tree while the table changes.
 func (x *index) build(t *Table) {
 	workers := runtime.GOMAXPROCS(0)
 	if t.Size() < minRunKeys {
 		workers = 1
 	}
-	runs := make([]keyRun, workers)
-	var next atomic.Int64
-	var group sync.WaitGroup
-	for i := range runs {
-		group.Go(func() {
-			for n := next.Add(1) - 1; n < shardCount; n = next.Add(1) - 1 {
-				runs[i].collect(t, &t.shards[n])
-				runs[i].reserve(t.Size() / workers)
-			}
-			runs[i].sort()
-		})
-	}
-	group.Wait()
-	tree := newTree(merged(runs))
+	runs := collectKeys(t, workers)
+	tree := treeOf(runs)
 	for i := range runs {
 		for _, key := range runs[i].old {
 			if !t.has(key) { // if it is added meanwhile, catchUp or install unmarks it
@@ -241,109 +220,4 @@ func (x *index) anyWithin(b Bounds, version int64, is func(key string) bool) boo
 		return !found
 	})
 	return found
-}
-
-// keyRun is keys that are collected to be sorted. They lie in one piece of
-// memory, because a slice for each would cost more than most keys.
-type keyRun struct {
-	bytes []byte
-	keys  []runKey
-	old   []string // those of the keys that only views have
-}
-
-// runKey is the place of a key and the first of its bytes after the prefix that
-// all keys of the run share. These bytes distinguish most keys without a look
-// at the rest, which lies elsewhere in memory.
-type runKey struct {
-	prefix uint64
-	place  uint64 // where the key begins, and in the lower 16 bits its length
-}
-
-// collect adds the keys of a shard, including those that only open views have.
-func (r *keyRun) collect(t *Table, s *shard) {
-	for from := uint64(0); from < 1<<tagBits; {
-		s.mu.RLock()
-		to := t.windowEnd(s, from)
-		s.walk(from, to, func(rec record) { r.add(rec.key()) })
-		t.walkDeleted(s, from, to, func(_ uint64, key []byte) {
-			r.add(key)
-			r.old = append(r.old, string(key))
-		})
-		s.mu.RUnlock()
-		from = to
-	}
-}
-
-// reserve makes room for a number of keys in all, as long as those that are
-// there, and for some more. Without it, most of the time would go into copying
-// keys to larger memory. A few keys do not tell how long the others are.
-func (r *keyRun) reserve(keys int) {
-	keys += keys / 16
-	if n := len(r.keys); n >= windowKeys && n < keys && cap(r.keys) < keys {
-		r.keys = slices.Grow(r.keys, keys-n)
-		r.bytes = slices.Grow(r.bytes, len(r.bytes)/n*(keys-n))
-	}
-}
-
-func (r *keyRun) add(key []byte) {
-	r.keys = append(r.keys, runKey{place: uint64(len(r.bytes))<<16 | uint64(len(key))})
-	r.bytes = append(r.bytes, key...)
-}
-
-func (r *keyRun) key(k runKey) []byte { return r.bytes[k.place>>16:][:k.place&0xffff] }
-
-func (r *keyRun) sort() {
-	skip := r.shared()
-	for i := range r.keys {
-		var first [8]byte
-		copy(first[:], r.key(r.keys[i])[skip:])
-		r.keys[i].prefix = binary.BigEndian.Uint64(first[:])
-	}
-	slices.SortFunc(r.keys, func(a, b runKey) int {
-		if c := cmp.Compare(a.prefix, b.prefix); c != 0 {
-			return c
-		}
-		return bytes.Compare(r.key(a)[skip:], r.key(b)[skip:])
-	})
-}
-
-// shared returns the length of the prefix that all keys of the run share.
-func (r *keyRun) shared() int {
-	if len(r.keys) == 0 {
-		return 0
-	}
-	first := r.key(r.keys[0])
-	for _, k := range r.keys {
-		key := r.key(k)
-		n := 0
-		for n < min(len(first), len(key)) && first[n] == key[n] {
-			n++
-		}
-		first = first[:n]
-	}
-	return len(first)
-}
-
-// merged iterates over the keys of sorted runs, in order. There must be only a
-// few runs.
-func merged(runs []keyRun) iter.Seq[[]byte] {
-	return func(yield func([]byte) bool) {
-		next := make([]int, len(runs))
-		for {
-			var least []byte
-			from := -1
-			for i := range runs {
-				if next[i] == len(runs[i].keys) {
-					continue
-				}
-				if key := runs[i].key(runs[i].keys[next[i]]); from < 0 || bytes.Compare(key, least) < 0 {
-					least, from = key, i
-				}
-			}
-			if from < 0 || !yield(least) {
-				return
-			}
-			next[from]++
-		}
-	}
 }
