@@ -137,7 +137,8 @@ func (r *keyRun) compare(a runKey, other *keyRun, b runKey) int {
 	return bytes.Compare(r.key(a)[r.skip:], other.key(b)[r.skip:])
 }
 
-// commonPrefix returns the length of the prefix that all keys of all runs share.
+// commonPrefix returns the length of the prefix that all keys of all runs
+// share.
 func commonPrefix(runs []keyRun) int {
 	var first []byte
 	known := false
