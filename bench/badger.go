@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
@@ -13,6 +14,9 @@ func badgerSpec() spec {
 		durable: "`SyncWrites: true`; no compression, so that its memory-mapped files need no cache; " +
 			"no conflict detection, except for transactions; no metrics",
 		relaxed: "`SyncWrites: false`; else the same",
+		expires: true,
+		noSweep: "hides keys that are due; compactions drop them at some time",
+		noTouch: "no call that changes only the deadline",
 		open: func(dir string, durable bool) (engine, error) {
 			return openBadger(dir, durable, false)
 		},
@@ -80,6 +84,26 @@ func (e badgerEngine) batch(keys []string, values [][]byte) error {
 	return e.db.Update(func(tx *badger.Txn) error {
 		for i, key := range keys {
 			if err := tx.Set([]byte(key), values[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (e badgerEngine) setFor(key string, value []byte, ttl time.Duration) error {
+	return e.db.Update(func(tx *badger.Txn) error {
+		return tx.SetEntry(badger.NewEntry([]byte(key), value).WithTTL(ttl))
+	})
+}
+
+// batchUntil cuts deadlines down to seconds, like WithTTL.
+func (e badgerEngine) batchUntil(keys []string, values [][]byte, deadlines []time.Time) error {
+	return e.db.Update(func(tx *badger.Txn) error {
+		for i, key := range keys {
+			entry := badger.NewEntry([]byte(key), values[i])
+			entry.ExpiresAt = uint64(deadlines[i].Unix())
+			if err := tx.SetEntry(entry); err != nil {
 				return err
 			}
 		}

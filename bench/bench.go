@@ -146,6 +146,11 @@ func (b *bench) full(s spec, n int, durable, writes bool, do func(engine) error)
 	if !writes {
 		return b.opened(s, filled, durable, do)
 	}
+	return b.onCopy(s, filled, durable, do)
+}
+
+// onCopy runs do on a copy of a loaded store and removes the copy.
+func (b *bench) onCopy(s spec, filled string, durable bool, do func(engine) error) error {
 	return b.inFreshDir(func(dir string) error {
 		if err := copyTree(dir, filled); err != nil {
 			return err
@@ -162,6 +167,11 @@ func (b *bench) fill(s spec, n int) (string, error) {
 
 // fillWith is fill with other names for the keys.
 func (b *bench) fillWith(s spec, name string, n int, key func(i int) string) (string, error) {
+	return b.fillBy(s, name, func(e engine) error { return b.data.load(e, n, loadBatch, key) })
+}
+
+// fillBy is fill for a store that load has loaded.
+func (b *bench) fillBy(s spec, name string, load func(e engine) error) (string, error) {
 	if dir, ok := b.filled[name]; ok {
 		return dir, nil
 	}
@@ -169,7 +179,7 @@ func (b *bench) fillWith(s spec, name string, n int, key func(i int) string) (st
 	if err := errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o700)); err != nil {
 		return "", err
 	}
-	err := b.opened(s, dir, false, func(e engine) error { return b.data.load(e, n, loadBatch, key) })
+	err := b.opened(s, dir, false, load)
 	if err := errors.Join(err, syncTree(dir)); err != nil {
 		return "", err
 	}

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/tidwall/buntdb"
 )
@@ -14,8 +15,9 @@ func buntdbSpec() spec {
 		name: "buntdb", role: peer, module: "github.com/tidwall/buntdb",
 		durable:     "`SyncPolicy: Always`; no automatic shrinking",
 		relaxed:     "`SyncPolicy: EverySecond`, its default; otherwise the same",
-		countsSyncs: true,
-		open:        openBuntDB,
+		countsSyncs: true, expires: true,
+		noTouch: "no call that changes only the deadline",
+		open:    openBuntDB,
 	}
 }
 
@@ -114,6 +116,35 @@ func (e buntdbEngine) transact(keys []string, next func(value []byte) []byte) (r
 		return nil
 	})
 	return 1, err
+}
+
+func (e buntdbEngine) setFor(key string, value []byte, ttl time.Duration) error {
+	return e.update(func(tx *buntdb.Tx) error {
+		_, _, err := tx.Set(key, string(value), &buntdb.SetOptions{Expires: true, TTL: ttl})
+		return err
+	})
+}
+
+func (e buntdbEngine) batchUntil(keys []string, values [][]byte, deadlines []time.Time) error {
+	return e.update(func(tx *buntdb.Tx) error {
+		for i, key := range keys {
+			o := &buntdb.SetOptions{Expires: true, TTL: time.Until(deadlines[i])}
+			if _, _, err := tx.Set(key, string(values[i]), o); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// undeleted is the number of all keys: Len counts those, too, whose deadline
+// has passed.
+func (e buntdbEngine) undeleted() (n int, err error) {
+	err = e.db.View(func(tx *buntdb.Tx) error {
+		n, err = tx.Len()
+		return err
+	})
+	return n, err
 }
 
 // scan copies no keys: they are strings, which any code may keep.

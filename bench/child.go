@@ -39,6 +39,8 @@ type childJob struct {
 	Batch  int
 	Seed   uint64
 
+	Volatile bool // for taskMemory: the keys have a deadline, in volatileFor
+
 	// The rest is for taskPart.
 
 	Workload, Part string
@@ -116,25 +118,44 @@ func (job childJob) run() error {
 			}
 			return json.NewEncoder(os.Stdout).Encode(answer)
 		}
-		before, err := residentBytes()
-		if err != nil && job.Task == taskMemory {
-			return err
-		}
-		e, err := s.open(job.Dir, false)
-		if err != nil {
-			return err
-		}
-		d := newData(job.Seed)
-		if err := d.load(e, job.Keys, job.Batch, d.key); err != nil {
-			return errors.Join(err, e.close())
-		}
-		if job.Task == taskCrash {
-			return json.NewEncoder(os.Stdout).Encode(childAnswer{}) // without a close
-		}
-		answer, err := memoryCost(before)
-		return errors.Join(err, json.NewEncoder(os.Stdout).Encode(answer), e.close())
+		return job.runLoad(s)
 	}
 	return fmt.Errorf("no engine %q", job.Engine)
+}
+
+// runLoad is taskMemory or taskCrash.
+func (job childJob) runLoad(s spec) error {
+	resident := residentBytes
+	before, err := resident()
+	if err != nil && job.Task == taskMemory {
+		return err
+	}
+	e, err := s.open(job.Dir, false)
+	if err != nil {
+		return err
+	}
+	if c, ok := e.(memoryCounter); ok {
+		resident = c.allocated
+		if before, err = resident(); err != nil {
+			return errors.Join(err, e.close())
+		}
+	}
+	if err := job.load(e); err != nil {
+		return errors.Join(err, e.close())
+	}
+	if job.Task == taskCrash {
+		return json.NewEncoder(os.Stdout).Encode(childAnswer{}) // without a close
+	}
+	answer, err := memoryCost(before, resident)
+	return errors.Join(err, json.NewEncoder(os.Stdout).Encode(answer), e.close())
+}
+
+func (job childJob) load(e engine) error {
+	d := newData(job.Seed)
+	if job.Volatile {
+		return d.loadUntil(e, keyRange{0, job.Keys}, valueBytes, inFuture(volatileFor))
+	}
+	return d.load(e, job.Keys, job.Batch, d.key)
 }
 
 // bench is the child's session, in the directory of the parent's session.
@@ -152,7 +173,7 @@ func (job childJob) bench() *bench {
 
 // memoryCost first frees the memory that only loading needed. Of several
 // collections the fastest counts, because it was disturbed least.
-func memoryCost(before uint64) (answer childAnswer, err error) {
+func memoryCost(before uint64, resident func() (uint64, error)) (answer childAnswer, err error) {
 	debug.FreeOSMemory()
 	for i := range 5 {
 		began := time.Now()
@@ -162,7 +183,7 @@ func memoryCost(before uint64) (answer childAnswer, err error) {
 		}
 	}
 	debug.FreeOSMemory()
-	after, err := residentBytes()
+	after, err := resident()
 	answer.Resident = after - min(after, before)
 	return answer, err
 }
@@ -183,21 +204,26 @@ func memoryWorkload() workload {
 	}
 }
 
-func runMemory(b *bench, s spec) (samples []sample, err error) {
-	n := b.keys(memoryKeys)
+func runMemory(b *bench, s spec) ([]sample, error) {
+	perKey, answer, err := b.memory(childJob{Engine: s.name, Keys: b.keys(memoryKeys)})
+	if err != nil {
+		return nil, err
+	}
+	return []sample{
+		{Case: caseGC, Unit: unitMilli, Value: millis(answer.GC)},
+		{Case: caseResident, Unit: unitBytes, Value: perKey - (keyBytes + valueBytes)},
+	}, nil
+}
+
+// memory returns the growth of resident memory in bytes a key, keys and values
+// included.
+func (b *bench) memory(job childJob) (perKey float64, answer childAnswer, err error) {
 	err = b.inFreshDir(func(dir string) error {
-		answer, err := b.child(childJob{Task: taskMemory, Engine: s.name, Dir: dir, Keys: n, Batch: loadBatch})
-		if err != nil {
-			return err
-		}
-		perKey := float64(answer.Resident)/float64(n) - (keyBytes + valueBytes)
-		samples = []sample{
-			{Case: caseGC, Unit: unitMilli, Value: millis(answer.GC)},
-			{Case: caseResident, Unit: unitBytes, Value: perKey},
-		}
-		return nil
+		job.Task, job.Dir, job.Batch = taskMemory, dir, loadBatch
+		answer, err = b.child(job)
+		return err
 	})
-	return samples, err
+	return float64(answer.Resident) / float64(job.Keys), answer, err
 }
 
 func millis(d time.Duration) float64 { return micros(d) / 1e3 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // engine is an open store. The values that it returns belong to the caller: an
@@ -37,6 +38,33 @@ type (
 		// serializable transaction. It repeats the transaction until it
 		// commits; runs is the number of attempts.
 		transact(keys []string, next func(value []byte) []byte) (runs int, err error)
+	}
+	adder interface {
+		// add adds delta to the number in a key's value and returns the sum. An
+		// absent key counts as 0.
+		add(key string, delta int64) (int64, error)
+	}
+	expirer interface {
+		// setFor is set of a volatile key: one that is gone after ttl.
+		setFor(key string, value []byte, ttl time.Duration) error
+		// batchUntil is batch of volatile keys, with a deadline for each.
+		batchUntil(keys []string, values [][]byte, deadlines []time.Time) error
+	}
+	toucher interface {
+		// expire gives a key that is present another deadline.
+		expire(key string, deadline time.Time) error
+	}
+	sweeper interface {
+		// undeleted returns a number that falls by one whenever the engine
+		// deletes a volatile key because its deadline has passed. A key that
+		// is only hidden from readers still counts. While no key is added or
+		// deleted otherwise, nothing else changes the number.
+		undeleted() (int, error)
+	}
+	memoryCounter interface {
+		// allocated returns the memory of an engine that runs in another
+		// process.
+		allocated() (uint64, error)
 	}
 	snapshotter interface {
 		// snapshot writes all pairs into a file while the engine serves.
@@ -106,6 +134,11 @@ type spec struct {
 
 	noScans        string // why the engine is no scanner; "" if it is one
 	noTransactions string // why the engine is no transactor
+
+	adds    bool   // the engine is an adder
+	expires bool   // the engine is an expirer
+	noSweep string // why an expirer is no sweeper; "" if it is one
+	noTouch string // why an expirer is no toucher; "" if it is one
 
 	present func() error // returns why the engine cannot run; nil: it always can
 	open    func(dir string, durable bool) (engine, error)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"time"
 
 	"kvstore"
 )
@@ -13,8 +14,8 @@ func kvstoreSpec() spec {
 		name: "kvstore", role: subject,
 		durable:     "`SyncWrites: true`, the default of `Open`; batches are reused after Reset",
 		relaxed:     "`SyncWrites: false`; the log is synced each second",
-		countsSyncs: true,
-		open:        openKVStore,
+		countsSyncs: true, adds: true, expires: true,
+		open: openKVStore,
 	}
 }
 
@@ -62,6 +63,32 @@ func (e kvstoreEngine) batch(keys []string, values [][]byte) error {
 	}
 	return e.store.Apply(context.Background(), b)
 }
+
+func (e kvstoreEngine) setFor(key string, value []byte, ttl time.Duration) error {
+	return e.store.SetFor(key, value, ttl)
+}
+
+func (e kvstoreEngine) batchUntil(keys []string, values [][]byte, deadlines []time.Time) error {
+	b := e.batches.Get().(*kvstore.Batch)
+	defer e.batches.Put(b)
+	b.Reset()
+	for i, key := range keys {
+		b.SetUntil(key, values[i], deadlines[i])
+	}
+	return e.store.Apply(context.Background(), b)
+}
+
+func (e kvstoreEngine) expire(key string, deadline time.Time) error {
+	found, err := e.store.Expire(key, deadline)
+	if err == nil && !found {
+		return errAbsent
+	}
+	return err
+}
+
+func (e kvstoreEngine) undeleted() (int, error) { return e.store.Stats().Expiring, nil }
+
+func (e kvstoreEngine) add(key string, delta int64) (int64, error) { return e.store.Add(key, delta) }
 
 func (e kvstoreEngine) scan(within span, show func(key string, value []byte)) error {
 	for key, value := range e.store.Scan(kvstore.Range{From: within.from, Prefix: within.prefix, Limit: within.limit}) {

@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -25,8 +27,8 @@ func redisSpec() spec {
 		durable: "a server behind a unix socket; `appendonly yes`, `appendfsync always`, `save \"\"`, " +
 			"no rewriting of the log",
 		relaxed:      "`appendfsync everysec`; otherwise the same",
-		otherProcess: true,
-		noScans:      "no ordered scans",
+		otherProcess: true, adds: true, expires: true,
+		noScans: "no ordered scans",
 		present: func() error {
 			_, err := exec.LookPath("redis-server")
 			return err
@@ -165,6 +167,62 @@ func (e redisEngine) batch(keys []string, values [][]byte) error {
 		pairs = append(pairs, key, values[i])
 	}
 	return e.client.MSet(context.Background(), pairs...).Err()
+}
+
+func (e redisEngine) setFor(key string, value []byte, ttl time.Duration) error {
+	return e.client.Do(context.Background(), "set", key, value, "px", ttl.Milliseconds()).Err()
+}
+
+// batchUntil sends its commands together. Unlike batch it is no transaction,
+// because MSET takes no deadlines.
+func (e redisEngine) batchUntil(keys []string, values [][]byte, deadlines []time.Time) error {
+	ctx := context.Background()
+	_, err := e.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for i, key := range keys {
+			p.Do(ctx, "set", key, values[i], "pxat", deadlines[i].UnixMilli())
+		}
+		return nil
+	})
+	return err
+}
+
+func (e redisEngine) expire(key string, deadline time.Time) error {
+	found, err := e.client.PExpireAt(context.Background(), key, deadline).Result()
+	if err == nil && !found {
+		return errAbsent
+	}
+	return err
+}
+
+// undeleted is the number of keys with a deadline.
+func (e redisEngine) undeleted() (int, error) {
+	return e.info("keyspace", "expires=")
+}
+
+// allocated is not the resident memory, because the server looks at that only
+// ten times a second.
+func (e redisEngine) allocated() (uint64, error) {
+	bytes, err := e.info("memory", "used_memory:")
+	return uint64(bytes), err
+}
+
+// info returns the number after name in a section of the server's INFO, 0 if
+// the section does not have the name.
+func (e redisEngine) info(section, name string) (int, error) {
+	text, err := e.client.Info(context.Background(), section).Result()
+	if err != nil {
+		return 0, err
+	}
+	_, rest, found := strings.Cut(text, name)
+	if !found {
+		return 0, nil
+	}
+	end := strings.IndexAny(rest, ",\r\n")
+	return strconv.Atoi(rest[:max(end, 0)])
+}
+
+func (e redisEngine) add(key string, delta int64) (int64, error) {
+	return e.client.IncrBy(context.Background(), key, delta).Result()
 }
 
 // close lets the server write its log to disk. The server answers a shutdown by

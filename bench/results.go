@@ -20,10 +20,12 @@ const (
 	unitMicro = "µs/key"
 	unitBytes = "B/key"
 	unitCores = "cores busy"
+	unitRate  = "x the rate" // of another case
+	unitDelay = "x the p99"  // of another case
 )
 
 func moreIsBetter(unit string) bool {
-	return slices.Contains([]string{unitOps, unitKeys, unitPairs, unitMega, unitCores}, unit)
+	return slices.Contains([]string{unitOps, unitKeys, unitPairs, unitMega, unitCores, unitRate}, unit)
 }
 
 // sample is the result of a run, or of a phase of it. Fields that cannot be
@@ -186,6 +188,19 @@ func (r *results) ratios(a, b point) (ratios []float64) {
 		}
 	}
 	return ratios
+}
+
+// latencyRatio is ratio for a latency.
+func (r *results) latencyRatio(a, b point, of func(*latency) float64) (float64, bool) {
+	var ratios []float64
+	for _, x := range r.at(a) {
+		for _, y := range r.at(b) {
+			if x.Round == y.Round && x.Latency != nil && y.Latency != nil {
+				ratios = append(ratios, of(x.Latency)/of(y.Latency))
+			}
+		}
+	}
+	return median(ratios), len(ratios) > 0
 }
 
 // bestPeer is the peer with the best median in a case, among the peers that

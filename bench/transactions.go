@@ -82,6 +82,58 @@ func (b *bench) transactions(s spec, name string, counters, goroutines int) (out
 	return out, err
 }
 
+const (
+	counterGoroutines = 64
+
+	caseAdd     = "Add of one key by 64"
+	caseAddRate = "Add of one key beside Set"
+)
+
+var caseAddSet = setCase(counterGoroutines, true)
+
+func counterWorkload() workload {
+	return workload{
+		id: "counters", title: "A counter", joins: func(s spec) bool { return s.adds },
+		note: "Durable. All goroutines add 1 to the same key: Add, or INCRBY of Redis. " +
+			"Beside it they set 100 k keys. In the end the counter must be right.",
+		parts: []part{{"Add", runAdd}},
+	}
+}
+
+func runAdd(b *bench, s spec) ([]sample, error) {
+	keys := b.inOrder(b.keys(plainKeys))
+	set, err := b.sets(s, setting{
+		name: caseAddSet, keys: keys, goroutines: counterGoroutines, size: valueBytes, durable: true,
+	})
+	if err != nil {
+		return nil, err
+	}
+	add, err := b.adds(s)
+	return []sample{set, add, rateOver(caseAddRate, add, set)}, err
+}
+
+func (b *bench) adds(s spec) (out sample, err error) {
+	const key = "counter"
+	err = b.empty(s, true, func(e engine) error {
+		m, err := measure(e, load{goroutines: counterGoroutines, worker: func(int) step {
+			return func(int) (kind, error) {
+				_, err := e.(adder).add(key, 1)
+				return kindMain, err
+			}
+		}}, b.duration)
+		if err != nil {
+			return err
+		}
+		out = m.sample(caseAdd, s)
+		sum, err := e.(adder).add(key, 0)
+		if sum != int64(m.keys()) {
+			err = errors.Join(err, fmt.Errorf("the counter is %d instead of %d", sum, m.keys()))
+		}
+		return err
+	})
+	return out, err
+}
+
 // counterAfter returns the value with its counter, the first 8 bytes,
 // incremented.
 func counterAfter(value []byte) []byte {

@@ -22,7 +22,8 @@ func allWorkloads() []workload {
 	return slices.Concat(writeWorkloads(), readWorkloads(),
 		[]workload{
 			memoryWorkload(), openWorkload(), syncWorkload(), growthWorkload(), sizeWorkload(), zipfWorkload(),
-			ycsbWorkload(), scanWorkload(), transactionWorkload(), snapshotWorkload(),
+			ycsbWorkload(), scanWorkload(), transactionWorkload(), counterWorkload(), expiryWorkload(),
+			snapshotWorkload(),
 		})
 }
 

@@ -82,11 +82,7 @@ func (b *bench) sets(s spec, t setting) (out sample, err error) {
 	}
 	err = b.empty(s, t.durable, func(e engine) error {
 		m, err := measure(e, load{goroutines: t.goroutines, every: every, worker: func(g int) step {
-			start := t.keys.start(g, t.goroutines)
-			return func(i int) (kind, error) {
-				p := t.keys.at(start, i)
-				return kindMain, e.set(t.keys.keys[p], b.data.value(t.keys.index[p], t.size))
-			}
+			return b.setStep(e.set, t.keys, t.keys.start(g, t.goroutines), t.size)
 		}}, b.duration)
 		if err != nil {
 			return err
@@ -100,6 +96,23 @@ func (b *bench) sets(s spec, t setting) (out sample, err error) {
 		})
 	})
 	return out, err
+}
+
+// setter sets a key in some way.
+type setter func(key string, value []byte) error
+
+// setLoad sets keys to the values that they already have.
+func (b *bench) setLoad(set setter, keys *stream, goroutines int) load {
+	return load{goroutines: goroutines, worker: func(g int) step {
+		return b.setStep(set, keys, keys.start(g, goroutines), valueBytes)
+	}}
+}
+
+func (b *bench) setStep(set setter, keys *stream, start, size int) step {
+	return func(i int) (kind, error) {
+		p := keys.at(start, i)
+		return kindMain, set(keys.keys[p], b.data.value(keys.index[p], size))
+	}
 }
 
 func batchPart(size, goroutines int) part {
