@@ -71,7 +71,7 @@ func TestSplitRuns(t *testing.T) {
 	rng := testseed.Rand(t)
 	runs := make([]keyRun, 2)
 	for i := range 4 * minRunKeys {
-		runs[rng.IntN(2)].add(fmt.Appendf(nil, "%08x", uint32(i*0x9e3779b1)))
+		runs[rng.IntN(2)].add(fmt.Appendf(nil, "%08x", uint32(i)*0x9e3779b1))
 	}
 	skip := commonPrefix(runs)
 	for i := range runs {
