@@ -43,7 +43,7 @@ func TestP6TornTails(t *testing.T) {
 		{"garbage that begins like an entry", func(b []byte) []byte {
 			copy(b[end:], b[lastStart:lastStart+9])
 			return b
-		}, 5, 9},
+		}, 5, -1}, // its last byte may be zero: it is one of a time
 		{"a copy of the first group behind the last", func(b []byte) []byte {
 			copy(b[end:], b[ends[0]:ends[1]])
 			return b

@@ -27,7 +27,8 @@ const (
 )
 
 // DueKeys is [Table.DueKeys] in another order within a millisecond. It returns
-// no key if none is due or too few fall due together.
+// no key if none is due or too few fall due together. No key may be held, see
+// [Table.Hold].
 func (d *DueSweep) DueKeys(t *Table, now int64, most, bytes int) (keys []string) {
 	t.sortLoaded()
 	if t.soonest.Load() > now {
