@@ -1,9 +1,6 @@
 package table
 
-import (
-	"iter"
-	"slices"
-)
+import "slices"
 
 // This file is a B+ tree of keys (Comer, The Ubiquitous B-Tree, 1979). The keys
 // are packed side by side in its leaves. So a million keys cost the garbage
@@ -262,15 +259,6 @@ func (t *tree) remove(key string) {
 	if t.root.isEmpty() {
 		t.root = &node{} // a leaf again
 	}
-}
-
-// newTree returns a tree of keys, which must be in order, each once.
-func newTree(keys iter.Seq[[]byte]) *tree {
-	var b treeBuilder
-	for key := range keys {
-		b.add(key)
-	}
-	return b.tree()
 }
 
 // treeBuilder builds a tree of keys that come in order. It makes the leaves,

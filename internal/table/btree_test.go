@@ -1,6 +1,7 @@
 package table
 
 import (
+	"iter"
 	"maps"
 	"math"
 	"math/rand/v2"
@@ -10,6 +11,15 @@ import (
 
 	"kvstore/internal/testseed"
 )
+
+// newTree returns a tree of keys, which must be in order, each once.
+func newTree(keys iter.Seq[[]byte]) *tree {
+	var b treeBuilder
+	for key := range keys {
+		b.add(key)
+	}
+	return b.tree()
+}
 
 // check verifies the invariants of a tree and returns its keys.
 func (n *node) check(t *testing.T, bound, below string, bounded bool) (keys []string) {

@@ -6,8 +6,6 @@ import (
 	"encoding/binary"
 	"runtime"
 	"slices"
-	"sync"
-	"sync/atomic"
 	"unsafe"
 )
 
@@ -24,20 +22,6 @@ const (
 	// do.
 	mergeParts = 4
 )
-
-// share calls work once with each number below n, in several goroutines.
-func share(workers, n int, work func(worker, i int)) {
-	var next atomic.Int64
-	var group sync.WaitGroup
-	for worker := range workers {
-		group.Go(func() {
-			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-				work(worker, i)
-			}
-		})
-	}
-	group.Wait()
-}
 
 // keyRun is keys that are collected to be sorted. They lie in one piece of
 // memory, because a slice for each would cost more than most keys.

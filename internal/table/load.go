@@ -1,10 +1,6 @@
 package table
 
-import (
-	"runtime"
-	"sync"
-	"sync/atomic"
-)
+import "runtime"
 
 // parallelOps is how many operations make it worthwhile to use several
 // goroutines.
@@ -24,20 +20,13 @@ func (t *Table) Load(ops []Op, version int64) {
 	}
 	order := make([]int32, len(ops))
 	ends := byShard(order, hashes)
-	var next atomic.Int64
-	work := func() {
-		for shard := next.Add(1) - 1; shard < shardCount; shard = next.Add(1) - 1 {
-			t.loadShard(&t.shards[shard], ops, hashes, order[ends[shard]:ends[shard+1]])
-		}
-	}
-	var helpers sync.WaitGroup
+	workers := 1
 	if len(ops) >= parallelOps {
-		for range runtime.GOMAXPROCS(0) - 1 {
-			helpers.Go(work)
-		}
+		workers = runtime.GOMAXPROCS(0)
 	}
-	work()
-	helpers.Wait()
+	share(workers, shardCount, func(_, i int) {
+		t.loadShard(&t.shards[i], ops, hashes, order[ends[i]:ends[i+1]])
+	})
 	t.version.Store(version)
 	if x := t.index.Load(); x != nil {
 		x.load(t, ops)

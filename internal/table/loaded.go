@@ -4,8 +4,6 @@ import (
 	"math"
 	"runtime"
 	"slices"
-	"sync"
-	"sync/atomic"
 )
 
 // This file makes the index of deadlines of a table that was loaded. Load keeps
@@ -25,23 +23,21 @@ func (t *Table) sortLoaded() {
 	if !t.stale.Load() {
 		return
 	}
-	var next atomic.Int64
-	var group sync.WaitGroup
-	for range runtime.GOMAXPROCS(0) {
-		group.Go(func() {
-			l := loadedWords{memory: leafMemory{arena: t.arena}}
-			for i := next.Add(1) - 1; i < shardCount; i = next.Add(1) - 1 {
-				if s := &t.shards[i]; s.deadlines.stale {
-					l.collect(s)
-					slices.Sort(l.words)
-					s.deadlines.build(l.words, l.low, l.high, &l.memory)
-					t.soonests[i] = s.deadlines.soonest()
-				}
-			}
-			l.memory.tidy()
-		})
+	words := make([]loadedWords, runtime.GOMAXPROCS(0))
+	share(len(words), shardCount, func(worker, i int) {
+		s, l := &t.shards[i], &words[worker]
+		if !s.deadlines.stale {
+			return
+		}
+		l.memory.arena = t.arena
+		l.collect(s)
+		slices.Sort(l.words)
+		s.deadlines.build(l.words, l.low, l.high, &l.memory)
+		t.soonests[i] = s.deadlines.soonest()
+	})
+	for i := range words {
+		words[i].memory.tidy()
 	}
-	group.Wait()
 	t.raiseSoonest()
 	t.stale.Store(false)
 }
